@@ -1,0 +1,124 @@
+import type { Commit } from '../source/types.ts';
+
+/** A finding in the definitions: where exactly, what, and how to mend it. Lines and columns are 1-based. */
+export interface Issue {
+  /** Stable id of the rule, for example `image/semver-tag`. */
+  readonly rule: string;
+  readonly severity: 'error' | 'warning';
+  /** Path inside the repository. */
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  /** The key, for example `components[0].image`; empty for the file as a whole. */
+  readonly path: string;
+  readonly message: string;
+  readonly hint: string;
+  /** The service that is held back by it, where it is known. */
+  readonly service?: string;
+}
+
+/** `[host[:port]/]repository:tag[@sha256:…]`, taken apart once. */
+export interface ImageRef {
+  /** Exactly as the definition has it. */
+  readonly reference: string;
+  /** Registry host with port; absent for an image without a host, which stays local. */
+  readonly host?: string;
+  /** Without the host, for example `mc/myservice`. */
+  readonly repository: string;
+  readonly tag: string;
+  /** `sha256:…` when the reference is pinned to a digest. */
+  readonly digest?: string;
+}
+
+/** An environment variable without its value: values are split off before `plan` (house rule 11). */
+export interface EnvHash {
+  readonly name: string;
+  readonly hash: string;
+}
+
+export type Mount =
+  | { readonly kind: 'bind'; readonly source: string; readonly target: string; readonly readOnly: boolean }
+  | { readonly kind: 'volume'; readonly volume: string; readonly target: string; readonly readOnly: boolean };
+
+export interface Route {
+  /** Empty for the single unnamed route. */
+  readonly name: string;
+  /** External port: a listener of the proxy. */
+  readonly port: number;
+  readonly mode: 'l4' | 'l7';
+  /** Lower case, default filled in. */
+  readonly hostname: string;
+  /** The port on which the image listens by itself; absent: it listens on `$PORT…`. */
+  readonly containerPort?: number;
+  /** The service speaks TLS behind an l7 route. */
+  readonly backendTls: boolean;
+}
+
+/** A fixed port: `[ip:]host:container[/tcp|udp]`. */
+export interface FixedPort {
+  readonly ip?: string;
+  readonly host: number;
+  readonly container: number;
+  readonly protocol: 'tcp' | 'udp';
+}
+
+export interface Component {
+  readonly name: string;
+  /** Container name: `<service>-<component>`, or `<service>` when equal (L12). */
+  readonly container: string;
+  readonly image: ImageRef;
+  /** Dockerfile path inside the source repository, when `[build.images]` names this component's repository. */
+  readonly dockerfile?: string;
+  /** Sorted by name. */
+  readonly env: readonly EnvHash[];
+  /** Sorted by target. */
+  readonly mounts: readonly Mount[];
+  readonly cmd?: readonly string[];
+  readonly network: string;
+  readonly user?: string;
+  /** As the engine is told: `always` is already `unless-stopped`. */
+  readonly restart: 'no' | 'on-failure' | 'unless-stopped';
+  readonly routes: readonly Route[];
+  readonly ports: readonly FixedPort[];
+}
+
+/** One service with every default filled in. */
+export interface Service {
+  readonly name: string;
+  readonly node: string;
+  readonly active: boolean;
+  /** Source directory relative to the workspace. */
+  readonly path: string;
+  /** In the order of the file. */
+  readonly components: readonly Component[];
+}
+
+/** A service of this node that is in force, with where it comes from. */
+export interface DesiredService {
+  readonly service: Service;
+  readonly file: string;
+  /** Git object id of the blob that is in force. */
+  readonly oid: string;
+  /** Digest of `service`: a service is touched only if this changed (L37). */
+  readonly digest: string;
+  /** Commit the blob in force was taken from. */
+  readonly commit: string;
+  /** True when the file of the newest commit is bad and its last good state is in force. */
+  readonly heldBack: boolean;
+}
+
+export interface Desired {
+  readonly node: string;
+  readonly commit: Commit;
+  /** Of this node, valid, in force; sorted by name. */
+  readonly services: readonly DesiredService[];
+  /** Names of services whose file is bad and that have no good state to fall back on. */
+  readonly refused: readonly string[];
+  /** True while any file that may belong to this node is bad: removals wait. */
+  readonly unreadable: boolean;
+  /** Sorted by file, line, column. */
+  readonly issues: readonly Issue[];
+}
+
+/** Environment values by `<service>/<component>`, then by variable name. Never reaches `plan`, journal or view. */
+export type EnvValues = ReadonlyMap<string, ReadonlyMap<string, string>>;

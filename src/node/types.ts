@@ -1,0 +1,221 @@
+import type { Known } from '../base/outcome.ts';
+import type { EnvHash, Mount } from '../definitions/types.ts';
+
+/** Labels of our containers (house rule 8): identity is in them and never parsed out of a name. */
+export const LABEL_PREFIX = 'net.metacircular.gitops.';
+export const LABELS = {
+  owner: `${LABEL_PREFIX}owner`,
+  service: `${LABEL_PREFIX}service`,
+  component: `${LABEL_PREFIX}component`,
+  spec: `${LABEL_PREFIX}spec`,
+  ports: `${LABEL_PREFIX}ports`,
+  format: `${LABEL_PREFIX}format`,
+} as const;
+
+export interface PublishedPort {
+  readonly ip: string;
+  readonly host: number;
+  readonly container: number;
+  readonly protocol: 'tcp' | 'udp';
+}
+
+export interface NetworkAttachment {
+  readonly name: string;
+  /** Names under which the container is found on that network. */
+  readonly aliases: readonly string[];
+}
+
+/**
+ * Everything a container is made of, without the values of environment variables: what differs here makes a new
+ * container. The digest of it is the `spec` label.
+ */
+export interface ContainerSpec {
+  readonly owner: string;
+  readonly service: string;
+  readonly component: string;
+  /** Final container name. */
+  readonly name: string;
+  readonly image: string;
+  /** From the definition: names and keyed hashes; `execute` fetches the values. */
+  readonly env: readonly EnvHash[];
+  /** Made by the agent (`PORT…`, `PEER_…`): not secret. Sorted by name. */
+  readonly agentEnv: readonly { readonly name: string; readonly value: string }[];
+  readonly mounts: readonly Mount[];
+  readonly cmd?: readonly string[];
+  /** The first is the one the container is created on; empty: no network. */
+  readonly networks: readonly NetworkAttachment[];
+  readonly user?: string;
+  readonly restart: 'no' | 'on-failure' | 'unless-stopped';
+  readonly publish: readonly PublishedPort[];
+  readonly logMaxSize: string;
+  readonly logMaxFiles: number;
+}
+
+/** A container as the engine shows it. `labels` hold identity only for ours; foreign ones are listed for names and ports. */
+export interface ObservedContainer {
+  readonly id: string;
+  readonly name: string;
+  readonly image: string;
+  readonly imageId: string;
+  readonly state: 'created' | 'running' | 'restarting' | 'exited' | 'paused' | 'dead' | 'removing';
+  /** Milliseconds since the epoch; absent when it never started. */
+  readonly startedAt?: number;
+  readonly exitCode?: number;
+  readonly restartCount: number;
+  /** Host process id, while it runs. */
+  readonly pid?: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly publish: readonly PublishedPort[];
+}
+
+export interface EngineFacts {
+  /** `docker` or `podman`. */
+  readonly kind: 'docker' | 'podman';
+  readonly version: string;
+  /** Identity of the engine's store: id and storage root (L05). */
+  readonly id: string;
+  readonly storageRoot: string;
+  /** All containers, foreign ones too, sorted by name. */
+  readonly containers: readonly ObservedContainer[];
+  readonly networks: readonly string[];
+}
+
+export type ImageState =
+  | {
+      readonly kind: 'present';
+      readonly imageId: string;
+      /** Digest of the manifest in its registry; absent for an image never pushed or pulled. */
+      readonly manifestDigest?: string;
+      readonly user: string;
+      readonly volumes: readonly string[];
+    }
+  /** Not in the engine, but in its registry: a pull will do. */
+  | { readonly kind: 'remote'; readonly manifestDigest: string }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'building' | 'pulling'; readonly since: number; readonly progress?: string }
+  | {
+      readonly kind: 'failed';
+      readonly at: number;
+      readonly why: string;
+      readonly hint: string;
+      readonly retryAt: number;
+    }
+  | { readonly kind: 'unknown'; readonly why: string };
+
+/** Is the image in its registry too? `none`: no registry entry, images stay local. */
+export type PushState =
+  | { readonly kind: 'pushed' | 'none' }
+  | { readonly kind: 'pending' }
+  | { readonly kind: 'pushing'; readonly since: number }
+  | { readonly kind: 'failed'; readonly at: number; readonly why: string; readonly retryAt: number };
+
+export interface PortFacts {
+  /** Listening sockets of the host: TCP LISTEN and bound UDP. */
+  readonly listening: readonly {
+    readonly ip: string;
+    readonly port: number;
+    readonly protocol: 'tcp' | 'udp';
+  }[];
+  /** The kernel's ephemeral range, both inclusive. */
+  readonly ephemeral: readonly [number, number];
+}
+
+/** One route as it stands in the proxy's table. */
+export interface ObservedRoute {
+  readonly listenerPort: number;
+  readonly hostname: string;
+  /** `host:port`. */
+  readonly backend: string;
+  readonly mode: 'l4' | 'l7';
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly backendTls: boolean;
+  /** `<owner>/<service>/<component>/<route>` when it carries our mark; absent: foreign. */
+  readonly mark?: string;
+}
+
+export interface ProxyFacts {
+  /** External ports the proxy listens on (by its settings). */
+  readonly listenerPorts: readonly number[];
+  /** What is written. */
+  readonly table: readonly ObservedRoute[];
+  /** What is being served, when the proxy could be asked. */
+  readonly live: Known<readonly ObservedRoute[]>;
+}
+
+export type CertificateState =
+  | {
+      readonly kind: 'valid';
+      readonly certPath: string;
+      readonly keyPath: string;
+      readonly notAfter: number;
+      readonly fingerprint256: string;
+    }
+  | { readonly kind: 'absent'; readonly certPath: string; readonly hint: string }
+  | { readonly kind: 'invalid'; readonly certPath: string; readonly why: string; readonly hint: string }
+  | { readonly kind: 'unknown'; readonly why: string };
+
+/** How a container shows that it is ready. Never a bare connect (L17): an engine's forwarder accepts for nobody. */
+export type ProbeCheck =
+  /** TLS handshake with SNI on a published loopback port. */
+  | {
+      readonly kind: 'tls';
+      readonly ip: string;
+      readonly port: number;
+      readonly hostname: string;
+      readonly route: string;
+    }
+  /** Any HTTP status line. */
+  | {
+      readonly kind: 'http';
+      readonly ip: string;
+      readonly port: number;
+      readonly hostname: string;
+      readonly tls: boolean;
+      readonly route: string;
+    }
+  /** LISTEN (or bound UDP) in the container's own network namespace. */
+  | {
+      readonly kind: 'listen';
+      readonly ip: string;
+      readonly port: number;
+      readonly containerPort: number;
+      readonly protocol: 'tcp' | 'udp';
+    };
+
+export interface ProbeTarget {
+  readonly containerId: string;
+  readonly startedAt: number;
+  readonly pid?: number;
+  /** Empty: running is enough. */
+  readonly checks: readonly ProbeCheck[];
+}
+
+export type ProbeState =
+  /** `last`: why the newest try failed, with what is listening where. */
+  | { readonly kind: 'starting'; readonly since: number; readonly last?: string }
+  | { readonly kind: 'ready'; readonly since: number };
+
+/** What a pass saw. Each part is known, or unknown with the reason. */
+export interface Observed {
+  readonly at: number;
+  readonly engine: Known<EngineFacts>;
+  /** By image reference; only references that were asked for. */
+  readonly images: Readonly<Record<string, ImageState>>;
+  readonly pushes: Readonly<Record<string, PushState>>;
+  readonly ports: Known<PortFacts>;
+  readonly proxy: Known<ProxyFacts>;
+  /** By host name; only those asked for. */
+  readonly certificates: Readonly<Record<string, CertificateState>>;
+  /** By bind source: what stands there. */
+  readonly mounts: Readonly<Record<string, MountState>>;
+  /** By container id. */
+  readonly probes: Readonly<Record<string, ProbeState>>;
+}
+
+export type MountState =
+  | { readonly kind: 'present' }
+  | { readonly kind: 'missing' }
+  /** A symlink in some part, or a socket where a directory is wanted. */
+  | { readonly kind: 'unfit'; readonly why: string }
+  | { readonly kind: 'unknown'; readonly why: string };

@@ -1,0 +1,129 @@
+import type { Service } from '../definitions/types.ts';
+import type { ContainerSpec, ObservedRoute, ProbeTarget } from '../node/types.ts';
+import type { Applied, Because, Lease, RouteRecord } from '../registry/types.ts';
+
+/** One thing to do. Steps of one service are a chain: taken in order, and the first that fails ends the chain of that service (L11). */
+export type Step = StepHead & StepBody;
+
+export interface StepHead {
+  readonly service: string;
+  /** What it acts on, for people: a container name, an image, a host name. */
+  readonly subject: string;
+  readonly because: Because;
+}
+
+export type StepBody =
+  | {
+      readonly kind: 'record-image';
+      readonly reference: string;
+      readonly imageId: string;
+      readonly manifestDigest?: string;
+    }
+  | { readonly kind: 'pull-image'; readonly reference: string }
+  | {
+      readonly kind: 'build-image';
+      readonly reference: string;
+      readonly dockerfile: string;
+      readonly path: string;
+      readonly tag: string;
+    }
+  | { readonly kind: 'push-image'; readonly reference: string }
+  | { readonly kind: 'create-network'; readonly name: string }
+  | { readonly kind: 'lease-ports'; readonly leases: readonly Lease[] }
+  | { readonly kind: 'issue-certificate'; readonly hostname: string }
+  /** Makes the container under `stagingName`, not started. */
+  | {
+      readonly kind: 'create-container';
+      readonly spec: ContainerSpec;
+      readonly specDigest: string;
+      readonly stagingName: string;
+    }
+  /** Gives a container (found by name) its final name, and starts it. */
+  | {
+      readonly kind: 'start-container';
+      readonly from: string;
+      readonly name: string;
+      readonly specDigest: string;
+    }
+  /** Stops the predecessor and keeps it under another name until its successor is proved. */
+  | {
+      readonly kind: 'retire-container';
+      readonly containerId: string;
+      readonly renameTo: string;
+      readonly stopTimeoutS: number;
+    }
+  | { readonly kind: 'stop-container'; readonly containerId: string; readonly stopTimeoutS: number }
+  | { readonly kind: 'remove-container'; readonly containerId: string; readonly stopTimeoutS: number }
+  | {
+      readonly kind: 'put-routes';
+      readonly routes: readonly ObservedRoute[];
+      readonly records: readonly RouteRecord[];
+    }
+  | {
+      readonly kind: 'remove-routes';
+      readonly routes: readonly { readonly listenerPort: number; readonly hostname: string }[];
+    }
+  | { readonly kind: 'record-applied'; readonly applied: Applied }
+  | { readonly kind: 'forget-service' };
+
+export type StepKind = StepBody['kind'];
+
+/** Something expected that does not happen yet. */
+export interface Waiting {
+  readonly service: string;
+  readonly component?: string;
+  /** Short name of what is awaited: `image`, `ready`, `certificate`, `proxy`, `engine` … */
+  readonly for: string;
+  readonly why: string;
+  readonly hint?: string;
+  readonly since?: number;
+  /** When it is looked at again at the latest. */
+  readonly until?: number;
+}
+
+/** Something that will not be done unless a person acts. */
+export interface Refused {
+  readonly service: string;
+  readonly why: string;
+  readonly hint: string;
+}
+
+export interface Plan {
+  readonly steps: readonly Step[];
+  readonly waiting: readonly Waiting[];
+  readonly refused: readonly Refused[];
+  /** When to look again even if nothing signals; absent: at the next timer. */
+  readonly wakeAt?: number;
+}
+
+/** The limits and names that `plan` needs from the settings: inputs like the rest. */
+export interface PlanSettings {
+  readonly node: string;
+  /** `<node>/<instance>`. */
+  readonly owner: string;
+  readonly portRange: readonly [number, number];
+  readonly publishIp: string;
+  readonly logMaxSize: string;
+  readonly logMaxFiles: number;
+  readonly stableForMs: number;
+  readonly stopTimeoutS: number;
+  readonly proxy: boolean;
+  readonly certificates: 'files' | 'local';
+  readonly registryHosts: readonly string[];
+  readonly canBuild: boolean;
+  /** Id of the key of the environment hashes; part of the spec's digest version. */
+  readonly keyId: string;
+}
+
+/** What `observe` is asked to look at, derived purely from desired and promised. */
+export interface Wanted {
+  readonly images: readonly { readonly reference: string; readonly build: boolean }[];
+  readonly mounts: readonly string[];
+  readonly certificates: readonly {
+    readonly hostname: string;
+    readonly service: string;
+    readonly isDefault: boolean;
+  }[];
+}
+
+export type { Service, ProbeTarget };

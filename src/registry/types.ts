@@ -1,0 +1,103 @@
+import type { Service } from '../definitions/types.ts';
+
+/** A host port promised to a route. It survives redeploys and restarts (L06). */
+export interface Lease {
+  readonly service: string;
+  readonly component: string;
+  /** Route name; empty for the unnamed route. */
+  readonly route: string;
+  readonly slot: 'a' | 'b';
+  readonly port: number;
+}
+
+/** What was last brought into line completely: applied, not desired and not observed (L13). */
+export interface Applied {
+  readonly service: Service;
+  readonly state: 'running' | 'stopped';
+  readonly file: string;
+  readonly oid: string;
+  readonly digest: string;
+  readonly commit: string;
+  /** Milliseconds since the epoch. */
+  readonly appliedAt: number;
+}
+
+/** A route of ours in the proxy. */
+export interface RouteRecord {
+  readonly service: string;
+  readonly component: string;
+  readonly route: string;
+  readonly hostname: string;
+  readonly port: number;
+}
+
+/** What a tag meant when it was first seen here: image id and manifest digest apart (an image never pushed has no digest). */
+export interface ImageRecord {
+  readonly reference: string;
+  readonly imageId: string;
+  readonly manifestDigest?: string;
+  readonly firstSeenAt: number;
+  /** True when this agent built it. */
+  readonly built: boolean;
+}
+
+export interface Accepted {
+  readonly commit: string;
+  readonly at: number;
+}
+
+/** The last good file of a service (its blob can be read again from the mirror). */
+export interface AcceptedFile {
+  readonly service: string;
+  readonly file: string;
+  readonly oid: string;
+  readonly commit: string;
+}
+
+/** Everything the registry says that `plan` needs. Sorted, so that the same registry gives the same bytes. */
+export interface Promised {
+  readonly accepted?: Accepted;
+  readonly applied: readonly Applied[];
+  readonly leases: readonly Lease[];
+  readonly routes: readonly RouteRecord[];
+  readonly images: readonly ImageRecord[];
+}
+
+/** One step as it is journalled. `before`/`after` and `because` are JSON; no values of environment variables. */
+export interface StepRecord {
+  readonly id: number;
+  readonly pass: number;
+  readonly service: string;
+  readonly kind: string;
+  readonly subject: string;
+  readonly because: Because;
+  readonly startedAt: number;
+  /** Absent while the step is under way, or when the agent died in it. */
+  readonly endedAt?: number;
+  readonly result?: 'ok' | 'retry' | 'wait' | 'blocked' | 'bug' | 'interrupted';
+  readonly message?: string;
+}
+
+/** Why a step is taken: one sentence, the commit and file it comes from, and what changed as a JSON Patch (RFC 6902). */
+export interface Because {
+  readonly summary: string;
+  readonly commit?: string;
+  readonly file?: string;
+  readonly patch?: readonly PatchOperation[];
+}
+
+export interface PatchOperation {
+  readonly op: 'add' | 'remove' | 'replace';
+  readonly path: string;
+  readonly value?: unknown;
+}
+
+export interface PassRecord {
+  readonly id: number;
+  readonly startedAt: number;
+  readonly endedAt?: number;
+  readonly commit: string;
+  /** What made the agent look, for example `git`, `engine event`, `timer`. */
+  readonly trigger: string;
+  readonly steps: readonly StepRecord[];
+}
