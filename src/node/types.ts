@@ -60,7 +60,11 @@ export interface ObservedContainer {
   readonly state: 'created' | 'running' | 'restarting' | 'exited' | 'paused' | 'dead' | 'removing';
   /** Milliseconds since the epoch; absent when it never started. */
   readonly startedAt?: number;
+  /** When it ended last, milliseconds since the epoch; absent while it runs. */
+  readonly finishedAt?: number;
   readonly exitCode?: number;
+  /** What the engine says of the last failed start, for example that a port is taken. */
+  readonly startError?: string;
   readonly restartCount: number;
   /** Host process id, while it runs. */
   readonly pid?: number;

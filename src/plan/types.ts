@@ -1,5 +1,5 @@
-import type { Service } from '../definitions/types.ts';
-import type { ContainerSpec, ObservedRoute, ProbeTarget } from '../node/types.ts';
+import type { ImageRef } from '../definitions/types.ts';
+import type { ContainerSpec, ObservedRoute } from '../node/types.ts';
 import type { Applied, Because, Lease, RouteRecord } from '../registry/types.ts';
 
 /** One thing to do. Steps of one service are a chain: taken in order, and the first that fails ends the chain of that service (L11). */
@@ -19,18 +19,20 @@ export type StepBody =
       readonly imageId: string;
       readonly manifestDigest?: string;
     }
-  | { readonly kind: 'pull-image'; readonly reference: string }
+  | { readonly kind: 'pull-image'; readonly image: ImageRef }
   | {
       readonly kind: 'build-image';
-      readonly reference: string;
+      readonly image: ImageRef;
       readonly dockerfile: string;
       readonly path: string;
-      readonly tag: string;
     }
-  | { readonly kind: 'push-image'; readonly reference: string }
+  | { readonly kind: 'push-image'; readonly image: ImageRef }
   | { readonly kind: 'create-network'; readonly name: string }
+  | { readonly kind: 'remove-network'; readonly name: string }
+  /** A lease of the same route and slot is replaced by it (a stolen port). */
   | { readonly kind: 'lease-ports'; readonly leases: readonly Lease[] }
-  | { readonly kind: 'issue-certificate'; readonly hostname: string }
+  | { readonly kind: 'release-leases'; readonly leases: readonly Lease[] }
+  | { readonly kind: 'issue-certificate'; readonly hostname: string; readonly isDefault: boolean }
   /** Makes the container under `stagingName`, not started. */
   | {
       readonly kind: 'create-container';
@@ -108,16 +110,19 @@ export interface PlanSettings {
   readonly stableForMs: number;
   readonly stopTimeoutS: number;
   readonly proxy: boolean;
+  /** Default host name is `<service>.<suffix>`. */
+  readonly hostnameSuffix: string;
   readonly certificates: 'files' | 'local';
-  readonly registryHosts: readonly string[];
   readonly canBuild: boolean;
+  /** Services that may go although the budget is spent: named by a commit trailer or `removals.toml`. */
+  readonly removable: readonly string[];
   /** Id of the key of the environment hashes; part of the spec's digest version. */
   readonly keyId: string;
 }
 
 /** What `observe` is asked to look at, derived purely from desired and promised. */
 export interface Wanted {
-  readonly images: readonly { readonly reference: string; readonly build: boolean }[];
+  readonly images: readonly { readonly image: ImageRef; readonly build: boolean }[];
   readonly mounts: readonly string[];
   readonly certificates: readonly {
     readonly hostname: string;
@@ -125,5 +130,3 @@ export interface Wanted {
     readonly isDefault: boolean;
   }[];
 }
-
-export type { Service, ProbeTarget };

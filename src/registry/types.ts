@@ -54,6 +54,17 @@ export interface AcceptedFile {
   readonly commit: string;
 }
 
+/** Failures of a service in a row, for growing waits. A changed definition (another digest) begins anew. */
+export interface FailureRecord {
+  readonly service: string;
+  /** Digest of the desired service at that time. */
+  readonly digest: string;
+  readonly count: number;
+  readonly lastAt: number;
+  readonly why: string;
+  readonly hint?: string;
+}
+
 /** Everything the registry says that `plan` needs. Sorted, so that the same registry gives the same bytes. */
 export interface Promised {
   readonly accepted?: Accepted;
@@ -61,6 +72,9 @@ export interface Promised {
   readonly leases: readonly Lease[];
   readonly routes: readonly RouteRecord[];
   readonly images: readonly ImageRecord[];
+  /** Last good file of every service that was ever accepted here and is not forgotten yet. */
+  readonly files: readonly AcceptedFile[];
+  readonly failures: readonly FailureRecord[];
 }
 
 /** One step as it is journalled. `before`/`after` and `because` are JSON; no values of environment variables. */
