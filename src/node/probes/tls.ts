@@ -1,0 +1,71 @@
+import { isIP } from 'node:net';
+import { connect, type TLSSocket } from 'node:tls';
+import { messageOf } from '../../base/outcome.ts';
+import type { ProbeCheck } from '../types.ts';
+
+type TlsCheck = Extract<ProbeCheck, { kind: 'tls' }>;
+
+export interface Endpoint {
+  readonly ip: string;
+  readonly port: number;
+  readonly hostname: string;
+}
+
+/** A TLS 1.3 handshake with SNI. Resolves with the reason of a failure, undefined when the service answered. */
+export async function tryTls(check: TlsCheck, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    const socket = await connectTls(check, [], signal);
+    socket.destroy();
+    return undefined;
+  } catch (error) {
+    const answer = describe(error, check, `TLS, SNI ${check.hostname}`);
+    return answer.startsWith('no TLS')
+      ? `${answer} — an l4 route passes TLS through: the service must speak it itself, or the route be l7`
+      : answer;
+  }
+}
+
+/**
+ * Opens a TLS 1.3 connection. The certificate is not verified: a service behind an l4 route may have a CA of its own,
+ * and what is asked here is whether somebody answers. Rejects with the socket's error.
+ */
+export function connectTls(
+  { ip, port, hostname }: Endpoint,
+  alpn: readonly string[],
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({
+      host: ip,
+      port,
+      rejectUnauthorized: false,
+      minVersion: 'TLSv1.3',
+      ...(isIP(hostname) === 0 ? { servername: hostname } : {}),
+      ...(alpn.length === 0 ? {} : { ALPNProtocols: [...alpn] }),
+    });
+    const abort = (): void => void socket.destroy(new Error('ended'));
+    signal.addEventListener('abort', abort, { once: true });
+    socket.once('close', () => signal.removeEventListener('abort', abort));
+    // Stays for the socket's whole life: a late reset must not become an uncaught exception.
+    socket.on('error', reject);
+    socket.once('secureConnect', () => resolve(socket));
+    if (signal.aborted) abort();
+  });
+}
+
+/** One sentence for a failed connection: where, what was tried, what came. */
+export function describe(error: unknown, { ip, port }: Endpoint, tried: string): string {
+  const where = `${ip.includes(':') ? `[${ip}]` : ip}:${port}`;
+  const code = (error as NodeJS.ErrnoException).code ?? '';
+  if (code === 'ECONNREFUSED') return `nothing answers on ${where} (${tried}): connection refused`;
+  if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'ERR_CLOSED') {
+    return `nothing answers on ${where} (${tried}): the connection was closed without an answer`;
+  }
+  if (code === 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION' || code === 'ERR_SSL_UNSUPPORTED_PROTOCOL') {
+    return `${where} (${tried}) speaks only TLS older than 1.3, which is the minimum`;
+  }
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG') {
+    return `no TLS on ${where} (${tried}): something answers there, but not with TLS`;
+  }
+  return `${where} (${tried}): ${messageOf(error)}`;
+}
