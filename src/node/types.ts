@@ -47,11 +47,24 @@ export interface ContainerSpec {
   readonly user?: string;
   readonly restart: 'no' | 'on-failure' | 'unless-stopped';
   readonly publish: readonly PublishedPort[];
+  /** Route name → leased host port: the `ports` label, from which a lost registry is rebuilt. */
+  readonly leases: Readonly<Record<string, number>>;
   readonly logMaxSize: string;
   readonly logMaxFiles: number;
 }
 
-/** A container as the engine shows it. `labels` hold identity only for ours; foreign ones are listed for names and ports. */
+/** What our labels say, read once by the engine adapter. */
+export interface Identity {
+  readonly owner: string;
+  readonly service: string;
+  readonly component: string;
+  readonly spec: string;
+  /** Route name → leased host port. */
+  readonly leases: Readonly<Record<string, number>>;
+  readonly format: string;
+}
+
+/** A container as the engine shows it. Without `identity` it is foreign, and listed for its name and ports only. */
 export interface ObservedContainer {
   readonly id: string;
   readonly name: string;
@@ -69,6 +82,7 @@ export interface ObservedContainer {
   /** Host process id, while it runs. */
   readonly pid?: number;
   readonly labels: Readonly<Record<string, string>>;
+  readonly identity?: Identity;
   readonly publish: readonly PublishedPort[];
 }
 

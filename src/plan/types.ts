@@ -61,12 +61,17 @@ export type StepBody =
       readonly routes: readonly ObservedRoute[];
       readonly records: readonly RouteRecord[];
     }
-  | {
-      readonly kind: 'remove-routes';
-      readonly routes: readonly { readonly listenerPort: number; readonly hostname: string }[];
-    }
+  /** Takes away routes that still carry this mark. */
+  | { readonly kind: 'remove-routes'; readonly routes: readonly RouteKey[] }
   | { readonly kind: 'record-applied'; readonly applied: Applied }
   | { readonly kind: 'forget-service' };
+
+/** A route in the table, with the mark it must carry to be ours. */
+export interface RouteKey {
+  readonly listenerPort: number;
+  readonly hostname: string;
+  readonly mark?: string;
+}
 
 export type StepKind = StepBody['kind'];
 

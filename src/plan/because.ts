@@ -1,0 +1,70 @@
+import jsonpatch from 'fast-json-patch';
+import type { DesiredService, Service } from '../definitions/types.ts';
+import type { Applied, Because, PatchOperation } from '../registry/types.ts';
+
+const MAX_NAMED = 3;
+
+/** Why the containers of a service change: its definition is new, was changed (with the patch), or something drifted. */
+export function becauseOf(desired: DesiredService, applied: Applied | undefined, drift: string): Because {
+  const from = { commit: desired.commit, file: desired.file };
+  if (applied === undefined) return { summary: `new service ${desired.service.name}`, ...from };
+  if (applied.digest === desired.digest) return { summary: drift, ...from };
+  const patch = differences(applied.service, desired.service);
+  return { summary: summarise(patch), ...from, patch };
+}
+
+/** The JSON Patch from one definition to the other; lists are keyed by name first, so that an insertion is one operation. */
+export function differences(before: Service, after: Service): PatchOperation[] {
+  return jsonpatch
+    .compare(keyed(before), keyed(after))
+    .flatMap((operation): PatchOperation[] =>
+      operation.op === 'remove'
+        ? [{ op: 'remove', path: operation.path }]
+        : operation.op === 'add' || operation.op === 'replace'
+          ? [{ op: operation.op, path: operation.path, value: operation.value as unknown }]
+          : [],
+    );
+}
+
+function summarise(patch: readonly PatchOperation[]): string {
+  const parts = patch.slice(0, MAX_NAMED).map((operation) => {
+    const value =
+      typeof operation.value === 'object' || operation.path.includes('/env/')
+        ? ''
+        : ` → ${String(operation.value)}`;
+    const words = { add: 'added', remove: 'removed', replace: 'changed' } as const;
+    return `${operation.path.slice(1)} ${words[operation.op]}${value}`;
+  });
+  const more = patch.length > MAX_NAMED ? [`${patch.length - MAX_NAMED} more changes`] : [];
+  return [...parts, ...more].join(', ') || 'the definition changed';
+}
+
+function shown(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
+    ? ` → ${value}`
+    : '';
+}
+
+function keyed(service: Service): object {
+  return {
+    active: service.active,
+    path: service.path,
+    components: Object.fromEntries(
+      service.components.map((component) => [
+        component.name,
+        {
+          ...component,
+          image: component.image.reference,
+          env: Object.fromEntries(component.env.map((entry) => [entry.name, entry.hash])),
+          mounts: Object.fromEntries(component.mounts.map((mount) => [mount.target, mount])),
+          routes: Object.fromEntries(
+            component.routes.map((route) => [route.name === '' ? 'route' : route.name, route]),
+          ),
+          ports: Object.fromEntries(
+            component.ports.map((port) => [`${port.ip ?? ''}:${port.host}/${port.protocol}`, port.container]),
+          ),
+        },
+      ]),
+    ),
+  };
+}

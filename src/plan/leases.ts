@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto';
+import type { Component, Service } from '../definitions/types.ts';
+import type { ObservedContainer } from '../node/types.ts';
+import type { Lease } from '../registry/types.ts';
+import { leaseOf, ours, type Facts } from './facts.ts';
+
+/** An engine needs a moment to let go of the ports of a container that ended. */
+const PORT_LINGER_MS = 3_000;
+
+export type LeaseChoice =
+  | { readonly kind: 'leased'; readonly missing: readonly Lease[] }
+  | { readonly kind: 'unknown' | 'exhausted'; readonly why: string; readonly hint: string };
+
+/**
+ * The leases a service still needs, port by port: taken up from a container of ours that has it already (a lost
+ * registry), else chosen by the service's name as seed, so that the same facts give the same port (L06, L39).
+ */
+export function leasesFor(facts: Facts, service: Service): LeaseChoice {
+  const taken = new Set(facts.promised.leases.map((lease) => lease.port));
+  const missing: Lease[] = [];
+  for (const component of service.components) {
+    for (const route of component.routes) {
+      const held = leaseOf(facts.promised, service.name, component.name, route.name);
+      if (held !== undefined && !isStolen(facts, held)) continue;
+      const port =
+        adoptedPort(facts, service, component, route.name, taken) ??
+        choosePort(facts, seedOf(service, component, route.name), taken);
+      if (typeof port !== 'number') return port;
+      taken.add(port);
+      missing.push({ service: service.name, component: component.name, route: route.name, slot: 'a', port });
+    }
+  }
+  return { kind: 'leased', missing };
+}
+
+/** The leases of components and routes that the definition no longer has. */
+export function staleLeases(facts: Facts, service: Service): Lease[] {
+  return facts.promised.leases.filter(
+    (lease) =>
+      lease.service === service.name &&
+      !service.components.some(
+        (component) =>
+          component.name === lease.component && component.routes.some((route) => route.name === lease.route),
+      ),
+  );
+}
+
+/** Somebody else listens on the leased port while no container of ours holds it: the lease moves, the route follows (G36). */
+function isStolen(facts: Facts, lease: Lease): boolean {
+  const { ports, engine } = facts.observed;
+  if (!ports.known || !engine.known) return false;
+  if (!ports.value.listening.some((socket) => socket.port === lease.port && socket.protocol === 'tcp'))
+    return false;
+  return !ours(facts).some((container) => publishes(container, lease.port) && mayHold(container, facts.now));
+}
+
+function mayHold(container: ObservedContainer, now: number): boolean {
+  if (container.state === 'created') return false;
+  if (container.state !== 'exited' && container.state !== 'dead') return true;
+  return container.startError === undefined && now - (container.finishedAt ?? now) < PORT_LINGER_MS;
+}
+
+function publishes(container: ObservedContainer, port: number): boolean {
+  return container.publish.some((published) => published.host === port);
+}
+
+function adoptedPort(
+  facts: Facts,
+  service: Service,
+  component: Component,
+  route: string,
+  taken: ReadonlySet<number>,
+): number | undefined {
+  for (const container of ours(facts)) {
+    if (container.identity?.service !== service.name || container.identity.component !== component.name)
+      continue;
+    const port = container.identity.leases[route];
+    if (port !== undefined && !taken.has(port) && publishes(container, port) && container.state === 'running')
+      return port;
+  }
+  return undefined;
+}
+
+function choosePort(
+  facts: Facts,
+  seed: string,
+  taken: ReadonlySet<number>,
+): number | Exclude<LeaseChoice, { kind: 'leased' }> {
+  const { ports } = facts.observed;
+  if (!ports.known)
+    return {
+      kind: 'unknown',
+      why: ports.why,
+      hint: 'Ports are chosen once the listening sockets can be read.',
+    };
+  const [low, high] = facts.settings.portRange;
+  const [ephemeralLow, ephemeralHigh] = ports.value.ephemeral;
+  const listening = new Set(ports.value.listening.map((socket) => socket.port));
+  const published = new Set(
+    facts.observed.engine.known
+      ? facts.observed.engine.value.containers.flatMap((c) => c.publish.map((p) => p.host))
+      : [],
+  );
+  const size = high - low + 1;
+  const start = createHash('sha256').update(seed).digest().readUInt32BE(0) % size;
+  for (let offset = 0; offset < size; offset += 1) {
+    const port = low + ((start + offset) % size);
+    const ephemeral = port >= ephemeralLow && port <= ephemeralHigh;
+    if (!ephemeral && !taken.has(port) && !listening.has(port) && !published.has(port)) return port;
+  }
+  return {
+    kind: 'exhausted',
+    why: `no host port is free in ${low}-${high} outside the kernel's ephemeral range ${ephemeralLow}-${ephemeralHigh}`,
+    hint: 'Widen [ports] range, or move the ephemeral range away: sysctl net.ipv4.ip_local_port_range="40000 60999".',
+  };
+}
+
+function seedOf(service: Service, component: Component, route: string): string {
+  return `${service.name}/${component.name}/${route}/a`;
+}

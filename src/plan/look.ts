@@ -1,0 +1,81 @@
+import type { Component, Desired, Service } from '../definitions/types.ts';
+import type { ProbeCheck, ProbeTarget } from '../node/types.ts';
+import { leaseOf, type Facts } from './facts.ts';
+import { standingOf } from './standing.ts';
+import type { PlanSettings, Wanted } from './types.ts';
+
+/** What has to be looked at for these definitions: images, bind sources, certificates. */
+export function wanted(desired: Desired, settings: Pick<PlanSettings, 'hostnameSuffix'>): Wanted {
+  const active = desired.services.filter(({ service }) => service.active);
+  const components = active.flatMap(({ service }) => service.components);
+  const routes = active.flatMap(({ service }) =>
+    service.components.flatMap((component) =>
+      component.routes
+        .filter((route) => route.mode === 'l7')
+        .map((route) => ({ service: service.name, hostname: route.hostname })),
+    ),
+  );
+  return {
+    images: unique(components, (c) => c.image.reference).map((c) => ({
+      image: c.image,
+      build: c.dockerfile !== undefined,
+    })),
+    mounts: unique(
+      components.flatMap((c) => c.mounts.flatMap((mount) => (mount.kind === 'bind' ? [mount.source] : []))),
+      (source) => source,
+    ),
+    certificates: unique(routes, (route) => route.hostname).map((route) => ({
+      ...route,
+      isDefault: isDefaultHostname(route.hostname, route.service, settings.hostnameSuffix),
+    })),
+  };
+}
+
+export function isDefaultHostname(hostname: string, service: string, suffix: string): boolean {
+  return hostname === `${service}.${suffix}`;
+}
+
+/** The containers whose readiness is asked for: in place, of the wanted spec, running. Needs the engine to be known. */
+export function probeTargets(facts: Facts): ProbeTarget[] {
+  return facts.desired.services
+    .filter(({ service }) => service.active)
+    .flatMap(({ service }) => service.components.map((component) => ({ service, component })))
+    .flatMap(({ service, component }) => {
+      const { current } = standingOf(facts, service, component);
+      if (current?.state !== 'running' || current.startedAt === undefined) return [];
+      return [
+        {
+          containerId: current.id,
+          startedAt: current.startedAt,
+          ...(current.pid === undefined ? {} : { pid: current.pid }),
+          checks: checksOf(facts, service, component),
+        },
+      ];
+    });
+}
+
+function checksOf(facts: Facts, service: Service, component: Component): ProbeCheck[] {
+  const ip = facts.settings.publishIp;
+  const routes = component.routes.flatMap((route): ProbeCheck[] => {
+    const lease = leaseOf(facts.promised, service.name, component.name, route.name);
+    if (lease === undefined) return [];
+    const common = { ip, port: lease.port, hostname: route.hostname, route: route.name };
+    return [
+      route.mode === 'l4' ? { kind: 'tls', ...common } : { kind: 'http', ...common, tls: route.backendTls },
+    ];
+  });
+  const ports = component.ports.map((port): ProbeCheck => ({
+    kind: 'listen',
+    ip: port.ip ?? '127.0.0.1',
+    port: port.host,
+    containerPort: port.container,
+    protocol: port.protocol,
+  }));
+  return [...routes, ...ports];
+}
+
+function unique<T>(items: readonly T[], key: (item: T) => string): T[] {
+  return [...new Map(items.map((item) => [key(item), item])).values()].sort((a, b) =>
+    key(a) < key(b) ? -1 : 1,
+  );
+}

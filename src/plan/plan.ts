@@ -1,0 +1,85 @@
+import type { Component } from '../definitions/types.ts';
+import { ours, recordedServices, type Facts, type ServicePlan } from './facts.ts';
+import { judgeRemovals } from './guard.ts';
+import { planRunning } from './service.ts';
+import { planRemoved, planStopped } from './stop.ts';
+import type { Plan, Refused, Waiting } from './types.ts';
+
+/**
+ * Decides everything, changes nothing: the same facts give the same plan, to the byte. Steps are grouped by service
+ * and in order within it; a step's preconditions are observed, or made by the step before it.
+ */
+export function makePlan(facts: Facts): Plan {
+  const { desired, observed, promised } = facts;
+  const { engine } = observed;
+  if (!engine.known) return allWaiting(facts, engine.why);
+
+  const recorded = recordedServices(promised);
+  const gone = recorded.filter(
+    (name) => !desired.refused.includes(name) && !desired.services.some((d) => d.service.name === name),
+  );
+  const verdict = judgeRemovals(facts, gone, recorded.length);
+
+  const parts: ServicePlan[] = [
+    ...verdict.allowed.map((service) => planRemoved(facts, service)),
+    ...desired.services.map((service) => {
+      const refused = foreignNames(facts, service.service.name, service.service.components);
+      if (refused.length > 0) return { steps: [], waiting: [], refused };
+      return service.service.active ? planRunning(facts, service) : planStopped(facts, service);
+    }),
+  ];
+  const waiting = [...parts.flatMap((part) => part.waiting), ...orphans(facts, recorded)];
+  const wakes = waiting.flatMap((entry) => (entry.until === undefined ? [] : [entry.until]));
+  return {
+    steps: parts.flatMap((part) => part.steps),
+    waiting,
+    refused: [...verdict.refused, ...parts.flatMap((part) => part.refused)],
+    ...(wakes.length === 0 ? {} : { wakeAt: Math.min(...wakes) }),
+  };
+}
+
+function allWaiting(facts: Facts, why: string): Plan {
+  const hint =
+    'What runs goes on running. Start the container engine, or name its socket in [engine] socket.';
+  const waiting = facts.desired.services.map(({ service }): Waiting => ({
+    service: service.name,
+    for: 'engine',
+    why,
+    hint,
+  }));
+  return { steps: [], waiting, refused: [] };
+}
+
+/** A foreign container that has a name of ours is never touched (G3). */
+function foreignNames(facts: Facts, service: string, components: readonly Component[]): Refused[] {
+  const { engine } = facts.observed;
+  if (!engine.known) return [];
+  return components.flatMap((component) => {
+    const holder = engine.value.containers.find((container) => container.name === component.container);
+    if (holder === undefined || holder.identity?.owner === facts.settings.owner) return [];
+    return [
+      {
+        service,
+        why: `a container that is not ours has the name ${component.container}`,
+        hint: 'Rename or remove it by hand; the agent never touches foreign containers.',
+      },
+    ];
+  });
+}
+
+/** Ours by label, but of a service that neither git nor the registry knows: shown, never removed at first sight. */
+function orphans(facts: Facts, recorded: readonly string[]): Waiting[] {
+  const knownNames = new Set([
+    ...recorded,
+    ...facts.desired.services.map((d) => d.service.name),
+    ...facts.desired.refused,
+  ]);
+  return ours(facts)
+    .filter((container) => !knownNames.has(container.identity?.service ?? ''))
+    .map((container) => ({
+      service: container.identity?.service ?? container.name,
+      for: 'orphan',
+      why: `container ${container.name} carries our labels, but neither git nor the registry knows its service: it is left alone`,
+      hint: 'Add its definition to the repository, or remove the container by hand.',
+    }));
+}

@@ -1,0 +1,191 @@
+import type { Component, DesiredService, Route } from '../definitions/types.ts';
+import type { ObservedRoute, ProxyFacts } from '../node/types.ts';
+import type { Because, RouteRecord } from '../registry/types.ts';
+import { leaseOf, type Facts, type ServicePlan } from './facts.ts';
+import type { Step, Waiting } from './types.ts';
+
+export interface RoutePlan extends ServicePlan {
+  /** Every wanted route of the ready components stands in the table and is being served. */
+  readonly served: boolean;
+}
+
+/**
+ * Puts the routes of ready components that are missing or wrong, and takes away ours that are no longer wanted
+ * (L08, L38): the latter only when the service is `complete`, so that an old name serves until the new one does.
+ */
+export function planRoutes(
+  facts: Facts,
+  desired: DesiredService,
+  ready: readonly Component[],
+  because: Because,
+  complete: boolean,
+): RoutePlan {
+  const service = desired.service.name;
+  const all = desired.service.components.flatMap((component) => component.routes);
+  const waiting = (why: string, hint: string): RoutePlan => ({
+    steps: [],
+    waiting: [{ service, for: 'proxy', why, hint }],
+    refused: [],
+    served: false,
+  });
+  if (!facts.settings.proxy) {
+    if (all.length === 0) return { steps: [], waiting: [], refused: [], served: true };
+    return {
+      ...waiting(
+        'its routes are not served: no proxy is configured',
+        'Set [mcproxy] driver in the settings.',
+      ),
+      served: true,
+    };
+  }
+  const { proxy } = facts.observed;
+  if (!proxy.known) return waiting(proxy.why, 'Routes are written once the table can be read.');
+  const wanted = ready.flatMap((component) =>
+    component.routes.flatMap((route) => wantedRoute(facts, desired, component, route)),
+  );
+  const unlistened = all.find((route) => !proxy.value.listenerPorts.includes(route.port));
+  const wrong = wanted.filter((route) => !proxy.value.table.some((present) => equal(present, route)));
+  const keep = new Set(all.map((route) => keyOf({ listenerPort: route.port, hostname: route.hostname })));
+  const stale = complete
+    ? ofService(facts, proxy.value.table, service).filter((route) => !keep.has(keyOf(route)))
+    : [];
+  const steps: Step[] = [];
+  if (wrong.length > 0) {
+    const records = recordsOf(desired, ready);
+    steps.push({
+      service,
+      subject: wrong.map((route) => route.hostname).join(', '),
+      because,
+      kind: 'put-routes',
+      routes: wrong,
+      records,
+    });
+  }
+  if (stale.length > 0)
+    steps.push(removal(service, stale, { ...because, summary: 'the definition no longer has these routes' }));
+  const { live } = proxy.value;
+  const notLive: Waiting[] =
+    wanted.length > 0 && wrong.length === 0 && !live.known
+      ? [
+          {
+            service,
+            for: 'proxy',
+            why: live.why,
+            hint: 'The routes are written; they are served as soon as the proxy runs.',
+          },
+        ]
+      : [];
+  const behind =
+    live.known &&
+    wrong.length === 0 &&
+    wanted.some((route) => !live.value.some((present) => equal(present, route)));
+  return {
+    steps,
+    waiting: behind === undefined ? [] : [behind],
+    refused:
+      unlistened === undefined
+        ? []
+        : [
+            {
+              service,
+              why: `route ${unlistened.hostname}:${unlistened.port}: the proxy of this node does not listen on port ${unlistened.port}`,
+              hint: `Use one of ${proxy.value.listenerPorts.join(', ')}, or add the port to [mcproxy] listeners.`,
+            },
+          ],
+    served: wrong.length === 0 && behind === undefined && wanted.length === all.length,
+  };
+}
+
+function notServed(
+  service: string,
+  wanted: readonly ObservedRoute[],
+  live: ProxyFacts['live'],
+): Waiting | undefined {
+  if (wanted.length === 0) return undefined;
+  if (!live.known) {
+    return {
+      service,
+      for: 'proxy',
+      why: live.why,
+      hint: 'The routes are written; they are served as soon as the proxy runs.',
+    };
+  }
+  if (wanted.every((route) => live.value.some((present) => equal(present, route)))) return undefined;
+  return { service, for: 'proxy', why: 'the proxy does not serve the newest table yet' };
+}
+
+/** All routes of a service that are ours, by mark or by record. */
+export function ofService(facts: Facts, table: readonly ObservedRoute[], service: string): ObservedRoute[] {
+  const mark = `${facts.settings.owner}/${service}/`;
+  return table.filter((route) => route.mark?.startsWith(mark) === true);
+}
+
+export function removal(service: string, routes: readonly ObservedRoute[], because: Because): Step {
+  return {
+    service,
+    subject: routes.map((route) => route.hostname).join(', '),
+    because,
+    kind: 'remove-routes',
+    routes: routes.map(({ listenerPort, hostname, mark }) => ({
+      listenerPort,
+      hostname,
+      ...(mark === undefined ? {} : { mark }),
+    })),
+  };
+}
+
+function wantedRoute(
+  facts: Facts,
+  desired: DesiredService,
+  component: Component,
+  route: Route,
+): ObservedRoute[] {
+  const lease = leaseOf(facts.promised, desired.service.name, component.name, route.name);
+  if (lease === undefined) return [];
+  const certificate = facts.observed.certificates[route.hostname];
+  // No route before its certificate (L11).
+  if (route.mode === 'l7' && certificate?.kind !== 'valid') return [];
+  const ip = facts.settings.publishIp === '0.0.0.0' ? '127.0.0.1' : facts.settings.publishIp;
+  return [
+    {
+      listenerPort: route.port,
+      hostname: route.hostname,
+      backend: `${ip}:${lease.port}`,
+      mode: route.mode,
+      ...(route.mode === 'l7' && certificate?.kind === 'valid'
+        ? { tlsCert: certificate.certPath, tlsKey: certificate.keyPath }
+        : {}),
+      backendTls: route.backendTls,
+      mark: [facts.settings.owner, desired.service.name, component.name, route.name].join('/'),
+    },
+  ];
+}
+
+function recordsOf(desired: DesiredService, ready: readonly Component[]): RouteRecord[] {
+  return ready.flatMap((component) =>
+    component.routes.map((route) => ({
+      service: desired.service.name,
+      component: component.name,
+      route: route.name,
+      hostname: route.hostname,
+      port: route.port,
+    })),
+  );
+}
+
+function keyOf(route: { listenerPort: number; hostname: string }): string {
+  return `${route.hostname}:${route.listenerPort}`;
+}
+
+function equal(a: ObservedRoute, b: ObservedRoute): boolean {
+  return (
+    a.listenerPort === b.listenerPort &&
+    a.hostname === b.hostname &&
+    a.backend === b.backend &&
+    a.mode === b.mode &&
+    a.tlsCert === b.tlsCert &&
+    a.tlsKey === b.tlsKey &&
+    a.backendTls === b.backendTls &&
+    a.mark === b.mark
+  );
+}

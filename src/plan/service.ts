@@ -1,0 +1,109 @@
+import type { DesiredService } from '../definitions/types.ts';
+import { becauseOf } from './because.ts';
+import { appliedOf, failureOf, type Facts, type ServicePlan } from './facts.ts';
+import { leasesFor } from './leases.ts';
+import { settle } from './settle.ts';
+import { stage, together } from './staging.ts';
+import { standingOf, type Standing } from './standing.ts';
+import { abandonedSteps, goneContainers, swapSteps } from './swap.ts';
+import type { Step, Waiting } from './types.ts';
+
+const BACKOFF_FIRST_MS = 2_000;
+const BACKOFF_MAX_MS = 300_000;
+
+/** One service that shall run: image → ports → certificate → container → ready → route → record → proved. */
+export function planRunning(facts: Facts, desired: DesiredService): ServicePlan {
+  const { service } = desired;
+  const resting = restAfterFailure(facts, desired);
+  if (resting !== undefined) return { steps: [], waiting: [resting], refused: [] };
+
+  const leases = leasesFor(facts, service);
+  if (leases.kind !== 'leased') {
+    const { why, hint } = leases;
+    if (leases.kind === 'exhausted')
+      return { steps: [], waiting: [], refused: [{ service: service.name, why, hint }] };
+    return { steps: [], waiting: [{ service: service.name, for: 'ports', why, hint }], refused: [] };
+  }
+  // From here on the leases count as given: their step goes first, and the spec of the containers has their numbers.
+  const leased: Facts = {
+    ...facts,
+    promised: { ...facts.promised, leases: withLeases(facts, leases.missing) },
+  };
+  const standings = service.components.map((component) => standingOf(leased, service, component));
+  const because = becauseOf(desired, appliedOf(facts, service.name), driftOf(standings));
+  const gone = goneContainers(facts, desired);
+  const lease: Step[] =
+    leases.missing.length === 0
+      ? []
+      : [
+          {
+            service: service.name,
+            subject: leases.missing.map((entry) => String(entry.port)).join(', '),
+            because,
+            kind: 'lease-ports',
+            leases: leases.missing,
+          },
+        ];
+
+  const changing = standings.filter((standing) => standing.current === undefined);
+  const staging = together(changing.map((standing) => stage(leased, desired, standing.component, because)));
+  if (!staging.ready) {
+    // Nothing that runs is touched before its successor can start (L07). What is in place keeps its routes.
+    const routes =
+      changing.length === standings.length ? undefined : settle(leased, desired, standings, because);
+    const steps = [
+      ...abandonedSteps(desired, standings, because),
+      ...staging.steps,
+      ...(routes?.steps ?? []),
+    ];
+    return {
+      steps,
+      waiting: [...staging.waiting, ...(routes?.waiting ?? [])],
+      refused: [...staging.refused, ...(routes?.refused ?? [])],
+    };
+  }
+  if (changing.length > 0 || gone.running.length > 0) {
+    const swap = swapSteps(leased, desired, standings, gone.running, because);
+    return { steps: [...lease, ...staging.steps, ...swap], waiting: [], refused: [] };
+  }
+  const settled = settle(leased, desired, standings, because);
+  return { ...settled, steps: [...lease, ...abandonedSteps(desired, standings, because), ...settled.steps] };
+}
+
+/** Growing waits after failures of this same definition: 2 s, doubling to 5 min. A newer definition does not wait (L36). */
+function restAfterFailure(facts: Facts, desired: DesiredService): Waiting | undefined {
+  const failure = failureOf(facts, desired.service.name, desired.digest);
+  if (failure === undefined) return undefined;
+  const until =
+    failure.lastAt + Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failure.count - 1, 20));
+  if (until <= facts.now) return undefined;
+  return {
+    service: desired.service.name,
+    for: 'retry',
+    why: `${failure.why} (try ${failure.count})`,
+    ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+    since: failure.lastAt,
+    until,
+  };
+}
+
+function withLeases(facts: Facts, missing: Facts['promised']['leases']): Facts['promised']['leases'] {
+  const replaced = (lease: (typeof missing)[number]): boolean =>
+    missing.some(
+      (m) =>
+        m.service === lease.service &&
+        m.component === lease.component &&
+        m.route === lease.route &&
+        m.slot === lease.slot,
+    );
+  return [...facts.promised.leases.filter((lease) => !replaced(lease)), ...missing];
+}
+
+function driftOf(standings: readonly Standing[]): string {
+  const words = standings.flatMap(({ component, current, outdated }) => {
+    if (outdated !== undefined) return [`container ${component.container} is not as it was made`];
+    if (current === undefined) return [`container ${component.container} is missing`];
+    return current.state === 'running' ? [] : [`container ${component.container} is ${current.state}`];
+  });
+  return words.join(', ') || 'repaired: the node differed from what was recorded';
+}

@@ -1,0 +1,265 @@
+import type { Component, DesiredService } from '../definitions/types.ts';
+import type { ImageState, MountState } from '../node/types.ts';
+import type { Because } from '../registry/types.ts';
+import type { Facts } from './facts.ts';
+import { isDefaultHostname } from './look.ts';
+import type { Refused, Step, Waiting } from './types.ts';
+
+/** What must be there before anything that runs is touched (L07, L30). `ready` is false while something is missing. */
+export interface Staging {
+  readonly ready: boolean;
+  readonly steps: readonly Step[];
+  readonly waiting: readonly Waiting[];
+  readonly refused: readonly Refused[];
+}
+
+/** Image → mounts → host ports of others → certificates, for one component that needs a new container. */
+export function stage(
+  facts: Facts,
+  desired: DesiredService,
+  component: Component,
+  because: Because,
+): Staging {
+  return together([
+    stageImage(facts, desired, component, because),
+    ...component.mounts.flatMap((mount) =>
+      mount.kind === 'bind' ? [stageMount(facts, desired, mount.source)] : [],
+    ),
+    ...component.ports.map((port) => stageFixedPort(facts, desired, port)),
+    stageCertificates(facts, desired, component, because),
+  ]);
+}
+
+export function together(parts: readonly Staging[]): Staging {
+  return {
+    ready: parts.every((part) => part.ready),
+    steps: parts.flatMap((part) => part.steps),
+    waiting: parts.flatMap((part) => part.waiting),
+    refused: parts.flatMap((part) => part.refused),
+  };
+}
+
+const READY: Staging = { ready: true, steps: [], waiting: [], refused: [] };
+
+function notYet(waiting: Waiting, steps: readonly Step[] = []): Staging {
+  return { ready: false, steps, waiting: [waiting], refused: [] };
+}
+
+function refusal(refused: Refused): Staging {
+  return { ready: false, steps: [], waiting: [], refused: [refused] };
+}
+
+function stageImage(facts: Facts, desired: DesiredService, component: Component, because: Because): Staging {
+  const { image } = component;
+  const service = desired.service.name;
+  const head = { service, subject: image.reference, because };
+  const state: ImageState = facts.observed.images[image.reference] ?? {
+    kind: 'unknown',
+    why: 'it was not looked for yet',
+  };
+  const waiting = (why: string, more: Partial<Waiting> = {}): Waiting => ({
+    service,
+    component: component.name,
+    for: 'image',
+    why: `${image.reference}: ${why}`,
+    ...more,
+  });
+  switch (state.kind) {
+    case 'present':
+      return presentImage(facts, desired, component, state, because);
+    case 'remote':
+      return notYet(waiting('is in its registry and is being pulled'), [
+        { ...head, kind: 'pull-image', image },
+      ]);
+    case 'absent':
+      return absentImage(facts, desired, component, because);
+    case 'building':
+    case 'pulling':
+      return notYet(
+        waiting(`${state.kind}${state.progress === undefined ? '' : `, ${state.progress}`}`, {
+          since: state.since,
+        }),
+      );
+    case 'failed':
+      return state.retryAt <= facts.now
+        ? absentImage(facts, desired, component, because)
+        : notYet(waiting(state.why, { hint: state.hint, since: state.at, until: state.retryAt }));
+    case 'unknown':
+      return notYet(waiting(state.why));
+  }
+}
+
+function absentImage(facts: Facts, desired: DesiredService, component: Component, because: Because): Staging {
+  const { image, dockerfile } = component;
+  const { service } = desired;
+  if (dockerfile !== undefined && facts.settings.canBuild) {
+    const step: Step = {
+      service: service.name,
+      subject: image.reference,
+      because: {
+        ...because,
+        summary: `${image.reference} is missing: built from tag ${image.tag} of ${service.path}`,
+      },
+      kind: 'build-image',
+      image,
+      dockerfile,
+      path: service.path,
+    };
+    return notYet(
+      {
+        service: service.name,
+        component: component.name,
+        for: 'image',
+        why: `${image.reference}: is being built`,
+      },
+      [step],
+    );
+  }
+  return refusal({
+    service: service.name,
+    why: `${image.reference} is neither here nor in its registry`,
+    hint:
+      dockerfile === undefined
+        ? `Push it, or let the agent build it: [build.images] ${image.repository.split('/').at(-1) ?? ''} = "Dockerfile".`
+        : 'Push it, or set [build] workspace in the settings of this node so that the agent can build it.',
+  });
+}
+
+function presentImage(
+  facts: Facts,
+  desired: DesiredService,
+  component: Component,
+  state: ImageState & { kind: 'present' },
+  because: Because,
+): Staging {
+  const { image } = component;
+  const mounted = component.mounts.map((mount) => mount.target);
+  const uncovered = state.volumes.find(
+    (volume) => !mounted.some((target) => volume === target || volume.startsWith(`${target}/`)),
+  );
+  if (uncovered !== undefined) {
+    return refusal({
+      service: desired.service.name,
+      why: `${image.reference} declares VOLUME ${uncovered}, which no mount covers: its data would be lost at each replacement`,
+      hint: `Mount something there, for example volumes = ["/srv/${desired.service.name}:${uncovered}"], or drop VOLUME from the image.`,
+    });
+  }
+  const recorded = facts.promised.images.find((record) => record.reference === image.reference);
+  if (
+    recorded !== undefined &&
+    recorded.imageId === state.imageId &&
+    recorded.manifestDigest === state.manifestDigest
+  )
+    return READY;
+  const step: Step = {
+    service: desired.service.name,
+    subject: image.reference,
+    because,
+    kind: 'record-image',
+    reference: image.reference,
+    imageId: state.imageId,
+    ...(state.manifestDigest === undefined ? {} : { manifestDigest: state.manifestDigest }),
+  };
+  return { ...READY, steps: [step] };
+}
+
+function stageMount(facts: Facts, desired: DesiredService, source: string): Staging {
+  const state: MountState = facts.observed.mounts[source] ?? { kind: 'unknown', why: 'not looked at yet' };
+  if (state.kind === 'present') return READY;
+  const why =
+    state.kind === 'missing'
+      ? `${source} does not exist on this node, and is never created by the agent`
+      : `${source}: ${state.why}`;
+  return notYet({
+    service: desired.service.name,
+    for: 'mount',
+    why,
+    hint:
+      state.kind === 'missing'
+        ? `Create it for the user that runs the engine (sudo mkdir -p ${source}), or mount the disk that holds it.`
+        : 'Mount a real directory or file, without symbolic links in its path.',
+  });
+}
+
+function stageFixedPort(facts: Facts, desired: DesiredService, port: Component['ports'][number]): Staging {
+  const { engine, ports } = facts.observed;
+  if (!engine.known || !ports.known) return READY;
+  const holder = engine.value.containers.find((container) =>
+    container.publish.some(
+      (p) => p.host === port.host && p.protocol === port.protocol && clash(p.ip, port.ip),
+    ),
+  );
+  const service = desired.service.name;
+  if (
+    holder !== undefined &&
+    holder.identity?.owner === facts.settings.owner &&
+    holder.identity.service === service
+  )
+    return READY;
+  const listening = ports.value.listening.some(
+    (socket) => socket.port === port.host && socket.protocol === port.protocol && clash(socket.ip, port.ip),
+  );
+  if (holder?.state !== 'running' && !listening) return READY;
+  const who = holder === undefined ? 'a process outside the engine' : `container ${holder.name}`;
+  return notYet({
+    service,
+    for: 'port',
+    why: `port ${port.host}/${port.protocol} is held by ${who}`,
+    hint: 'Stop what holds it, or give the definition another port or address.',
+  });
+}
+
+function clash(a: string, b: string | undefined): boolean {
+  const anywhere = (ip: string | undefined): boolean =>
+    ip === undefined || ip === '' || ip === '0.0.0.0' || ip === '::';
+  return a === b || anywhere(a) || anywhere(b);
+}
+
+/** Every l7 host name has a certificate that may be used (L10); the node's own CA issues what is missing. */
+export function stageCertificates(
+  facts: Facts,
+  desired: DesiredService,
+  component: Component,
+  because: Because,
+): Staging {
+  if (!facts.settings.proxy) return READY;
+  return together(
+    component.routes
+      .filter((route) => route.mode === 'l7')
+      .map((route) => stageCertificate(facts, desired, component, route.hostname, because)),
+  );
+}
+
+function stageCertificate(
+  facts: Facts,
+  desired: DesiredService,
+  component: Component,
+  hostname: string,
+  because: Because,
+): Staging {
+  const service = desired.service.name;
+  const state = facts.observed.certificates[hostname] ?? { kind: 'unknown', why: 'not looked at yet' };
+  if (state.kind === 'valid') return READY;
+  const isDefault = isDefaultHostname(hostname, service, facts.settings.hostnameSuffix);
+  if (state.kind === 'absent' && facts.settings.certificates === 'local') {
+    const step: Step = {
+      service,
+      subject: hostname,
+      because,
+      kind: 'issue-certificate',
+      hostname,
+      isDefault,
+    };
+    return { ...READY, steps: [step] };
+  }
+  return notYet({
+    service,
+    component: component.name,
+    for: 'certificate',
+    why:
+      state.kind === 'absent'
+        ? `no certificate for ${hostname}: ${state.certPath} does not exist`
+        : `certificate for ${hostname}: ${state.why}`,
+    ...('hint' in state ? { hint: state.hint } : {}),
+  });
+}

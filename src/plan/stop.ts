@@ -1,0 +1,82 @@
+import type { DesiredService } from '../definitions/types.ts';
+import type { Because } from '../registry/types.ts';
+import { appliedOf, oursOf, type Facts, type ServicePlan } from './facts.ts';
+import { becauseOf } from './because.ts';
+import { ofService, removal } from './routes.ts';
+import { removeStep } from './settle.ts';
+import { ownNetwork } from './spec.ts';
+import type { Step, Waiting } from './types.ts';
+
+/** `active = false`: routes, then containers. Leases, records and certificates stay. */
+export function planStopped(facts: Facts, desired: DesiredService): ServicePlan {
+  const { service } = desired;
+  const applied = appliedOf(facts, service.name);
+  const because = becauseOf(desired, applied, `${service.name} is inactive, but ran`);
+  const routes = routesGone(facts, service.name, because);
+  if (routes.waiting.length > 0) return { steps: [], waiting: routes.waiting, refused: [] };
+  const running = oursOf(facts, service.name).filter(
+    (container) => container.state === 'running' || container.state === 'restarting',
+  );
+  const stops = running.map((container): Step => ({
+    service: service.name,
+    subject: container.name,
+    because,
+    kind: 'stop-container',
+    containerId: container.id,
+    stopTimeoutS: facts.settings.stopTimeoutS,
+  }));
+  const recorded = applied?.digest === desired.digest && applied.state === 'stopped';
+  const record: Step[] = recorded
+    ? []
+    : [
+        {
+          service: service.name,
+          subject: service.name,
+          because,
+          kind: 'record-applied',
+          applied: {
+            service,
+            state: 'stopped',
+            file: desired.file,
+            oid: desired.oid,
+            digest: desired.digest,
+            commit: desired.commit,
+            appliedAt: facts.now,
+          },
+        },
+      ];
+  return { steps: [...routes.steps, ...stops, ...record], waiting: [], refused: [] };
+}
+
+/** The definition is gone: routes, containers, network, leases, in that order. Data stays. */
+export function planRemoved(facts: Facts, service: string): ServicePlan {
+  const { commit } = facts.desired;
+  const file = facts.promised.files.find((entry) => entry.service === service)?.file;
+  const because: Because = {
+    summary: `the definition of ${service} is no longer in the repository`,
+    commit: commit.oid,
+    ...(file === undefined ? {} : { file }),
+  };
+  const routes = routesGone(facts, service, because);
+  if (routes.waiting.length > 0) return { steps: [], waiting: routes.waiting, refused: [] };
+  const containers = oursOf(facts, service).map((container) =>
+    removeStep(facts, service, container, because),
+  );
+  const name = ownNetwork(facts.settings.owner, service);
+  const { engine } = facts.observed;
+  const network: Step[] =
+    engine.known && engine.value.networks.includes(name)
+      ? [{ service, subject: name, because, kind: 'remove-network', name }]
+      : [];
+  const forget: Step = { service, subject: service, because, kind: 'forget-service' };
+  return { steps: [...routes.steps, ...containers, ...network, forget], waiting: [], refused: [] };
+}
+
+function routesGone(facts: Facts, service: string, because: Because): { steps: Step[]; waiting: Waiting[] } {
+  if (!facts.settings.proxy) return { steps: [], waiting: [] };
+  const { proxy } = facts.observed;
+  // A container may only stop when its route is gone: not known is not gone (G9).
+  if (!proxy.known) return { steps: [], waiting: [{ service, for: 'proxy', why: proxy.why }] };
+  const mine = ofService(facts, proxy.value.table, service);
+  return { steps: mine.length === 0 ? [] : [removal(service, mine, because)], waiting: [] };
+}

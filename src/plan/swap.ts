@@ -1,0 +1,127 @@
+import type { DesiredService } from '../definitions/types.ts';
+import type { ObservedContainer } from '../node/types.ts';
+import type { Because } from '../registry/types.ts';
+import { oursOf, type Facts } from './facts.ts';
+import { ownNetwork, specDigest, specOf } from './spec.ts';
+import type { Standing } from './standing.ts';
+import type { Step } from './types.ts';
+
+/** Everything new is made first, then the old ones are set aside, then the new ones start: the gap is as short as a restart. */
+export function swapSteps(
+  facts: Facts,
+  desired: DesiredService,
+  standings: readonly Standing[],
+  goneRunning: readonly ObservedContainer[],
+  because: Because,
+): Step[] {
+  const service = desired.service.name;
+  const changing = standings.filter((standing) => standing.current === undefined);
+  const create = changing.flatMap((standing): Step[] => {
+    if (standing.staged !== undefined) return [];
+    const spec = specOf(facts, desired.service, standing.component);
+    const digest = specDigest(spec, facts.settings.keyId);
+    const step: Step = {
+      service,
+      subject: spec.name,
+      because,
+      kind: 'create-container',
+      spec,
+      specDigest: digest,
+      stagingName: stagingName(spec.name, digest),
+    };
+    return [step];
+  });
+  const retired = [
+    ...changing.flatMap((standing) => (standing.outdated === undefined ? [] : [standing.outdated])),
+    ...goneRunning,
+  ];
+  const retire = retired.map((container): Step => ({
+    service,
+    subject: container.name,
+    because,
+    kind: 'retire-container',
+    containerId: container.id,
+    renameTo: predecessorName(container),
+    stopTimeoutS: facts.settings.stopTimeoutS,
+  }));
+  const start = changing.map((standing): Step => {
+    const digest = specDigest(specOf(facts, desired.service, standing.component), facts.settings.keyId);
+    const name = standing.component.container;
+    return {
+      service,
+      subject: name,
+      because,
+      kind: 'start-container',
+      from: standing.staged?.name ?? stagingName(name, digest),
+      name,
+      specDigest: digest,
+    };
+  });
+  return [
+    ...networkSteps(facts, desired, because),
+    ...abandonedSteps(desired, standings, because),
+    ...create,
+    ...retire,
+    ...start,
+  ];
+}
+
+/** Containers of components that the definition no longer has. */
+export function goneContainers(
+  facts: Facts,
+  desired: DesiredService,
+): { running: ObservedContainer[]; retired: ObservedContainer[] } {
+  const names = desired.service.components.map((component) => component.name);
+  const gone = oursOf(facts, desired.service.name).filter(
+    (container) => !names.includes(container.identity?.component ?? ''),
+  );
+  const still = (container: ObservedContainer): boolean =>
+    container.state === 'running' || container.state === 'restarting';
+  return { running: gone.filter(still), retired: gone.filter((container) => !still(container)) };
+}
+
+function networkSteps(facts: Facts, desired: DesiredService, because: Because): Step[] {
+  const { engine } = facts.observed;
+  if (!engine.known) return [];
+  const wanted = desired.service.components.flatMap((component) => [
+    ...(component.network === 'none' ? [] : [component.network]),
+    ...(component.network === 'none' || desired.service.components.length < 2
+      ? []
+      : [ownNetwork(facts.settings.owner, desired.service.name)]),
+  ]);
+  return [...new Set(wanted)]
+    .filter((name) => !engine.value.networks.includes(name))
+    .map((name): Step => ({
+      service: desired.service.name,
+      subject: name,
+      because,
+      kind: 'create-network',
+      name,
+    }));
+}
+
+export function abandonedSteps(
+  desired: DesiredService,
+  standings: readonly Standing[],
+  because: Because,
+): Step[] {
+  return standings
+    .flatMap((standing) => standing.abandoned)
+    .map((container) => ({
+      service: desired.service.name,
+      subject: container.name,
+      because: { ...because, summary: 'made for a definition that has changed since, and never started' },
+      kind: 'remove-container',
+      containerId: container.id,
+      stopTimeoutS: 1,
+    }));
+}
+
+function predecessorName(container: ObservedContainer): string {
+  const suffix = `.prev-${container.id.slice(0, 8)}`;
+  return container.name.endsWith(suffix) ? container.name : `${container.name}${suffix}`;
+}
+
+function stagingName(name: string, digest: string): string {
+  return `${name}.next-${digest.split('.').at(-1)?.slice(0, 8) ?? ''}`;
+}
