@@ -1,0 +1,201 @@
+import { digestOf } from './json.ts';
+import { blocked, ok, type Outcome } from './outcome.ts';
+import { shapeIssues, v } from './shape.ts';
+import { parseToml, stringifyToml } from './toml.ts';
+
+/** What the TLS router serves: the table that the agent writes and the router reads, in the platform's TOML form. */
+export interface RouteTable {
+  /** The writer's own mark of this version; only carried through. */
+  readonly generation?: string;
+  readonly listeners: readonly Listener[];
+}
+
+export interface Listener {
+  /** `ip:port`, `[ip6]:port`, or `:port` for every address. */
+  readonly addr: string;
+  readonly routes: readonly Route[];
+}
+
+export type Route = PassRoute | TerminatedRoute;
+
+/** The service ends TLS itself: bytes are relayed. */
+export interface PassRoute {
+  readonly hostname: string;
+  /** `host:port` */
+  readonly backend: string;
+  readonly mode: 'l4';
+}
+
+/** The router ends TLS and proxies HTTP. */
+export interface TerminatedRoute {
+  readonly hostname: string;
+  readonly backend: string;
+  readonly mode: 'l7';
+  /** Absolute path of the full chain, PEM. */
+  readonly tlsCert: string;
+  /** Absolute path of the private key, PEM. */
+  readonly tlsKey: string;
+  /** The service speaks TLS behind the router as well. */
+  readonly backendTls: boolean;
+}
+
+/** A host and a port, split. `host` is undefined for `:port`; an IPv6 address has no brackets. */
+export interface Address {
+  readonly host: string | undefined;
+  readonly port: number;
+}
+
+/**
+ * Reads a route table. Strict: unknown keys, wildcards, a host name twice on a listener, a listener twice are errors,
+ * because a table that is half understood would route half. Host names come back in lower case.
+ */
+export function parseRouteTable(text: string): Outcome<RouteTable> {
+  const toml = parseToml(text);
+  if (!toml.ok) {
+    return refuse(`line ${toml.line}, column ${toml.column}: ${toml.message}`);
+  }
+  const shaped = v.safeParse(TABLE, toml.value);
+  if (!shaped.success) {
+    const [first] = shapeIssues(shaped.issues);
+    const where = first === undefined || first.path.length === 0 ? 'the table' : pathOf(first.path);
+    return refuse(`${where}: ${first?.message ?? 'not a route table'}`);
+  }
+  const { generation, listeners } = shaped.output;
+  const table: RouteTable = {
+    ...(generation === undefined ? {} : { generation }),
+    listeners: listeners.map(({ addr, routes }) => ({ addr, routes: routes.map(routeOf) })),
+  };
+  const twice = findTwice(table);
+  return twice === undefined ? ok(table) : refuse(twice);
+}
+
+/** The same table in TOML, sorted, so that equal tables are equal bytes. `parseRouteTable` gives it back. */
+export function formatRouteTable(table: RouteTable): string {
+  return stringifyToml({
+    ...(table.generation === undefined ? {} : { generation: table.generation }),
+    listeners: sorted(table).map(({ addr, routes }) => ({
+      addr,
+      routes: routes.map((route) => ({
+        hostname: route.hostname,
+        backend: route.backend,
+        mode: route.mode,
+        ...(route.mode === 'l7' ? { tls_cert: route.tlsCert, tls_key: route.tlsKey } : {}),
+        ...(route.mode === 'l7' && route.backendTls ? { backend_tls: true } : {}),
+      })),
+    })),
+  });
+}
+
+/** Digest of what is routed, whatever the order and the generation: the agent compares its own with the served one. */
+export function routeTableDigest(table: RouteTable): string {
+  return digestOf(sorted(table));
+}
+
+/** Splits `host:port`, `[ip6]:port` or `:port`; undefined when it is none of them. */
+export function parseAddress(text: string): Address | undefined {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]*)):(\d{1,5})$/.exec(text);
+  if (match === null) return undefined;
+  const port = Number(match[3]);
+  if (port < 1 || port > 65_535) return undefined;
+  const host = match[1] ?? match[2];
+  return { host: host === undefined || host === '' ? undefined : host, port };
+}
+
+const HOSTNAME =
+  /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*$/;
+
+const hostname = v.pipe(
+  v.string('a host name is missing'),
+  v.toLowerCase(),
+  v.check((name) => !name.includes('*'), 'wildcards are not served: name each host'),
+  v.regex(HOSTNAME, (issue) => `${issue.received} is not a host name`),
+);
+const backend = v.pipe(
+  v.string('a backend "host:port" is missing'),
+  v.check((text) => parseAddress(text)?.host !== undefined, 'expected "host:port"'),
+);
+const absolutePath = v.pipe(
+  v.string('an l7 route needs this path'),
+  v.startsWith('/', 'expected an absolute path'),
+);
+
+const ROUTE = v.variant(
+  'mode',
+  [
+    v.strictObject({ hostname, backend, mode: v.literal('l4') }),
+    v.strictObject({
+      hostname,
+      backend,
+      mode: v.literal('l7'),
+      tls_cert: absolutePath,
+      tls_key: absolutePath,
+      backend_tls: v.optional(v.boolean(), false),
+    }),
+  ],
+  'mode must be "l4" or "l7"',
+);
+const TABLE = v.strictObject({
+  generation: v.optional(v.string()),
+  listeners: v.optional(
+    v.array(
+      v.strictObject({
+        addr: v.pipe(
+          v.string('a listener needs addr = "host:port"'),
+          v.check((text) => parseAddress(text) !== undefined, 'expected "ip:port" or ":port"'),
+        ),
+        routes: v.optional(v.array(ROUTE), []),
+      }),
+    ),
+    [],
+  ),
+});
+
+function routeOf(route: v.InferOutput<typeof ROUTE>): Route {
+  const { hostname: name, backend: target } = route;
+  if (route.mode === 'l4') return { hostname: name, backend: target, mode: 'l4' };
+  return {
+    hostname: name,
+    backend: target,
+    mode: 'l7',
+    tlsCert: route.tls_cert,
+    tlsKey: route.tls_key,
+    backendTls: route.backend_tls,
+  };
+}
+
+function findTwice(table: RouteTable): string | undefined {
+  const addresses = new Set<string>();
+  for (const { addr, routes } of table.listeners) {
+    if (addresses.has(addr)) return `the listener ${addr} is there twice`;
+    addresses.add(addr);
+    const names = new Set<string>();
+    for (const { hostname: name } of routes) {
+      if (names.has(name)) return `${name} is there twice on the listener ${addr}`;
+      names.add(name);
+    }
+  }
+  return undefined;
+}
+
+function sorted(table: RouteTable): Listener[] {
+  return [...table.listeners]
+    .sort((a, b) => order(a.addr, b.addr))
+    .map(({ addr, routes }) => ({
+      addr,
+      routes: [...routes].sort((a, b) => order(a.hostname, b.hostname)),
+    }));
+}
+
+function order(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function pathOf(path: readonly (string | number)[]): string {
+  return path
+    .map((part, index) => (typeof part === 'number' ? `[${part}]` : index === 0 ? part : `.${part}`))
+    .join('');
+}
+
+function refuse(why: string): Outcome<never> {
+  return blocked(`route table: ${why}`, 'Mend the table; the last good one stays in force.');
+}

@@ -1,0 +1,179 @@
+import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Log } from '../base/log.ts';
+import { blocked, ok, type Outcome } from '../base/outcome.ts';
+import { parseAddress, routeTableDigest, type Route, type RouteTable } from '../base/routetable.ts';
+import { makeBackends } from './backends.ts';
+import { certificateKey, loadCertificates, terminatedRoutes, type Certificates } from './certificates.ts';
+import type { Forwarding } from './forward1.ts';
+import { makeGate, type Gate } from './gate.ts';
+import type { Lookup } from './l7.ts';
+import type { Limits } from './limits.ts';
+import type { CertificateStatus } from './status.ts';
+
+/** The listeners, the connections and the table in force. */
+export interface Router {
+  /** Puts the whole table in force, or nothing of it. */
+  apply(table: RouteTable): Promise<Outcome<'changed' | 'same'>>;
+  view(): RouterView;
+  close(): Promise<void>;
+}
+
+export interface RouterView {
+  readonly table: RouteTable;
+  readonly digest: string | null;
+  readonly connections: number;
+  readonly backends: Readonly<Record<string, number>>;
+  readonly listeners: readonly { addr: string; bound: boolean }[];
+  readonly certificates: readonly CertificateStatus[];
+}
+
+interface Live {
+  readonly table: RouteTable;
+  readonly digest: string | null;
+  readonly certificates: Certificates;
+  /** By listener, then by host name. */
+  readonly routes: ReadonlyMap<string, ReadonlyMap<string, Route>>;
+}
+
+const NOTHING: Live = { table: { listeners: [] }, digest: null, certificates: new Map(), routes: new Map() };
+const DRAIN_LOOK_MS = 20;
+
+export function makeRouter(limits: Limits, log: Log): Router {
+  let live = NOTHING;
+  const gates = new Map<string, Gate>();
+  const retired = new Set<Gate>();
+  const connections = new Set<Socket>();
+  const underWay = new Map<string, number>();
+  const backends = makeBackends(limits);
+  const forwarding: Forwarding = { backends, limits, log };
+
+  const begin = (backend: string): (() => void) => {
+    underWay.set(backend, (underWay.get(backend) ?? 0) + 1);
+    let open = true;
+    return () => {
+      if (!open) return;
+      open = false;
+      const left = (underWay.get(backend) ?? 1) - 1;
+      if (left === 0) underWay.delete(backend);
+      else underWay.set(backend, left);
+    };
+  };
+  const admit = (socket: Socket): boolean => {
+    if (connections.size >= limits.maxConnections) return false;
+    connections.add(socket);
+    socket.once('close', () => connections.delete(socket));
+    return true;
+  };
+  const lookupOf = (addr: string): Lookup => ({
+    find: (name) => live.routes.get(addr)?.get(name),
+    context: (route) => live.certificates.get(certificateKey(route))?.context,
+    begin,
+  });
+
+  const apply = async (table: RouteTable): Promise<Outcome<'changed' | 'same'>> => {
+    const certificates = await loadCertificates(table, live.certificates);
+    if (certificates.kind !== 'ok') return certificates;
+    const digest = routeTableDigest(table);
+    const next: Live = { table, digest, certificates: certificates.value, routes: indexOf(table) };
+    const wanted = new Set(table.listeners.map(({ addr }) => addr));
+    const bound = await rebind(gates, wanted, (addr) => makeGate(addr, lookupOf(addr), forwarding, admit));
+    if (bound.kind !== 'ok') return bound;
+    const same = isSame(live, next);
+    // From here on nothing can fail, and nothing waits: the switch is one assignment.
+    live = next;
+    for (const gate of bound.value.added) gates.set(gate.addr, gate);
+    for (const gate of bound.value.removed) {
+      gates.delete(gate.addr);
+      if (gate.listening()) gate.stop();
+      gate.drain();
+      retired.add(gate);
+    }
+    return ok(same ? 'same' : 'changed');
+  };
+
+  return {
+    apply,
+    view: () => ({
+      table: live.table,
+      digest: live.digest,
+      connections: connections.size,
+      backends: Object.fromEntries(underWay),
+      listeners: [...gates.values()].map((gate) => ({ addr: gate.addr, bound: gate.listening() })),
+      certificates: certificatesOf(live),
+    }),
+    close: async () => {
+      const all = [...gates.values(), ...retired];
+      for (const gate of all) {
+        if (gate.listening()) gate.stop();
+        gate.drain();
+      }
+      const deadline = performance.now() + limits.drainTimeoutMs;
+      while (underWay.size > 0 && performance.now() < deadline) await delay(DRAIN_LOOK_MS);
+      for (const gate of all) gate.close();
+      for (const socket of connections) socket.destroy();
+      backends.close();
+      gates.clear();
+    },
+  };
+}
+
+/**
+ * Binds what is new before anything is given up. Only when an old listener has the same port (`127.0.0.1:443` becomes `:443`) does it
+ * have to let go first; it comes back when the new one cannot be had.
+ */
+async function rebind(
+  gates: ReadonlyMap<string, Gate>,
+  wanted: ReadonlySet<string>,
+  make: (addr: string) => Gate,
+): Promise<Outcome<{ added: Gate[]; removed: Gate[] }>> {
+  const removed = [...gates.values()].filter((gate) => !wanted.has(gate.addr));
+  const added = [...wanted].filter((addr) => gates.get(addr)?.listening() !== true).map(make);
+  const ports = new Set(added.map((gate) => portOf(gate.addr)));
+  const inTheWay = removed.filter((gate) => ports.has(portOf(gate.addr)));
+  for (const gate of inTheWay) gate.stop();
+  for (const gate of added) {
+    const listening = await gate.listen();
+    if (listening.kind === 'ok') continue;
+    for (const other of added) other.close();
+    for (const gone of inTheWay) {
+      const back = await gone.listen();
+      if (back.kind !== 'ok')
+        return blocked(`${listening.why}; and not back to the old one: ${back.why}`, back.hint);
+    }
+    return listening;
+  }
+  return ok({ added, removed });
+}
+
+function portOf(addr: string): number | undefined {
+  return parseAddress(addr)?.port;
+}
+
+function indexOf(table: RouteTable): Live['routes'] {
+  return new Map(
+    table.listeners.map(({ addr, routes }) => [
+      addr,
+      new Map(routes.map((route) => [route.hostname, route])),
+    ]),
+  );
+}
+
+function isSame(a: Live, b: Live): boolean {
+  if (a.digest !== b.digest || a.table.generation !== b.table.generation) return false;
+  return [...b.certificates].every(([key, { digest }]) => a.certificates.get(key)?.digest === digest);
+}
+
+function certificatesOf({ table, certificates }: Live): CertificateStatus[] {
+  const seen = new Map<string, CertificateStatus>();
+  for (const route of terminatedRoutes(table)) {
+    const leaf = certificates.get(certificateKey(route))?.leaf;
+    if (leaf === undefined) continue;
+    seen.set(`${route.hostname} ${leaf.fingerprint256}`, {
+      hostname: route.hostname,
+      fingerprint256: leaf.fingerprint256,
+      notAfter: new Date(leaf.validTo).toISOString(),
+    });
+  }
+  return [...seen.values()];
+}
