@@ -1,0 +1,254 @@
+import type { KeyObject } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../../base/clock.ts';
+import { writeFileAtomic } from '../../base/files.ts';
+import type { Log } from '../../base/log.ts';
+import { blocked, bug, messageOf, ok, wait, type Outcome } from '../../base/outcome.ts';
+import type { CertificateState } from '../types.ts';
+import { writeFailure } from '../writefailure.ts';
+import { checkCertificate, endOf, parseKey, readBounded, signed, startOf, type Verdict } from './check.ts';
+import { ensureLocalCa, loadLocalCa, makeKey, pemOfKey, type LocalCa } from './localca.ts';
+
+const NAME = /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/;
+/** A renewal that failed is tried again after this; until then the old certificate, still valid, is used. */
+const RENEWAL_RETRY_MS = 3_600_000;
+const CERT_MODE = 0o644;
+const KEY_MODE = 0o600;
+
+export interface WantedCertificate {
+  readonly hostname: string;
+  readonly service: string;
+  /** The default host name of its service: the files are named after the service. */
+  readonly isDefault: boolean;
+}
+
+export interface CertificateOptions {
+  /** `files`: the operator's own, only checked. `local`: issued by a small CA of the node. */
+  readonly driver: 'files' | 'local';
+  readonly certDir: string;
+  /** Where the local CA lives; needed by driver `local`. */
+  readonly caDir?: string;
+  /** Part of the local CA's name, so that a browser's list of roots can be read. */
+  readonly hostnameSuffix: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface Certificates {
+  /**
+   * By host name. With driver `local`, `absent` stands for everything that `issue` would mend: no file yet, one of ours
+   * that expired or lost its key, one of ours with less than a third of its life left (renewal). `invalid` needs a person.
+   */
+  observe(wanted: readonly WantedCertificate[]): Promise<Record<string, CertificateState>>;
+  /** Ensures a usable certificate; may be run twice. Never replaces a key, nor a certificate that it did not issue. */
+  issue(hostname: string, service: string, isDefault: boolean): Promise<Outcome<undefined>>;
+  /** The local CA's root, PEM; `wait` until the first certificate was issued, `blocked` with driver `files`. */
+  rootPem(): Promise<Outcome<string>>;
+}
+
+interface Place extends WantedCertificate {
+  readonly certPath: string;
+  readonly keyPath: string;
+}
+
+/** Certificates for l7 routes: `<cert_dir>/<service>.pem` and `.key` for the default host name, `<hostname>.pem` for others. */
+export function openCertificates(options: CertificateOptions): Certificates {
+  const { driver, clock, log } = options;
+  const caDir = options.caDir ?? join(options.certDir, '.ca');
+  const failedAt = new Map<string, number>();
+  let queue: Promise<unknown> = Promise.resolve();
+
+  const observeOne = async (place: Place, ca: Outcome<LocalCa | undefined>): Promise<CertificateState> => {
+    const verdict = await checkCertificate(place, clock.now());
+    if (driver === 'files') return stateOf(verdict, place);
+    const need = needOf(verdict, ca.kind === 'ok' ? ca.value : undefined, clock.now());
+    if (need.kind === 'none') return stateOf(verdict, place);
+    const failed = failedAt.get(place.hostname);
+    const isHeld = failed !== undefined && clock.monotonic() - failed < RENEWAL_RETRY_MS;
+    if (verdict.kind === 'valid' && isHeld) return stateOf(verdict, place);
+    return { kind: 'absent', certPath: place.certPath, hint: need.hint };
+  };
+
+  return {
+    async observe(wanted) {
+      const ca = driver === 'local' ? await loadLocalCa(caDir) : ok();
+      if (ca.kind !== 'ok') log.warn({ why: ca.why, hint: ca.hint }, 'local CA');
+      const owners = new Map<string, string>();
+      const states: Record<string, CertificateState> = {};
+      for (const item of [...wanted].sort(byDefaultFirst)) {
+        const place = placeOf(item, options.certDir);
+        if (typeof place === 'string') {
+          states[item.hostname] = { kind: 'unknown', why: place };
+          continue;
+        }
+        const owner = owners.get(place.certPath) ?? item.hostname;
+        owners.set(place.certPath, owner);
+        if (owner !== item.hostname) states[item.hostname] = sharedFile(place, owner);
+        else states[item.hostname] ??= await observeOne(place, ca).catch(unknownState);
+      }
+      return states;
+    },
+    issue(hostname, service, isDefault) {
+      const place = placeOf({ hostname, service, isDefault }, options.certDir);
+      if (typeof place === 'string') return Promise.resolve(blocked(place, 'Mend the definition.'));
+      // One at a time: two must not make the CA at once.
+      const result = queue.then(async () => {
+        try {
+          const outcome = await issueOne(place, caDir, options);
+          if (outcome.kind === 'ok') failedAt.delete(hostname);
+          else failedAt.set(hostname, clock.monotonic());
+          return outcome;
+        } catch (error) {
+          return bug(error);
+        }
+      });
+      queue = result;
+      return result;
+    },
+    async rootPem() {
+      if (driver === 'files') {
+        return blocked('there is no local CA', 'Set [certs] driver = "local" to have one.');
+      }
+      const ca = await loadLocalCa(caDir);
+      if (ca.kind !== 'ok') return ca;
+      if (ca.value === undefined) return wait('the local CA has not issued anything yet');
+      return ok(ca.value.rootPem);
+    },
+  };
+}
+
+async function issueOne(
+  place: Place,
+  caDir: string,
+  options: CertificateOptions,
+): Promise<Outcome<undefined>> {
+  const { driver, clock, log, hostnameSuffix } = options;
+  const now = clock.now();
+  const verdict = await checkCertificate(place, now);
+  if (driver === 'files') return outcomeOf(verdict, place);
+  const loaded = await loadLocalCa(caDir);
+  if (loaded.kind !== 'ok') return loaded;
+  if (needOf(verdict, loaded.value, now).kind === 'none') return outcomeOf(verdict, place);
+  const ca = await ensureLocalCa(caDir, hostnameSuffix, now);
+  if (ca.kind !== 'ok') return ca;
+  const directory = await ensureDirectory(options.certDir);
+  if (directory.kind !== 'ok') return directory;
+  const key = await ensureKey(place.keyPath);
+  if (key.kind !== 'ok') return key;
+  try {
+    await writeFileAtomic(place.certPath, await ca.value.issue(place.hostname, key.value, now), CERT_MODE);
+  } catch (error) {
+    return writeFailure(error, place.certPath);
+  }
+  log.info({ hostname: place.hostname, path: place.certPath }, 'certificate issued by the local CA');
+  return outcomeOf(await checkCertificate(place, clock.now()), place);
+}
+
+/**
+ * The key that is there, or a new one. A key is never replaced: it may be the operator's, and a renewal with the same key
+ * is one rename, so that no reader ever sees a certificate and a key that do not belong together.
+ */
+async function ensureKey(path: string): Promise<Outcome<KeyObject>> {
+  const there = await readBounded(path);
+  if (there.kind === 'unknown') return blocked(there.why, `Let the agent read ${path}, or remove it.`);
+  if (there.kind === 'text') {
+    const key = parseKey(there.text);
+    if (key !== undefined) return ok(key);
+    return blocked(
+      `${path} holds no usable private key`,
+      'Remove it, or replace it by PEM without a passphrase.',
+    );
+  }
+  const key = makeKey();
+  try {
+    await writeFileAtomic(path, pemOfKey(key), KEY_MODE);
+    return ok(key);
+  } catch (error) {
+    return writeFailure(error, path);
+  }
+}
+
+async function ensureDirectory(directory: string): Promise<Outcome<undefined>> {
+  // Nothing under /srv/<service> is ever created (L04): mc-proxy is a service too.
+  if (directory.startsWith('/srv/')) return ok();
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o755 });
+    return ok();
+  } catch (error) {
+    return writeFailure(error, directory);
+  }
+}
+
+type Need = { readonly kind: 'none' } | { readonly kind: 'issue'; readonly hint: string };
+
+/** What the local CA has to do about a file: nothing when it is fine, or not its own, or cannot be judged. */
+function needOf(verdict: Verdict, ca: LocalCa | undefined, now: number): Need {
+  if (verdict.kind === 'absent') return { kind: 'issue', hint: 'the local CA of this node will issue it' };
+  if (verdict.kind === 'unknown' || verdict.leaf === undefined || ca === undefined) return { kind: 'none' };
+  if (!signed(ca.root, verdict.leaf)) return { kind: 'none' };
+  if (verdict.kind === 'invalid') return { kind: 'issue', hint: `${verdict.why}: it will be issued again` };
+  const lifeMs = endOf(verdict.leaf) - startOf(verdict.leaf);
+  // A leaf that ends with its root cannot be made longer: renewing it would never come to an end.
+  const canGrow = endOf(verdict.leaf) < endOf(ca.root);
+  if (verdict.notAfter - now >= lifeMs / 3 || !canGrow) return { kind: 'none' };
+  return { kind: 'issue', hint: 'due for renewal: less than a third of its life is left' };
+}
+
+function stateOf(verdict: Verdict, { certPath, keyPath }: Place): CertificateState {
+  switch (verdict.kind) {
+    case 'absent':
+      return { kind: 'absent', certPath, hint: placeHint(certPath, keyPath) };
+    case 'unknown':
+      return verdict;
+    case 'invalid':
+      return { kind: 'invalid', certPath, why: verdict.why, hint: verdict.hint };
+    case 'valid':
+      return {
+        kind: 'valid',
+        certPath,
+        keyPath,
+        notAfter: verdict.notAfter,
+        fingerprint256: verdict.leaf.fingerprint256,
+      };
+  }
+}
+
+function outcomeOf(verdict: Verdict, place: Place): Outcome<undefined> {
+  if (verdict.kind === 'valid') return ok();
+  if (verdict.kind === 'invalid') return blocked(verdict.why, verdict.hint);
+  if (verdict.kind === 'unknown') return blocked(verdict.why, 'Let the agent read the file.');
+  return blocked(
+    `there is no certificate for ${place.hostname} at ${place.certPath}`,
+    placeHint(place.certPath, place.keyPath),
+  );
+}
+
+function placeHint(certPath: string, keyPath: string): string {
+  return `Put the full chain at ${certPath} and its key (mode 0600) at ${keyPath}, or set [certs] driver = "local".`;
+}
+
+/** The files of a certificate; a sentence when a name cannot be a file name. */
+function placeOf(wanted: WantedCertificate, certDir: string): Place | string {
+  const name = wanted.isDefault ? wanted.service : wanted.hostname;
+  if (!NAME.test(name) || name.includes('..'))
+    return `${JSON.stringify(name)} cannot name a certificate file`;
+  return { ...wanted, certPath: join(certDir, `${name}.pem`), keyPath: join(certDir, `${name}.key`) };
+}
+
+function unknownState(error: unknown): CertificateState {
+  return { kind: 'unknown', why: `the certificate cannot be judged: ${messageOf(error)}` };
+}
+
+function sharedFile({ certPath, hostname }: Place, owner: string): CertificateState {
+  return {
+    kind: 'invalid',
+    certPath,
+    why: `${certPath} would serve both ${owner} and ${hostname}`,
+    hint: 'Give the route a host name with a dot in it, which no service can be called.',
+  };
+}
+
+function byDefaultFirst(a: WantedCertificate, b: WantedCertificate): number {
+  return Number(b.isDefault) - Number(a.isDefault) || (a.hostname < b.hostname ? -1 : 1);
+}
