@@ -18,6 +18,8 @@ export interface GitReader {
   blob(oid: string, maxBytes: number): Promise<Uint8Array>;
   /** Bytes of a blob without reading it, where its store tells. */
   blobSize(oid: string): Promise<number | undefined>;
+  /** Is this object here? Says nothing about whether it can be read. */
+  has(oid: string): Promise<boolean>;
   /** The commit behind a commit or an annotated tag. */
   peel(oid: string): Promise<string>;
   /** Commits whose parents were never sent. */
@@ -63,6 +65,12 @@ export function openReader(gitdir: string): GitReader {
       return bytes;
     },
     blobSize: (oid) => sizes.size(oid),
+    async has(oid) {
+      if (await sizes.has(oid)) return true;
+      // A pack may have come, or `git gc` may have run, since the indexes were read.
+      sizes = openSizes(gitdir);
+      return sizes.has(oid);
+    },
     async peel(oid) {
       let current = oid;
       // A tag of a tag of a tag is legal; a chain without end is not.

@@ -88,11 +88,11 @@ async function runGit(
       // It had ended already.
     }
   };
-  let tooLarge = false;
+  const size = { exceeded: false };
   const sizeWatch = setInterval(() => {
     void receivedBytes(settings.gitdir).then((bytes) => {
       if (bytes <= settings.maxPackBytes) return;
-      tooLarge = true;
+      size.exceeded = true;
       end();
     });
   }, 200);
@@ -107,7 +107,8 @@ async function runGit(
       }),
     ]);
     signal.throwIfAborted();
-    if (tooLarge) throw new GitFault('retry', `the server sent more than ${settings.maxPackBytes} bytes`);
+    if (size.exceeded)
+      throw new GitFault('retry', `the server sent more than ${settings.maxPackBytes} bytes`);
     if (code !== 0) throw faultOf(stderr, code);
     return stdout;
   } catch (error) {

@@ -1,9 +1,12 @@
-import { open, readdir, readFile, type FileHandle } from 'node:fs/promises';
+import { open, readdir, readFile, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { constants, inflateSync } from 'node:zlib';
 import { isOid } from './objects.ts';
 
 export interface SizeReader {
+  /** Is an object of this id in the store? */
+  has(oid: string): Promise<boolean>;
+  /** The size of a blob. */
   size(oid: string): Promise<number | undefined>;
 }
 
@@ -15,15 +18,31 @@ export interface SizeReader {
 export function openSizes(gitdir: string): SizeReader {
   const folder = join(gitdir, 'objects', 'pack');
   let indexes: Promise<Map<string, Buffer>> | undefined;
-  const packed = async (oid: string): Promise<number | undefined> => {
+  const all = (): Promise<Map<string, Buffer>> => {
     indexes ??= readIndexes(folder);
-    for (const [name, index] of await indexes) {
+    indexes.catch(() => (indexes = undefined));
+    return indexes;
+  };
+  const packed = async (oid: string): Promise<number | undefined> => {
+    for (const [name, index] of await all()) {
       const offset = packOffset(index, oid);
       if (offset !== undefined) return entrySize(join(folder, name.replace(/idx$/, 'pack')), offset);
     }
     return undefined;
   };
   return {
+    async has(oid) {
+      if (!isOid(oid)) return false;
+      try {
+        const loose = await stat(loosePath(gitdir, oid)).catch(() => undefined);
+        return (
+          loose !== undefined ||
+          [...(await all()).values()].some((index) => packOffset(index, oid) !== undefined)
+        );
+      } catch {
+        return false;
+      }
+    },
     async size(oid) {
       if (!isOid(oid)) return undefined;
       try {
@@ -43,8 +62,12 @@ async function readIndexes(folder: string): Promise<Map<string, Buffer>> {
   );
 }
 
+function loosePath(gitdir: string, oid: string): string {
+  return join(gitdir, 'objects', oid.slice(0, 2), oid.slice(2));
+}
+
 async function looseSize(gitdir: string, oid: string): Promise<number | undefined> {
-  const file = await open(join(gitdir, 'objects', oid.slice(0, 2), oid.slice(2)), 'r').catch(() => undefined);
+  const file = await open(loosePath(gitdir, oid), 'r').catch(() => undefined);
   if (file === undefined) return undefined;
   const start = inflateStart(await readAt(file, 0, 128).finally(() => file.close()));
   const size = /^blob (\d+)\0/.exec(start.toString('latin1', 0, 32))?.[1];
