@@ -34,7 +34,7 @@ export interface Terminator {
 
 /** What is asked of a TLS socket, or of what HTTP/2 shows of it. */
 interface Peer {
-  readonly servername?: string | false;
+  readonly servername?: string | false | null | undefined;
   readonly remoteAddress?: string | undefined;
 }
 
