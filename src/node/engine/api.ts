@@ -1,0 +1,135 @@
+import { Agent } from 'node:http';
+import Docker from 'dockerode';
+import { withDeadline } from '../../base/deadline.ts';
+import { EngineError } from './failure.ts';
+
+export type Method = 'GET' | 'POST' | 'DELETE';
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export interface CallOptions {
+  readonly query?: Query;
+  readonly body?: object;
+  /** On top of the usual call deadline: for a stop that is allowed to take its time. */
+  readonly extraMs?: number;
+}
+
+export interface StreamOptions {
+  readonly query?: Query;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** A request body that is streamed, for example a build context. */
+  readonly upload?: NodeJS.ReadableStream;
+  readonly signal: AbortSignal;
+}
+
+/** Calls of the engine's HTTP API over its Unix socket. Everything here rejects; `attempt` makes outcomes of it. */
+export interface Api {
+  readonly socketPath: string;
+  call<T>(what: string, method: Method, path: string, options?: CallOptions): Promise<T>;
+  /** Resolves with the open answer; no deadline of its own, the signal ends it. */
+  stream(method: Method, path: string, options: StreamOptions): Promise<NodeJS.ReadableStream>;
+  close(): void;
+}
+
+export function openApi(socketPath: string, callDeadlineMs: number): Api {
+  // No kept connections: one that the engine closed by its restart would fail the next call for nothing.
+  const agent = new Agent({ keepAlive: false });
+  // `host` is named because dockerode would take it from DOCKER_HOST and prefer it to the socket.
+  const docker = new Docker({ socketPath, agent, host: undefined } as unknown as Docker.DockerOptions);
+  const modem = docker.modem as Modem;
+  const closing = new AbortController();
+
+  return {
+    socketPath,
+    call: <T>(what: string, method: Method, path: string, options: CallOptions = {}) => {
+      const deadlineMs = callDeadlineMs + (options.extraMs ?? 0);
+      const work = (signal: AbortSignal): Promise<T> =>
+        dial<T>(modem, method, path, signal, { ...options, isStream: false });
+      return withDeadline(`the engine (${what})`, deadlineMs, work, closing.signal);
+    },
+    stream: (method, path, { signal, ...options }) =>
+      dial(modem, method, path, AbortSignal.any([signal, closing.signal]), { ...options, isStream: true }),
+    close: () => {
+      closing.abort(new Error('the engine connection was closed'));
+      agent.destroy();
+    },
+  };
+}
+
+/** A path segment of an image reference: slashes stay, everything that could end the path does not. */
+export function imagePath(reference: string): string {
+  return reference.split('/').map(encodeURIComponent).join('/');
+}
+
+/** What dockerode's transport takes; its own types leave it `any`. */
+interface Modem {
+  dial(request: ModemRequest, done: (error: ModemError | null, answer: unknown) => void): void;
+}
+
+interface ModemRequest {
+  readonly method: Method;
+  /** Must end with `?`: the transport puts the query behind it. */
+  readonly path: string;
+  readonly options: { readonly _query: Query; readonly _body: object };
+  readonly headers: Record<string, string>;
+  readonly statusCodes: Readonly<Record<number, boolean>>;
+  readonly abortSignal: AbortSignal;
+  readonly isStream: boolean;
+  readonly file?: NodeJS.ReadableStream;
+}
+
+interface ModemError extends Error {
+  readonly statusCode?: number;
+  readonly json?: unknown;
+}
+
+const GOOD = { 101: true, 200: true, 201: true, 204: true, 304: true };
+
+function dial<T>(
+  modem: Modem,
+  method: Method,
+  path: string,
+  signal: AbortSignal,
+  options: CallOptions & Omit<StreamOptions, 'signal'> & { readonly isStream: boolean },
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    // An answer that is cut off in the middle calls nobody back: the signal settles the promise in any case.
+    const aborted = (): void => reject(asError(signal.reason));
+    if (signal.aborted) {
+      aborted();
+      return;
+    }
+    signal.addEventListener('abort', aborted, { once: true });
+    const request: ModemRequest = {
+      method,
+      path: `${path}?`,
+      options: { _query: withoutUndefined(options.query ?? {}), _body: options.body ?? {} },
+      headers: { ...options.headers },
+      statusCodes: GOOD,
+      abortSignal: signal,
+      isStream: options.isStream,
+      ...(options.upload === undefined ? {} : { file: options.upload }),
+    };
+    modem.dial(request, (error, answer) => {
+      signal.removeEventListener('abort', aborted);
+      if (error === null) resolve(answer as T);
+      else if (error.statusCode === undefined) reject(error);
+      else reject(new EngineError(error.statusCode, messageIn(error)));
+    });
+  });
+}
+
+function withoutUndefined(query: Query): Query {
+  return Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined));
+}
+
+function messageIn(error: ModemError): string {
+  const json = error.json;
+  if (json !== null && typeof json === 'object' && 'message' in json && typeof json.message === 'string') {
+    return json.message;
+  }
+  return error.message;
+}
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error(String(reason));
+}

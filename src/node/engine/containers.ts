@@ -1,0 +1,143 @@
+import { retry } from '../../base/outcome.ts';
+import { LABELS } from '../types.ts';
+import type { Api } from './api.ts';
+import { EngineError, Refusal } from './failure.ts';
+import { listedName, nameOf, type Inspection, type Listed } from './inspect.ts';
+import {
+  containerPath,
+  inspect,
+  inspectByName,
+  networkExists,
+  ours,
+  refuseForeign,
+  rename,
+  unlessGone,
+  type Site,
+} from './lookup.ts';
+
+/** Gives the container its final name and starts it; resolves when the engine shows it running. */
+export async function startContainer(
+  site: Site,
+  from: string,
+  name: string,
+  specDigest?: string,
+): Promise<{ id: string }> {
+  const seen = await renameIfNeeded(site, from, name, specDigest);
+  if (!seen.State.Running) {
+    try {
+      await site.api.call(`start ${name}`, 'POST', `${containerPath(seen.Id)}/start`);
+    } catch (error) {
+      throw await withPortHolder(site.api, name, error);
+    }
+  }
+  const after = await inspect(site.api, seen.Id);
+  if (after?.State.Running === true && after.State.Status !== 'restarting') return { id: seen.Id };
+  if (after === undefined) throw new Refusal(retry(`container ${name} vanished while it was started`));
+  throw new Refusal(
+    retry(
+      `container ${name} ended at once with exit code ${after.State.ExitCode ?? 'unknown'}`,
+      `Read its log: the dashboard, or mc-gitops logs ${name}.`,
+    ),
+  );
+}
+
+/** Stops and renames; a container that is gone is as good. */
+export async function retireContainer(
+  site: Site,
+  id: string,
+  renameTo: string,
+  stopTimeoutS: number,
+): Promise<void> {
+  const seen = await ours(site, id);
+  if (seen === undefined) return;
+  await stopSeen(site, seen, stopTimeoutS);
+  if (nameOf(seen.Name) !== renameTo) await rename(site, id, renameTo);
+}
+
+export async function stopContainer(site: Site, id: string, stopTimeoutS: number): Promise<void> {
+  const seen = await ours(site, id);
+  if (seen !== undefined) await stopSeen(site, seen, stopTimeoutS);
+}
+
+/** Stops and removes. Volumes stay, the anonymous ones too: data is never removed (L04). */
+export async function removeContainer(site: Site, id: string, stopTimeoutS: number): Promise<void> {
+  const seen = await ours(site, id);
+  if (seen === undefined) return;
+  await stopSeen(site, seen, stopTimeoutS);
+  await site.api
+    .call(`remove ${nameOf(seen.Name)}`, 'DELETE', containerPath(id), { query: { force: true, v: false } })
+    .catch(unlessGone);
+}
+
+/** A network of ours, made when missing; one that exists is taken as it is. */
+export async function createNetwork(site: Site, name: string): Promise<void> {
+  if (await networkExists(site.api, name)) return;
+  const body = { Name: name, Driver: 'bridge', CheckDuplicate: true, Labels: { [LABELS.owner]: site.owner } };
+  try {
+    await site.api.call(`create network ${name}`, 'POST', '/networks/create', { body });
+  } catch (error) {
+    if (!(error instanceof EngineError && /already (exists|used)/i.test(error.message))) throw error;
+  }
+}
+
+async function renameIfNeeded(
+  site: Site,
+  from: string,
+  name: string,
+  specDigest: string | undefined,
+): Promise<Inspection> {
+  const final = await inspectByName(site.api, name);
+  const staged = from === name ? undefined : await inspectByName(site.api, from);
+  const seen = staged ?? final;
+  if (seen === undefined) {
+    throw new Refusal(
+      retry(`container ${name} is not there, nor is ${from}`, 'The next pass makes it again.'),
+    );
+  }
+  refuseForeign(site, seen, `holds the name ${nameOf(seen.Name)}`);
+  if (final !== undefined) refuseForeign(site, final, `holds the name ${name}`);
+  if (specDigest !== undefined && seen.Config.Labels?.[LABELS.spec] !== specDigest) {
+    throw new Refusal(retry(`container ${nameOf(seen.Name)} is made from another specification`));
+  }
+  if (staged === undefined) return seen;
+  if (final !== undefined) {
+    throw new Refusal(
+      retry(
+        `the name ${name} is still held by its predecessor ${final.Id.slice(0, 12)}`,
+        'It is retired first.',
+      ),
+    );
+  }
+  await rename(site, staged.Id, name);
+  return staged;
+}
+
+/** Podman says of a restarting or just ended container what Docker answers with 304: both count as stopped. */
+async function stopSeen({ api }: Site, seen: Inspection, stopTimeoutS: number): Promise<void> {
+  if (['created', 'exited', 'dead', 'configured', 'stopped'].includes(seen.State.Status)) return;
+  await api
+    .call(`stop ${nameOf(seen.Name)}`, 'POST', `${containerPath(seen.Id)}/stop`, {
+      query: { t: stopTimeoutS },
+      extraMs: stopTimeoutS * 1000,
+    })
+    .catch(unlessGone);
+}
+
+async function withPortHolder(api: Api, name: string, error: unknown): Promise<unknown> {
+  if (!(error instanceof EngineError)) return error;
+  if (!/port is already allocated|address already in use/i.test(error.message)) return error;
+  const [, ip, port = ''] = /((?:\d+\.){3}\d+|\[[^\]]*\]):(\d+)/.exec(error.message) ?? [];
+  if (ip === undefined) return error;
+  const listed = await api.call<Listed[]>('list containers', 'GET', '/containers/json').catch(() => []);
+  const holder = listed.find((one) => one.Ports?.some(({ PublicPort }) => PublicPort === Number(port)));
+  const by =
+    holder === undefined
+      ? 'a process of this host that is no container here'
+      : `container ${listedName(holder)}`;
+  return new Refusal(
+    retry(
+      `container ${name} could not be started: ${ip}:${port} is in use by ${by}`,
+      `Find it with: ss -ltnp 'sport = :${port}'. The start is tried again.`,
+    ),
+  );
+}

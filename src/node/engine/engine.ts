@@ -1,0 +1,170 @@
+import { blocked, type Outcome } from '../../base/outcome.ts';
+import { withDeadline } from '../../base/deadline.ts';
+import type { Log } from '../../base/log.ts';
+import type { ContainerSpec, EngineFacts } from '../types.ts';
+import { openApi, type Api } from './api.ts';
+import {
+  createNetwork,
+  removeContainer,
+  retireContainer,
+  startContainer,
+  stopContainer,
+} from './containers.ts';
+import { createContainer } from './create.ts';
+import { ours, type Site } from './lookup.ts';
+import { EventStream } from './events.ts';
+import { FactsReader, readIdentity, type Identity } from './facts.ts';
+import { Refusal, attempt } from './failure.ts';
+import {
+  buildImage,
+  inspectImage,
+  pullImage,
+  pushImage,
+  removeImage,
+  tagImage,
+  type BuildOptions,
+  type ImageDetails,
+  type RegistryAuth,
+} from './images.ts';
+import { readLogs } from './logs.ts';
+import { findSocket } from './socket.ts';
+
+export interface EngineOptions {
+  /** Path or `unix://` address; else `DOCKER_HOST`, else the usual places. */
+  readonly socket?: string;
+  /** `<node>/<instance>`: only containers with this owner are ever touched. */
+  readonly owner: string;
+  readonly callDeadlineMs: number;
+  readonly log: Log;
+}
+
+/**
+ * A container engine, Docker 20.10 or Podman 4.3 and later. Every call has a deadline, may be repeated, and returns an
+ * outcome; what changes a container first looks whether it is ours. Builds, pulls and pushes last until their signal.
+ */
+export interface Engine {
+  readonly kind: 'docker' | 'podman';
+  readonly socketPath: string;
+  facts(): Promise<Outcome<EngineFacts>>;
+  /** One that exists is taken as it is. */
+  createNetwork(name: string): Promise<Outcome<undefined>>;
+  /** Makes container `name`, joined to its networks and not started; one of ours with the same digest is as good. */
+  create(
+    spec: ContainerSpec,
+    specDigest: string,
+    name: string,
+    env: ReadonlyMap<string, string>,
+  ): Promise<Outcome<{ id: string }>>;
+  /** Renames `from` to `name` where that is not done, and starts it. `specDigest`: nothing else is started. */
+  start(from: string, name: string, specDigest?: string): Promise<Outcome<{ id: string }>>;
+  /** Ids are full ones. Gone is as good. */
+  retire(id: string, renameTo: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
+  stop(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
+  remove(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
+  /** Calls back on anything that happened, and on a lost or new stream: it only says "look now". */
+  events(onSignal: () => void): { close(): void };
+  inspectImage(reference: string): Promise<Outcome<ImageDetails | undefined>>;
+  buildImage(context: NodeJS.ReadableStream, options: BuildOptions): Promise<Outcome<{ imageId: string }>>;
+  pushImage(
+    reference: string,
+    auth: RegistryAuth | undefined,
+    signal: AbortSignal,
+    onProgress: (line: string) => void,
+  ): Promise<Outcome<{ manifestDigest: string }>>;
+  pullImage(
+    reference: string,
+    auth: RegistryAuth | undefined,
+    signal: AbortSignal,
+    onProgress: (line: string) => void,
+  ): Promise<Outcome<{ imageId: string; manifestDigest: string }>>;
+  tagImage(source: string, target: string): Promise<Outcome<undefined>>;
+  removeImage(reference: string): Promise<Outcome<undefined>>;
+  /** The last lines of a container of ours, registered secrets masked. */
+  logs(id: string, options: { readonly tail: number }): Promise<Outcome<string[]>>;
+  close(): void;
+}
+
+/** Finds the engine and asks which one it is. `retry` while none answers, `blocked` when it is too old. */
+export async function openEngine(options: EngineOptions): Promise<Outcome<Engine>> {
+  const socket = findSocket(options.socket, process.env);
+  if (socket.kind !== 'ok') return socket;
+  const api = openApi(socket.value, options.callDeadlineMs);
+  const identity = await attempt('ask the engine who it is', api.socketPath, async () => {
+    const found = await readIdentity(api);
+    refuseOld(found);
+    return found;
+  });
+  if (identity.kind !== 'ok') {
+    api.close();
+    return identity;
+  }
+  return { kind: 'ok', value: engineOn(api, identity.value.kind, options) };
+}
+
+function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engine {
+  const { owner, callDeadlineMs } = options;
+  const site: Site = { api, kind, owner };
+  const stream = new EventStream(api, options.log);
+  const facts = new FactsReader(api, owner, stream);
+  const door = <T>(what: string, work: () => Promise<T>): Promise<Outcome<T>> =>
+    attempt(what, api.socketPath, work);
+  const quiet = (what: string, work: () => Promise<void>): Promise<Outcome<undefined>> =>
+    door(what, async () => {
+      await work();
+      return undefined;
+    });
+  const short = (id: string): string => id.slice(0, 12);
+
+  return {
+    kind,
+    socketPath: api.socketPath,
+    facts: () => door('look at the engine', () => facts.read()),
+    createNetwork: (name) => quiet(`create network ${name}`, () => createNetwork(site, name)),
+    create: (spec, specDigest, name, env) =>
+      door(`create container ${name}`, () => createContainer(site, spec, specDigest, name, env)),
+    start: (from, name, specDigest) =>
+      door(`start container ${name}`, () => startContainer(site, from, name, specDigest)),
+    retire: (id, renameTo, stopTimeoutS) =>
+      quiet(`retire container ${short(id)} to ${renameTo}`, () =>
+        retireContainer(site, id, renameTo, stopTimeoutS),
+      ),
+    stop: (id, stopTimeoutS) =>
+      quiet(`stop container ${short(id)}`, () => stopContainer(site, id, stopTimeoutS)),
+    remove: (id, stopTimeoutS) =>
+      quiet(`remove container ${short(id)}`, () => removeContainer(site, id, stopTimeoutS)),
+    events: (onSignal) => {
+      stream.start();
+      return { close: stream.listen({ event: onSignal, gap: onSignal }) };
+    },
+    inspectImage: (reference) => door(`inspect image ${reference}`, () => inspectImage(api, reference)),
+    buildImage: (context, build) =>
+      door(`build image ${build.reference}`, () => buildImage(api, context, build)),
+    pushImage: (reference, auth, signal, onProgress) =>
+      door(`push image ${reference}`, () => pushImage(api, reference, auth, signal, onProgress)),
+    pullImage: (reference, auth, signal, onProgress) =>
+      door(`pull image ${reference}`, () => pullImage(api, reference, auth, signal, onProgress)),
+    tagImage: (source, target) => quiet(`tag image ${source}`, () => tagImage(api, source, target)),
+    removeImage: (reference) => quiet(`remove image ${reference}`, () => removeImage(api, reference)),
+    logs: (id, { tail }) =>
+      door(`read the log of container ${short(id)}`, async () => {
+        if ((await ours(site, id)) === undefined)
+          throw new Refusal(blocked(`container ${short(id)} is gone`));
+        return withDeadline('the log', callDeadlineMs, (signal) => readLogs(api, id, tail, signal));
+      }),
+    close: () => {
+      stream.close();
+      api.close();
+    },
+  };
+}
+
+const OLDEST = { docker: [20, 10], podman: [4, 3] } as const;
+
+function refuseOld({ kind, version }: Identity): void {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const [oldestMajor, oldestMinor] = OLDEST[kind];
+  if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;
+  throw new Refusal(
+    blocked(`${kind} ${version} is too old`, `At least ${kind} ${oldestMajor}.${oldestMinor} is needed.`),
+  );
+}

@@ -1,0 +1,145 @@
+import { DeadlineError } from '../../base/deadline.ts';
+import { blocked, bug, messageOf, ok, retry, type Failure, type Outcome } from '../../base/outcome.ts';
+import { redact } from '../../base/secret.ts';
+
+/** An answer of the engine with a status of 400 or above. */
+export class EngineError extends Error {
+  readonly statusCode: number;
+
+  constructor(statusCode: number, message: string) {
+    super(message);
+    this.name = 'EngineError';
+    this.statusCode = statusCode;
+  }
+}
+
+/** Carries a failure that was already judged out of nested work to the door. */
+export class Refusal extends Error {
+  readonly failure: Failure;
+
+  constructor(failure: Failure) {
+    super(failure.why);
+    this.name = 'Refusal';
+    this.failure = failure;
+  }
+}
+
+/** The door: runs `work`, and turns whatever it throws into a failure that says what was tried and where. */
+export async function attempt<T>(
+  what: string,
+  socketPath: string,
+  work: () => Promise<T>,
+): Promise<Outcome<T>> {
+  try {
+    return ok(await work());
+  } catch (error) {
+    return failureOf(what, socketPath, error);
+  }
+}
+
+/** What an error of an engine call means for the loop. Messages of the engine are masked and cut. */
+export function failureOf(what: string, socketPath: string, error: unknown): Failure {
+  if (error instanceof Refusal) return error.failure;
+  if (error instanceof DeadlineError) {
+    return retry(`${what}: ${error.message}`, `Look at the engine behind ${socketPath} and its log.`);
+  }
+  if (error instanceof EngineError) return judged(what, error);
+  const code = codeOf(error);
+  if (code !== undefined && UNREACHABLE.has(code)) {
+    return retry(
+      `engine unreachable at ${socketPath} (${code})`,
+      'Start it (systemctl start docker, or podman.socket), or set [engine] socket to the right place.',
+    );
+  }
+  if (code === 'EACCES' || code === 'EPERM') {
+    return blocked(
+      `no permission for the engine's socket ${socketPath}`,
+      'Run the agent as the user who owns the socket, or add its user to the group of the socket.',
+    );
+  }
+  if (error instanceof Error && (error.name === 'AbortError' || error.name === 'TimeoutError')) {
+    return retry(`${what} was ended before it was done`);
+  }
+  return bug(new Error(`${what}: ${brief(error)}`));
+}
+
+export function isMissing(error: unknown): boolean {
+  return error instanceof EngineError && error.statusCode === 404;
+}
+
+/** The engine's own words, on one line, secrets masked, and never a whole page. */
+export function brief(error: unknown): string {
+  const text = redact(messageOf(error)).replace(/: OCI (permission denied|runtime .*)$/, '');
+  return text.length > MAX_MESSAGE ? `${text.slice(0, MAX_MESSAGE)}…` : text;
+}
+
+const MAX_MESSAGE = 400;
+
+const UNREACHABLE = new Set([
+  ...['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOTSOCK'],
+  ...['ERR_STREAM_PREMATURE_CLOSE', 'HPE_INVALID_CONSTANT'],
+]);
+
+interface Rule {
+  readonly pattern: RegExp;
+  readonly kind: 'retry' | 'blocked';
+  readonly hint: string;
+}
+
+/** The engines say the same thing in different words and with different status codes: the words decide. */
+const RULES: readonly Rule[] = [
+  {
+    pattern: /bind source path does not exist|statfs .*no such file or directory/i,
+    kind: 'blocked',
+    hint: 'Create the directory, or mount the disk it is on. The agent never creates it.',
+  },
+  {
+    pattern: /port is already allocated|address already in use/i,
+    kind: 'retry',
+    hint: 'Free the port: something else on this host listens there.',
+  },
+  {
+    pattern: /name .*already in use|already in use by/i,
+    kind: 'blocked',
+    hint: 'Rename or remove what holds the name.',
+  },
+  {
+    pattern: /executable file not found|no such file or directory: unknown|exec format error/i,
+    kind: 'blocked',
+    hint: 'The image has no such program: mend `cmd`, or the image.',
+  },
+  {
+    pattern: /non-overlapping IPv4 address pool|could not find free subnet|subnets? .*exhausted/i,
+    kind: 'blocked',
+    hint: 'The engine has no free subnet: remove unused networks, or give it a larger address pool.',
+  },
+  {
+    pattern: /unauthorized|authentication required|denied: |requested access|no basic auth/i,
+    kind: 'blocked',
+    hint: 'Check the credentials_file of this registry in the settings.',
+  },
+  {
+    pattern: /manifest.*unknown|manifest for .* not found|repository .*not found|name unknown/i,
+    kind: 'blocked',
+    hint: 'The registry has no such image: push it, or correct the reference.',
+  },
+  {
+    pattern: /no space left on device/i,
+    kind: 'retry',
+    hint: 'The disk of the engine is full: free some space.',
+  },
+];
+
+function judged(what: string, error: EngineError): Failure {
+  const why = `${what}: ${brief(error)}`;
+  const rule = RULES.find(({ pattern }) => pattern.test(error.message));
+  if (rule !== undefined) return rule.kind === 'retry' ? retry(why, rule.hint) : blocked(why, rule.hint);
+  if (error.statusCode === 404 || error.statusCode >= 500 || error.statusCode === 429) return retry(why);
+  return blocked(why, 'The engine refuses this request: see its message.');
+}
+
+function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if ('code' in error && typeof error.code === 'string') return error.code;
+  return /socket hang up|aborted/i.test(error.message) ? 'ECONNRESET' : undefined;
+}

@@ -1,0 +1,185 @@
+import { LABEL_PREFIX, type ObservedContainer, type PublishedPort } from '../types.ts';
+
+/** The part of `GET /containers/{id}/json` that is used; the engines leave out or null what they do not know. */
+export interface Inspection {
+  readonly Id: string;
+  readonly Name: string;
+  readonly Image: string;
+  readonly RestartCount?: number;
+  readonly State: {
+    readonly Status: string;
+    readonly Running: boolean;
+    readonly ExitCode?: number;
+    readonly Error?: string;
+    readonly StartedAt?: string;
+    readonly Pid?: number;
+  };
+  readonly Config: {
+    readonly Image?: string;
+    readonly User?: string;
+    readonly Env?: readonly string[] | null;
+    readonly Cmd?: readonly string[] | null;
+    readonly Labels?: Readonly<Record<string, string>> | null;
+  };
+  readonly HostConfig: {
+    readonly NetworkMode?: string;
+    readonly Privileged?: boolean;
+    readonly PortBindings?: PortTable | null;
+    readonly RestartPolicy?: { readonly Name?: string };
+    readonly SecurityOpt?: readonly string[] | null;
+    readonly LogConfig?: {
+      readonly Type?: string;
+      readonly Size?: string;
+      readonly Config?: Readonly<Record<string, string>> | null;
+    };
+  };
+  readonly Mounts?: readonly InspectedMount[] | null;
+  readonly NetworkSettings?: {
+    readonly Networks?: Readonly<
+      Record<
+        string,
+        { readonly Aliases?: readonly string[] | null; readonly DNSNames?: readonly string[] | null }
+      >
+    > | null;
+  };
+}
+
+export interface InspectedMount {
+  readonly Type: string;
+  readonly Name?: string;
+  readonly Source?: string;
+  readonly Destination: string;
+  readonly RW?: boolean;
+}
+
+type PortTable = Readonly<
+  Record<string, readonly { readonly HostIp?: string; readonly HostPort?: string }[] | null>
+>;
+
+/** One line of `GET /containers/json`. */
+export interface Listed {
+  readonly Id: string;
+  readonly Names?: readonly string[] | null;
+  readonly Image?: string;
+  readonly ImageID?: string;
+  readonly State?: string;
+  readonly Labels?: Readonly<Record<string, string>> | null;
+  readonly Ports?:
+    | readonly {
+        readonly IP?: string;
+        readonly PrivatePort?: number;
+        readonly PublicPort?: number;
+        readonly Type?: string;
+      }[]
+    | null;
+}
+
+/** A container of ours, from its inspection. */
+export function observedFromInspection(seen: Inspection): ObservedContainer {
+  const state = stateOf(seen.State.Status);
+  const startedAt = Date.parse(seen.State.StartedAt ?? '');
+  const pid = seen.State.Pid ?? 0;
+  const ended = state === 'exited' || state === 'dead' || state === 'restarting';
+  return {
+    id: seen.Id,
+    name: nameOf(seen.Name),
+    image: seen.Config.Image ?? '',
+    imageId: imageIdOf(seen.Image),
+    state,
+    // Year 1 stands for "never".
+    ...(startedAt > 0 ? { startedAt } : {}),
+    ...(ended && seen.State.ExitCode !== undefined ? { exitCode: seen.State.ExitCode } : {}),
+    restartCount: seen.RestartCount ?? 0,
+    ...(seen.State.Running && pid > 0 ? { pid } : {}),
+    labels: ourLabels(seen.Config.Labels),
+    publish: publishedOf(seen),
+  };
+}
+
+/** A foreign container: only what the list says of it. */
+export function observedFromList(listed: Listed): ObservedContainer {
+  const publish = (listed.Ports ?? []).flatMap(({ IP, PrivatePort, PublicPort, Type }) =>
+    PrivatePort === undefined || PublicPort === undefined || PublicPort === 0
+      ? []
+      : [port(IP, PublicPort, PrivatePort, Type)],
+  );
+  return {
+    id: listed.Id,
+    name: listedName(listed),
+    image: listed.Image ?? '',
+    imageId: imageIdOf(listed.ImageID ?? ''),
+    state: stateOf(listed.State ?? ''),
+    restartCount: 0,
+    labels: ourLabels(listed.Labels),
+    publish: sortedPorts(publish),
+  };
+}
+
+/** Ports as they were asked for: they stand there for a stopped container too. */
+export function publishedOf(seen: Inspection): PublishedPort[] {
+  const publish = Object.entries(seen.HostConfig.PortBindings ?? {}).flatMap(([key, bindings]) => {
+    const [container = '0', protocol] = key.split('/');
+    return (bindings ?? []).map(({ HostIp, HostPort }) =>
+      port(HostIp, Number(HostPort ?? 0), Number(container), protocol),
+    );
+  });
+  return sortedPorts(publish);
+}
+
+export function listedName(listed: Listed): string {
+  return nameOf(listed.Names?.[0] ?? '');
+}
+
+export function nameOf(raw: string): string {
+  return raw.startsWith('/') ? raw.slice(1) : raw;
+}
+
+/** Podman's own calls leave the algorithm out. */
+export function imageIdOf(raw: string): string {
+  return /^[0-9a-f]{64}$/.test(raw) ? `sha256:${raw}` : raw;
+}
+
+export function sortedPorts(publish: readonly PublishedPort[]): PublishedPort[] {
+  const key = (one: PublishedPort): string =>
+    `${one.protocol} ${one.ip} ${String(one.host).padStart(5, '0')}`;
+  return [...publish].sort((a, b) =>
+    key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : a.container - b.container,
+  );
+}
+
+function port(ip: string | undefined, host: number, container: number, protocol = 'tcp'): PublishedPort {
+  return {
+    ip: ip === undefined || ip === '' ? '0.0.0.0' : ip,
+    host,
+    container,
+    protocol: protocol === 'udp' ? 'udp' : 'tcp',
+  };
+}
+
+/** Labels of other tools can hold secrets (a proxy's password hashes): they are not taken in at all. */
+function ourLabels(labels: Readonly<Record<string, string>> | null | undefined): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(labels ?? {})
+      .filter(([name]) => name.startsWith(LABEL_PREFIX))
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
+}
+
+const STATES: Readonly<Record<string, ObservedContainer['state']>> = {
+  created: 'created',
+  configured: 'created',
+  initialized: 'created',
+  running: 'running',
+  stopping: 'running',
+  restarting: 'restarting',
+  exited: 'exited',
+  stopped: 'exited',
+  paused: 'paused',
+  removing: 'removing',
+  dead: 'dead',
+};
+
+/** Docker's and Podman's words for a state; an unknown word counts as dead, so that nothing relies on it. */
+function stateOf(status: string): ObservedContainer['state'] {
+  return STATES[status.toLowerCase()] ?? 'dead';
+}
