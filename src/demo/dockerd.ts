@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { lookAtFirewall, restoreFirewall, type FirewallBefore } from './firewall.ts';
 import { clearDirectory, findProcesses, networkNamespace, procFile } from './leftovers.ts';
 import { run } from './process.ts';
 import type { KeptEngine } from './keeper.ts';
@@ -22,7 +23,7 @@ export async function startEngine(directory: string): Promise<KeptEngine> {
       `a Docker daemon runs already (process ${others.join(', ')}) but does not answer at its usual socket: set DOCKER_HOST`,
     );
   }
-  writeFileSync(join(directory, BEFORE), JSON.stringify(await lookAtNetwork()));
+  writeFileSync(join(directory, BEFORE), JSON.stringify(await lookAtFirewall(CHAIN)));
   const socketPath = join(directory, 'docker.sock');
   const programs = await iptablesOf(directory);
   const file = join(directory, 'daemon.json');
@@ -61,25 +62,13 @@ export async function clearEngine(directory: string): Promise<void> {
   await clearDirectory(directory);
   const file = join(directory, BEFORE);
   if (!existsSync(file)) return;
-  const before = JSON.parse(readFileSync(file, 'utf8')) as NetworkBefore;
-  if (!before.docker) await removeNetwork(before.forward);
+  const before = JSON.parse(readFileSync(file, 'utf8')) as FirewallBefore;
+  if (!before.chains) await run('ip', ['link', 'delete', 'docker0']).catch(() => undefined);
+  await restoreFirewall(before, CHAIN, 'docker0');
 }
 
 const BEFORE = 'network-before.json';
-
-interface NetworkBefore {
-  /** Docker's bridge or chains were there: the machine's own, left alone. */
-  readonly docker: boolean;
-  readonly forward: string;
-}
-
-async function lookAtNetwork(): Promise<NetworkBefore> {
-  const rules = await tableRules('filter');
-  return {
-    docker: existsSync('/sys/class/net/docker0') || rules.some((rule) => rule.startsWith(':DOCKER')),
-    forward: /^:FORWARD (\w+)/m.exec(rules.join('\n'))?.[1] ?? 'ACCEPT',
-  };
-}
+const CHAIN = 'DOCKER';
 
 /** Kernels without nf_tables still have the old tables; without any, published ports go through Docker's own relay. */
 async function iptablesOf(directory: string): Promise<{ path: string; flags: string[] }> {
@@ -97,30 +86,5 @@ async function works(program: string): Promise<boolean> {
   return run(program, ['-t', 'nat', '-n', '-L']).then(
     () => true,
     () => false,
-  );
-}
-
-/** Docker leaves its bridge, its chains and FORWARD = DROP behind when it ends. */
-async function removeNetwork(forward: string): Promise<void> {
-  await run('ip', ['link', 'delete', 'docker0']).catch(() => undefined);
-  for (const table of ['filter', 'nat']) {
-    const rules = await tableRules(table);
-    const chains = rules.flatMap((rule) => /^:(DOCKER\S*)/.exec(rule)?.[1] ?? []);
-    const calls = rules.filter((rule) => /^-A (?!DOCKER)/.test(rule) && /DOCKER|docker0/.test(rule));
-    for (const rule of calls) await iptables(table, '-D', ...rule.split(' ').slice(1));
-    for (const chain of chains) await iptables(table, '-F', chain);
-    for (const chain of chains) await iptables(table, '-X', chain);
-  }
-  if (forward === 'ACCEPT') await iptables('filter', '-P', 'FORWARD', 'ACCEPT');
-}
-
-async function iptables(table: string, ...args: string[]): Promise<void> {
-  await run('iptables', ['-w', '-t', table, ...args]).catch(() => undefined);
-}
-
-async function tableRules(table: string): Promise<string[]> {
-  return run('iptables-save', ['-t', table]).then(
-    ({ stdout }) => stdout.split('\n'),
-    () => [],
   );
 }

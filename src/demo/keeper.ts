@@ -160,7 +160,7 @@ async function removeEngine(directory: string, module: EngineModule): Promise<vo
 }
 
 function prefixOf(name: string): string {
-  return `mc-gitops-engine-${name}-`;
+  return `mc-gitops-engine-${name}.`;
 }
 
 function readOr(path: string, otherwise: string): string {

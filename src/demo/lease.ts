@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
-import { dirname } from 'node:path';
+import { tmpdir } from 'node:os';
+import { join, relative, sep } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { keeperModule, keeperSocket, type KeeperLine } from './keeper.ts';
@@ -75,7 +76,10 @@ async function awaitReady(socket: Socket): Promise<EngineLease | undefined> {
     socket.destroy();
     return undefined;
   }
-  refuseForeign(first.socketPath);
+  if (!isOurs(first.socketPath)) {
+    socket.destroy();
+    throw new Error(`the engine socket ${first.socketPath} is not in a directory of our own: it is not used`);
+  }
   // A lease alone does not keep a program running.
   socket.unref();
   const stop = async (): Promise<void> => {
@@ -87,10 +91,10 @@ async function awaitReady(socket: Socket): Promise<EngineLease | undefined> {
   return { socketPath: first.socketPath, stop };
 }
 
-/** Any user may take an abstract socket's name: only an engine in a directory that root made is believed. */
-function refuseForeign(socketPath: string): void {
-  const folder = statSync(dirname(socketPath));
-  if (folder.uid !== process.getuid?.()) {
-    throw new Error(`the engine socket ${socketPath} is not in a directory of our own: it is not used`);
-  }
+/** Any user may take an abstract socket's name: only an engine below a directory that we made ourselves is believed. */
+function isOurs(socketPath: string): boolean {
+  const [folder] = relative(tmpdir(), socketPath).split(sep);
+  return (
+    folder !== undefined && statSync(join(tmpdir(), folder)).uid === process.getuid?.() && folder !== '..'
+  );
 }
