@@ -28,10 +28,7 @@ export function differences(before: Service, after: Service): PatchOperation[] {
 
 function summarise(patch: readonly PatchOperation[]): string {
   const parts = patch.slice(0, MAX_NAMED).map((operation) => {
-    const value =
-      typeof operation.value === 'object' || operation.path.includes('/env/')
-        ? ''
-        : ` → ${String(operation.value)}`;
+    const value = operation.path.includes('/env/') ? '' : shown(operation.value);
     const words = { add: 'added', remove: 'removed', replace: 'changed' } as const;
     return `${operation.path.slice(1)} ${words[operation.op]}${value}`;
   });

@@ -2,7 +2,7 @@ import type { Component, DesiredService, Route } from '../definitions/types.ts';
 import type { ObservedRoute, ProxyFacts } from '../node/types.ts';
 import type { Because, RouteRecord } from '../registry/types.ts';
 import { leaseOf, type Facts, type ServicePlan } from './facts.ts';
-import type { Step, Waiting } from './types.ts';
+import type { Refused, Step, Waiting } from './types.ts';
 
 export interface RoutePlan extends ServicePlan {
   /** Every wanted route of the ready components stands in the table and is being served. */
@@ -28,8 +28,9 @@ export function planRoutes(
     refused: [],
     served: false,
   });
+  const nothing = { steps: [], waiting: [], refused: [], served: true };
   if (!facts.settings.proxy) {
-    if (all.length === 0) return { steps: [], waiting: [], refused: [], served: true };
+    if (all.length === 0) return nothing;
     return {
       ...waiting(
         'its routes are not served: no proxy is configured',
@@ -39,16 +40,20 @@ export function planRoutes(
     };
   }
   const { proxy } = facts.observed;
+  if (!proxy.known && all.length === 0) return nothing;
   if (!proxy.known) return waiting(proxy.why, 'Routes are written once the table can be read.');
   const wanted = ready.flatMap((component) =>
-    component.routes.flatMap((route) => wantedRoute(facts, desired, component, route)),
+    component.routes
+      .filter((route) => proxy.value.listenerPorts.includes(route.port))
+      .flatMap((route) => wantedRoute(facts, desired, component, route)),
   );
   const unlistened = all.find((route) => !proxy.value.listenerPorts.includes(route.port));
   const wrong = wanted.filter((route) => !proxy.value.table.some((present) => equal(present, route)));
   const keep = new Set(all.map((route) => keyOf({ listenerPort: route.port, hostname: route.hostname })));
-  const stale = complete
-    ? ofService(facts, proxy.value.table, service).filter((route) => !keep.has(keyOf(route)))
-    : [];
+  const stale =
+    complete && wanted.length === all.length
+      ? ofService(facts, proxy.value.table, service).filter((route) => !keep.has(keyOf(route)))
+      : [];
   const steps: Step[] = [];
   if (wrong.length > 0) {
     const records = recordsOf(desired, ready);
@@ -63,36 +68,20 @@ export function planRoutes(
   }
   if (stale.length > 0)
     steps.push(removal(service, stale, { ...because, summary: 'the definition no longer has these routes' }));
-  const { live } = proxy.value;
-  const notLive: Waiting[] =
-    wanted.length > 0 && wrong.length === 0 && !live.known
-      ? [
-          {
-            service,
-            for: 'proxy',
-            why: live.why,
-            hint: 'The routes are written; they are served as soon as the proxy runs.',
-          },
-        ]
-      : [];
-  const behind =
-    live.known &&
-    wrong.length === 0 &&
-    wanted.some((route) => !live.value.some((present) => equal(present, route)));
+  const behind = wrong.length > 0 ? undefined : notServed(service, wanted, proxy.value.live);
   return {
     steps,
     waiting: behind === undefined ? [] : [behind],
-    refused:
-      unlistened === undefined
-        ? []
-        : [
-            {
-              service,
-              why: `route ${unlistened.hostname}:${unlistened.port}: the proxy of this node does not listen on port ${unlistened.port}`,
-              hint: `Use one of ${proxy.value.listenerPorts.join(', ')}, or add the port to [mcproxy] listeners.`,
-            },
-          ],
+    refused: unlistened === undefined ? [] : [noListener(service, unlistened, proxy.value.listenerPorts)],
     served: wrong.length === 0 && behind === undefined && wanted.length === all.length,
+  };
+}
+
+function noListener(service: string, route: Route, ports: readonly number[]): Refused {
+  return {
+    service,
+    why: `route ${route.hostname}:${route.port}: the proxy of this node does not listen on port ${route.port}`,
+    hint: `Use one of ${ports.join(', ')}, or add the port to [mcproxy] listeners.`,
   };
 }
 

@@ -1,0 +1,120 @@
+import pLimit from 'p-limit';
+import { bug, type Failure, type Outcome } from '../base/outcome.ts';
+import { redact } from '../base/secret.ts';
+import type { Plan, Step } from '../plan/types.ts';
+import { perform } from './perform.ts';
+import type { StepResult, Tools } from './types.ts';
+
+export interface Occasion {
+  readonly trigger: string;
+  readonly commit: string;
+  /** Digest of what is desired of each service, so that a failure is remembered for this definition only. */
+  readonly digests: ReadonlyMap<string, string>;
+}
+
+/**
+ * Carries a plan out. Chooses nothing: services in parallel, the steps of one service in order, and the first that
+ * fails ends that service's chain, and that one only (L11, G8). A plan without steps writes nothing.
+ */
+export async function execute(
+  plan: Plan,
+  tools: Tools,
+  occasion: Occasion,
+  signal: AbortSignal,
+): Promise<Outcome<StepResult[]>> {
+  if (plan.steps.length === 0) return { kind: 'ok', value: [] };
+  const { registry, clock } = tools;
+  const pass = registry.beginPass({
+    trigger: occasion.trigger,
+    commit: occasion.commit,
+    startedAt: clock.now(),
+  });
+  // What cannot be written down is not done (G32).
+  if (pass.kind !== 'ok') return pass;
+  const limit = pLimit(tools.parallel);
+  const chains = byService(plan.steps);
+  const results = await Promise.all(
+    [...chains].map(([service, steps]) =>
+      limit(() => chain(service, steps, pass.value, tools, occasion, signal)),
+    ),
+  );
+  const ended = registry.endPass(pass.value, clock.now());
+  return ended.kind === 'ok' ? { kind: 'ok', value: results.flat() } : ended;
+}
+
+function byService(steps: readonly Step[]): Map<string, Step[]> {
+  const chains = new Map<string, Step[]>();
+  for (const step of steps) chains.set(step.service, [...(chains.get(step.service) ?? []), step]);
+  return chains;
+}
+
+async function chain(
+  service: string,
+  steps: readonly Step[],
+  pass: number,
+  tools: Tools,
+  occasion: Occasion,
+  signal: AbortSignal,
+): Promise<StepResult[]> {
+  const results: StepResult[] = [];
+  for (const step of steps) {
+    // A stop of the agent is quick: the rest is planned again by the next start.
+    if (signal.aborted) break;
+    const result = await journalled(step, pass, tools);
+    results.push(result);
+    if (result.outcome.kind !== 'ok') {
+      remember(service, result.outcome, tools, occasion);
+      return results;
+    }
+  }
+  const done = results.some((result) => result.step.kind === 'record-applied');
+  if (done) tools.registry.clearFailure(service);
+  return results;
+}
+
+/** Journal intent → do → read back (inside the handler) → journal result. */
+async function journalled(step: Step, pass: number, tools: Tools): Promise<StepResult> {
+  const { registry, clock, log } = tools;
+  const startedAt = clock.now();
+  const { service, kind, subject, because } = step;
+  const intent = registry.intend(pass, { service, kind, subject, because, startedAt });
+  if (intent.kind !== 'ok') return { step, outcome: intent, startedAt, endedAt: startedAt };
+  let outcome: Outcome<unknown>;
+  try {
+    outcome = await perform(step, tools);
+  } catch (error) {
+    outcome = bug(error);
+  }
+  const endedAt = clock.now();
+  const message = outcome.kind === 'ok' ? undefined : redact(outcome.why);
+  const written = registry.conclude(intent.value, {
+    result: outcome.kind,
+    endedAt,
+    ...(message === undefined ? {} : { message }),
+  });
+  const fields = { service, step: kind, subject, because: because.summary, ms: endedAt - startedAt };
+  if (outcome.kind === 'ok') log.info(fields, `${kind} ${subject}`);
+  else
+    log.warn(
+      { ...fields, result: outcome.kind, why: message, hint: outcome.hint },
+      `${kind} ${subject}: ${message ?? ''}`,
+    );
+  return {
+    step,
+    outcome: outcome.kind === 'ok' && written.kind !== 'ok' ? written : outcome,
+    startedAt,
+    endedAt,
+  };
+}
+
+function remember(service: string, failure: Failure, tools: Tools, occasion: Occasion): void {
+  // `wait` names something outside that is observed again by itself: no growing pause for it.
+  if (failure.kind === 'wait') return;
+  tools.registry.recordFailure({
+    service,
+    digest: occasion.digests.get(service) ?? '',
+    lastAt: tools.clock.now(),
+    why: redact(failure.why),
+    ...(failure.hint === undefined ? {} : { hint: redact(failure.hint) }),
+  });
+}

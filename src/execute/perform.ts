@@ -1,0 +1,68 @@
+import { ok, type Outcome } from '../base/outcome.ts';
+import type { Step, StepBody, StepHead, StepKind } from '../plan/types.ts';
+import type { Tools } from './types.ts';
+
+type Handler<K extends StepKind> = (
+  step: StepHead & Extract<StepBody, { kind: K }>,
+  tools: Tools,
+) => Promise<Outcome<unknown>> | Outcome<unknown>;
+
+/** One step. Every handler may be run twice: it makes sure of a state, it does not make a change. */
+export async function perform(step: Step, tools: Tools): Promise<Outcome<unknown>> {
+  const handler = handlers[step.kind] as Handler<StepKind>;
+  return handler(step, tools);
+}
+
+/** No kind of step can delete, create, chown or chmod a path of the host (L04, G12). */
+export const handlers: { readonly [K in StepKind]: Handler<K> } = {
+  'record-image': (step, { registry, clock }) =>
+    registry.recordImage(
+      {
+        reference: step.reference,
+        imageId: step.imageId,
+        built: false,
+        ...(step.manifestDigest === undefined ? {} : { manifestDigest: step.manifestDigest }),
+      },
+      clock.now(),
+    ),
+  'pull-image': (step, { node }) => node.images.startPull(step.image),
+  'build-image': (step, { node }) =>
+    node.images.startBuild({ image: step.image, dockerfile: step.dockerfile, path: step.path }),
+  'push-image': (step, { node }) => node.images.startPush(step.image),
+  'create-network': (step, { node }) => node.engine.createNetwork(step.name),
+  'remove-network': (step, { node }) => node.engine.removeNetwork(step.name),
+  'lease-ports': (step, { registry }) => registry.lease(step.leases),
+  'release-leases': (step, { registry }) => registry.releaseLeases(step.leases),
+  'issue-certificate': (step, { node }) =>
+    node.certificates.issue(step.hostname, step.service, step.isDefault),
+  'create-container': (step, { node, values }) =>
+    node.engine.create(
+      step.spec,
+      step.specDigest,
+      step.stagingName,
+      values.get(`${step.spec.service}/${step.spec.component}`) ?? new Map(),
+    ),
+  'start-container': (step, { node }) => node.engine.start(step.from, step.name),
+  'retire-container': (step, { node }) =>
+    node.engine.retire(step.containerId, step.renameTo, step.stopTimeoutS),
+  'stop-container': (step, { node }) => node.engine.stop(step.containerId, step.stopTimeoutS),
+  'remove-container': (step, { node }) => node.engine.remove(step.containerId, step.stopTimeoutS),
+  'put-routes': async (step, { node, registry }) => {
+    // Recorded before it stands in the proxy: a route of ours is never without an owner (L08).
+    const recorded = registry.putRoutes(step.service, step.records);
+    return recorded.kind === 'ok' ? node.proxy.put(step.routes) : recorded;
+  },
+  'remove-routes': async (step, { node, registry }) => {
+    const removed = await node.proxy.remove(step.routes);
+    if (removed.kind !== 'ok') return removed;
+    return registry.removeRoutes(
+      step.service,
+      step.routes.map(({ hostname, listenerPort }) => ({ hostname, port: listenerPort })),
+    );
+  },
+  'record-applied': (step, { registry }) => registry.recordApplied(step.applied),
+  'forget-service': (step, { registry }) => {
+    const forgotten = registry.forgetService(step.service);
+    return forgotten.kind === 'ok' ? ok() : forgotten;
+  },
+};

@@ -1,0 +1,85 @@
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { Outcome } from '../base/outcome.ts';
+import type { EnvValues, ImageRef } from '../definitions/types.ts';
+import type { ContainerSpec, ObservedRoute } from '../node/types.ts';
+import type { RouteKey, Step } from '../plan/types.ts';
+import type {
+  Applied,
+  FailureRecord,
+  ImageRecord,
+  Lease,
+  RouteRecord,
+  StepRecord,
+} from '../registry/types.ts';
+
+/** What became of one step. */
+export interface StepResult {
+  readonly step: Step;
+  readonly outcome: Outcome<unknown>;
+  readonly startedAt: number;
+  readonly endedAt: number;
+}
+
+/** The writing half of the node, as far as steps need it. Each call ends within its own deadline and may be made twice. */
+export interface NodeWriter {
+  readonly engine: {
+    createNetwork(name: string): Promise<Outcome<undefined>>;
+    removeNetwork(name: string): Promise<Outcome<undefined>>;
+    create(
+      spec: ContainerSpec,
+      specDigest: string,
+      name: string,
+      env: ReadonlyMap<string, string>,
+    ): Promise<Outcome<{ id: string }>>;
+    start(from: string, name: string): Promise<Outcome<{ id: string }>>;
+    retire(id: string, renameTo: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
+    stop(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
+    remove(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
+  };
+  readonly images: {
+    startPull(image: ImageRef): Outcome<undefined>;
+    startBuild(build: { image: ImageRef; dockerfile: string; path: string }): Outcome<undefined>;
+    startPush(image: ImageRef): Outcome<undefined>;
+  };
+  readonly proxy: {
+    put(routes: readonly ObservedRoute[]): Promise<Outcome<undefined>>;
+    remove(routes: readonly RouteKey[]): Promise<Outcome<undefined>>;
+  };
+  readonly certificates: {
+    issue(hostname: string, service: string, isDefault: boolean): Promise<Outcome<undefined>>;
+  };
+}
+
+/** The writing half of the registry: promises, and the journal with intent before act. */
+export interface RegistryWriter {
+  lease(leases: readonly Lease[]): Outcome<undefined>;
+  releaseLeases(leases: readonly Lease[]): Outcome<undefined>;
+  recordImage(image: Omit<ImageRecord, 'firstSeenAt'>, at: number): Outcome<undefined>;
+  putRoutes(service: string, routes: readonly RouteRecord[]): Outcome<undefined>;
+  removeRoutes(service: string, keys: readonly { hostname: string; port: number }[]): Outcome<undefined>;
+  recordApplied(applied: Applied): Outcome<undefined>;
+  forgetService(service: string): Outcome<undefined>;
+  recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined>;
+  clearFailure(service: string): Outcome<undefined>;
+  beginPass(pass: { trigger: string; commit: string; startedAt: number }): Outcome<number>;
+  endPass(pass: number, endedAt: number): Outcome<undefined>;
+  intend(
+    pass: number,
+    step: Pick<StepRecord, 'service' | 'kind' | 'subject' | 'because' | 'startedAt'>,
+  ): Outcome<number>;
+  conclude(
+    step: number,
+    result: { result: NonNullable<StepRecord['result']>; message?: string; endedAt: number },
+  ): Outcome<undefined>;
+}
+
+export interface Tools {
+  readonly node: NodeWriter;
+  readonly registry: RegistryWriter;
+  readonly values: EnvValues;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** How many services are worked on at once. */
+  readonly parallel: number;
+}

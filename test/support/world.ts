@@ -1,0 +1,460 @@
+import { systemClock } from '../../src/base/clock.ts';
+import { digestOf } from '../../src/base/json.ts';
+import { makeLog } from '../../src/base/log.ts';
+import { blocked, known, ok, retry, unknown, type Outcome } from '../../src/base/outcome.ts';
+import type { Component, Desired, DesiredService, Service } from '../../src/definitions/types.ts';
+import { execute } from '../../src/execute/execute.ts';
+import type { NodeWriter, RegistryWriter, StepResult } from '../../src/execute/types.ts';
+import type {
+  CertificateState,
+  ImageState,
+  Observed,
+  ObservedContainer,
+  ObservedRoute,
+  ProbeState,
+} from '../../src/node/types.ts';
+import type { Facts } from '../../src/plan/facts.ts';
+import { probeTargets } from '../../src/plan/look.ts';
+import { makePlan } from '../../src/plan/plan.ts';
+import type { Plan, PlanSettings } from '../../src/plan/types.ts';
+import type {
+  AcceptedFile,
+  Applied,
+  FailureRecord,
+  ImageRecord,
+  Lease,
+  Promised,
+  RouteRecord,
+} from '../../src/registry/types.ts';
+
+export const SUFFIX = 'svc.example.net';
+
+/** A node that lives in memory: registry, engine, images, proxy and CA, with time that only moves when told. */
+export class World implements RegistryWriter {
+  now = Date.UTC(2026, 0, 1);
+  containers: ObservedContainer[] = [];
+  networks: string[] = [];
+  images: Record<string, ImageState> = {};
+  table: ObservedRoute[] = [];
+  certificates: Record<string, CertificateState> = {};
+  missingMounts = new Set<string>();
+  listening: { ip: string; port: number; protocol: 'tcp' | 'udp' }[] = [];
+  /** Container names that never become ready. */
+  unready = new Set<string>();
+  engineUp = true;
+  proxyRuns = true;
+  applied: Applied[] = [];
+  leases: Lease[] = [];
+  routes: RouteRecord[] = [];
+  records: ImageRecord[] = [];
+  files: AcceptedFile[] = [];
+  failures: FailureRecord[] = [];
+  /** Step kinds with their subject, in the order in which they were begun. */
+  journal: string[] = [];
+  /** A step kind that fails, with what it says. */
+  failing = new Map<string, Outcome<undefined>>();
+  desired: Desired = desiredOf([]);
+  removable: string[] = [];
+  #ids = 0;
+  #readySince = new Map<string, number>();
+
+  settings(): PlanSettings {
+    return {
+      node: 'n1',
+      owner: 'n1/main',
+      portRange: [10000, 10050],
+      publishIp: '127.0.0.1',
+      logMaxSize: '10m',
+      logMaxFiles: 3,
+      stableForMs: 5_000,
+      stopTimeoutS: 10,
+      proxy: true,
+      hostnameSuffix: SUFFIX,
+      certificates: 'local',
+      canBuild: true,
+      removable: this.removable,
+      keyId: 'k1',
+    };
+  }
+
+  facts(): Facts {
+    const facts: Facts = {
+      desired: this.desired,
+      promised: this.promised(),
+      observed: this.observed(),
+      settings: this.settings(),
+      now: this.now,
+    };
+    if (!facts.observed.engine.known) return facts;
+    const probes = Object.fromEntries(
+      probeTargets(facts).map((target) => [target.containerId, this.probe(target.containerId)]),
+    );
+    return { ...facts, observed: { ...facts.observed, probes } };
+  }
+
+  plan(): Plan {
+    return makePlan(this.facts());
+  }
+
+  /** One pass; the desired services count as accepted first. */
+  async pass(): Promise<{ plan: Plan; results: StepResult[] }> {
+    for (const entry of this.desired.services) {
+      this.files = this.files.filter((file) => file.service !== entry.service.name);
+      this.files.push({
+        service: entry.service.name,
+        file: entry.file,
+        oid: entry.oid,
+        commit: entry.commit,
+      });
+    }
+    const plan = this.plan();
+    const digests = new Map(this.desired.services.map((entry) => [entry.service.name, entry.digest]));
+    const tools = {
+      node: this.node(),
+      registry: this,
+      values: new Map(),
+      clock: { ...systemClock, now: () => this.now },
+      log: makeLog('silent'),
+      parallel: 4,
+    };
+    const outcome = await execute(
+      plan,
+      tools,
+      { trigger: 'test', commit: 'c', digests },
+      new AbortController().signal,
+    );
+    if (outcome.kind !== 'ok') throw new Error(outcome.why);
+    return { plan, results: outcome.value };
+  }
+
+  /** Passes until nothing is left to do, letting the time run to each wake. Returns the step lines taken. */
+  async converge(maxPasses = 40): Promise<string[]> {
+    const from = this.journal.length;
+    for (let i = 0; i < maxPasses; i += 1) {
+      const { plan } = await this.pass();
+      if (plan.steps.length === 0) {
+        if (plan.wakeAt === undefined) return this.journal.slice(from);
+        this.now = Math.max(this.now, plan.wakeAt);
+      }
+    }
+    throw new Error(
+      `not converged after ${maxPasses} passes; last steps: ${this.journal.slice(-6).join(', ')}`,
+    );
+  }
+
+  promised(): Promised {
+    const { applied, leases, routes, records, files, failures } = this;
+    return { applied, leases, routes, images: records, files, failures };
+  }
+
+  observed(): Observed {
+    const table = this.table;
+    const live = this.proxyRuns ? known(table) : unknown('the proxy does not run');
+    return {
+      at: this.now,
+      engine: this.engineUp
+        ? known({
+            kind: 'docker',
+            version: '1',
+            id: 'e',
+            storageRoot: '/x',
+            containers: this.containers,
+            networks: this.networks,
+          })
+        : unknown('engine unreachable'),
+      images: this.images,
+      pushes: {},
+      ports: known({ listening: [...this.listening, ...this.published()], ephemeral: [32768, 60999] }),
+      proxy: known({ listenerPorts: [443, 8443, 9443], table, live }),
+      certificates: new Proxy(this.certificates, {
+        get: (all, name) =>
+          all[String(name)] ?? { kind: 'absent', certPath: `/certs/${String(name)}.pem`, hint: 'issue it' },
+      }),
+      mounts: new Proxy(
+        {},
+        {
+          get: (_all, source) =>
+            this.missingMounts.has(String(source)) ? { kind: 'missing' } : { kind: 'present' },
+        },
+      ),
+      probes: {},
+    };
+  }
+
+  container(name: string): ObservedContainer | undefined {
+    return this.containers.find((container) => container.name === name);
+  }
+
+  kill(name: string): void {
+    this.update(name, { state: 'exited', exitCode: 137, finishedAt: this.now });
+  }
+
+  present(...references: string[]): void {
+    for (const reference of references)
+      this.images[reference] = { kind: 'present', imageId: `sha256:${reference}`, user: '', volumes: [] };
+  }
+
+  node(): NodeWriter {
+    const act = async (
+      kind: string,
+      subject: string,
+      work: () => Outcome<undefined>,
+    ): Promise<Outcome<undefined>> => {
+      this.journal.push(`${kind} ${subject}`);
+      return this.failing.get(kind) ?? work();
+    };
+    const nameOf = (id: string): string => this.containers.find((c) => c.id === id)?.name ?? id;
+    return {
+      engine: {
+        createNetwork: (name) => act('create-network', name, () => (this.networks.push(name), ok())),
+        removeNetwork: (name) =>
+          act(
+            'remove-network',
+            name,
+            () => ((this.networks = this.networks.filter((n) => n !== name)), ok()),
+          ),
+        create: async (spec, specDigest, name) => {
+          this.journal.push(`create ${name}`);
+          const failure = this.failing.get('create');
+          if (failure !== undefined && failure.kind !== 'ok') return failure;
+          if (this.container(name) !== undefined) return blocked(`the name ${name} is taken`);
+          const id = `id${String((this.#ids += 1)).padStart(10, '0')}`;
+          this.containers.push({
+            id,
+            name,
+            image: spec.image,
+            imageId: `sha256:${spec.image}`,
+            state: 'created',
+            restartCount: 0,
+            labels: {},
+            identity: {
+              owner: spec.owner,
+              service: spec.service,
+              component: spec.component,
+              spec: specDigest,
+              leases: spec.leases,
+              format: '1',
+            },
+            publish: spec.publish,
+          });
+          return ok({ id });
+        },
+        start: async (from, name) => {
+          this.journal.push(`start ${name}`);
+          const failure = this.failing.get('start');
+          if (failure !== undefined && failure.kind !== 'ok') return failure;
+          const container = this.container(from) ?? this.container(name);
+          if (container === undefined) return retry(`no container ${from}`);
+          const taken = container.publish.find((p) => this.listening.some((l) => l.port === p.host));
+          if (taken !== undefined) return retry(`port ${taken.host} is already allocated`);
+          this.update(container.name, { name, state: 'running', startedAt: this.now });
+          return ok({ id: container.id });
+        },
+        retire: (id, renameTo) =>
+          act(
+            'retire',
+            nameOf(id),
+            () => (this.update(nameOf(id), { name: renameTo, state: 'exited', finishedAt: this.now }), ok()),
+          ),
+        stop: (id) =>
+          act(
+            'stop',
+            nameOf(id),
+            () => (this.update(nameOf(id), { state: 'exited', finishedAt: this.now }), ok()),
+          ),
+        remove: (id) =>
+          act(
+            'remove',
+            nameOf(id),
+            () => ((this.containers = this.containers.filter((c) => c.id !== id)), ok()),
+          ),
+      },
+      images: {
+        startPull: (image) => this.begin('pull', image.reference),
+        startBuild: ({ image }) => this.begin('build', image.reference),
+        startPush: (image) => this.begin('push', image.reference),
+      },
+      proxy: {
+        put: (routes) =>
+          act(
+            'route',
+            routes.map((r) => `${r.hostname}:${r.listenerPort}>${r.backend.split(':')[1] ?? ''}`).join(),
+            () => {
+              const same = (a: ObservedRoute, b: ObservedRoute): boolean =>
+                a.hostname === b.hostname && a.listenerPort === b.listenerPort;
+              this.table = [
+                ...this.table.filter((old) => !routes.some((route) => same(old, route))),
+                ...routes,
+              ];
+              return ok();
+            },
+          ),
+        remove: (routes) =>
+          act('unroute', routes.map((r) => `${r.hostname}:${r.listenerPort}`).join(), () => {
+            this.table = this.table.filter(
+              (old) =>
+                !routes.some(
+                  (r) =>
+                    r.hostname === old.hostname && r.listenerPort === old.listenerPort && r.mark === old.mark,
+                ),
+            );
+            return ok();
+          }),
+      },
+      certificates: {
+        issue: (hostname) =>
+          act('certificate', hostname, () => {
+            this.certificates[hostname] = {
+              kind: 'valid',
+              certPath: `/certs/${hostname}.pem`,
+              keyPath: `/certs/${hostname}.key`,
+              notAfter: this.now + 90 * 86_400_000,
+              fingerprint256: hostname,
+            };
+            return ok();
+          }),
+      },
+    };
+  }
+
+  lease(leases: readonly Lease[]): Outcome<undefined> {
+    const slot = (l: Lease): string => [l.service, l.component, l.route, l.slot].join('/');
+    this.leases = [...this.leases.filter((old) => !leases.some((l) => slot(l) === slot(old))), ...leases];
+    return ok();
+  }
+  releaseLeases(leases: readonly Lease[]): Outcome<undefined> {
+    this.leases = this.leases.filter((old) => !leases.some((l) => digestOf(l) === digestOf(old)));
+    return ok();
+  }
+  recordImage(image: Omit<ImageRecord, 'firstSeenAt'>, at: number): Outcome<undefined> {
+    this.records = [
+      ...this.records.filter((r) => r.reference !== image.reference),
+      { ...image, firstSeenAt: at },
+    ];
+    return ok();
+  }
+  putRoutes(service: string, routes: readonly RouteRecord[]): Outcome<undefined> {
+    this.routes = [...this.routes.filter((r) => r.service !== service), ...routes];
+    return ok();
+  }
+  removeRoutes(service: string, keys: readonly { hostname: string; port: number }[]): Outcome<undefined> {
+    this.routes = this.routes.filter(
+      (r) => r.service !== service || !keys.some((k) => k.hostname === r.hostname && k.port === r.port),
+    );
+    return ok();
+  }
+  recordApplied(applied: Applied): Outcome<undefined> {
+    this.journal.push(`applied ${applied.service.name} ${applied.state}`);
+    this.applied = [...this.applied.filter((a) => a.service.name !== applied.service.name), applied];
+    return ok();
+  }
+  forgetService(service: string): Outcome<undefined> {
+    this.journal.push(`forget ${service}`);
+    this.applied = this.applied.filter((a) => a.service.name !== service);
+    this.leases = this.leases.filter((l) => l.service !== service);
+    this.routes = this.routes.filter((r) => r.service !== service);
+    this.files = this.files.filter((f) => f.service !== service);
+    return ok();
+  }
+  recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined> {
+    const before = this.failures.find((f) => f.service === failure.service && f.digest === failure.digest);
+    this.failures = [
+      ...this.failures.filter((f) => f.service !== failure.service),
+      { ...failure, count: (before?.count ?? 0) + 1 },
+    ];
+    return ok();
+  }
+  clearFailure(service: string): Outcome<undefined> {
+    this.failures = this.failures.filter((f) => f.service !== service);
+    return ok();
+  }
+  beginPass(): Outcome<number> {
+    return ok(1);
+  }
+  endPass(): Outcome<undefined> {
+    return ok();
+  }
+  intend(): Outcome<number> {
+    return ok(1);
+  }
+  conclude(): Outcome<undefined> {
+    return ok();
+  }
+
+  private begin(kind: string, reference: string): Outcome<undefined> {
+    this.journal.push(`${kind} ${reference}`);
+    const failure = this.failing.get(kind);
+    if (failure !== undefined) return failure;
+    this.present(reference);
+    return ok();
+  }
+
+  private update(name: string, change: Partial<ObservedContainer>): void {
+    this.containers = this.containers.map((container) =>
+      container.name === name ? { ...container, ...change } : container,
+    );
+  }
+
+  private published(): { ip: string; port: number; protocol: 'tcp' | 'udp' }[] {
+    return this.containers
+      .filter((container) => container.state === 'running')
+      .flatMap((container) =>
+        container.publish.map((p) => ({ ip: p.ip, port: p.host, protocol: p.protocol })),
+      );
+  }
+
+  private probe(id: string): ProbeState {
+    const container = this.containers.find((c) => c.id === id);
+    if (container === undefined || this.unready.has(container.name)) {
+      return { kind: 'starting', since: container?.startedAt ?? 0, last: 'nothing answers' };
+    }
+    const key = `${id}@${container.startedAt ?? 0}`;
+    const since = this.#readySince.get(key) ?? this.now;
+    this.#readySince.set(key, since);
+    return { kind: 'ready', since };
+  }
+}
+
+export function component(name: string, change: Partial<Component> = {}): Component {
+  return {
+    name,
+    container: name,
+    image: {
+      reference: `mcr.example.net/${name}:v1.0.0`,
+      host: 'mcr.example.net',
+      repository: name,
+      tag: 'v1.0.0',
+    },
+    env: [],
+    mounts: [],
+    network: 'mcpnet',
+    restart: 'unless-stopped',
+    routes: [],
+    ports: [],
+    ...change,
+  };
+}
+
+export function service(name: string, components: Component[], change: Partial<Service> = {}): Service {
+  const named = components.map((c) => ({ ...c, container: c.name === name ? name : `${name}-${c.name}` }));
+  return { name, node: 'n1', active: true, path: name, components: named, ...change };
+}
+
+export function desiredOf(services: readonly Service[], change: Partial<Desired> = {}): Desired {
+  return {
+    node: 'n1',
+    commit: { oid: 'c'.repeat(40), author: 'a', email: 'a@example.net', at: 0, message: 'm', parents: [] },
+    services: services.map((s): DesiredService => ({
+      service: s,
+      file: `services/${s.name}.toml`,
+      oid: digestOf(s).slice(0, 40),
+      digest: digestOf(s),
+      commit: 'c'.repeat(40),
+      heldBack: false,
+    })),
+    refused: [],
+    unreadable: false,
+    issues: [],
+    ...change,
+  };
+}
