@@ -24,6 +24,8 @@ export interface PassRoute {
   /** `host:port` */
   readonly backend: string;
   readonly mode: 'l4';
+  /** Whose route it is, in the writer's own words; only carried through. A route without it was written by hand. */
+  readonly owner?: string;
 }
 
 /** The router ends TLS and proxies HTTP. */
@@ -37,6 +39,7 @@ export interface TerminatedRoute {
   readonly tlsKey: string;
   /** The service speaks TLS behind the router as well. */
   readonly backendTls: boolean;
+  readonly owner?: string;
 }
 
 /** A host and a port, split. `host` is undefined for `:port`; an IPv6 address has no brackets. */
@@ -81,6 +84,7 @@ export function formatRouteTable(table: RouteTable): string {
         mode: route.mode,
         ...(route.mode === 'l7' ? { tls_cert: route.tlsCert, tls_key: route.tlsKey } : {}),
         ...(route.mode === 'l7' && route.backendTls ? { backend_tls: true } : {}),
+        ...(route.owner === undefined ? {} : { owner: route.owner }),
       })),
     })),
   });
@@ -118,11 +122,12 @@ const absolutePath = v.pipe(
   v.string('an l7 route needs this path'),
   v.startsWith('/', 'expected an absolute path'),
 );
+const owner = v.optional(v.pipe(v.string(), v.nonEmpty('an owner is not empty'), v.maxLength(1_024)));
 
 const ROUTE = v.variant(
   'mode',
   [
-    v.strictObject({ hostname, backend, mode: v.literal('l4') }),
+    v.strictObject({ hostname, backend, mode: v.literal('l4'), owner }),
     v.strictObject({
       hostname,
       backend,
@@ -130,6 +135,7 @@ const ROUTE = v.variant(
       tls_cert: absolutePath,
       tls_key: absolutePath,
       backend_tls: v.optional(v.boolean(), false),
+      owner,
     }),
   ],
   'mode must be "l4" or "l7"',
@@ -152,7 +158,8 @@ const TABLE = v.strictObject({
 
 function routeOf(route: v.InferOutput<typeof ROUTE>): Route {
   const { hostname: name, backend: target } = route;
-  if (route.mode === 'l4') return { hostname: name, backend: target, mode: 'l4' };
+  const mark = route.owner === undefined ? {} : { owner: route.owner };
+  if (route.mode === 'l4') return { hostname: name, backend: target, mode: 'l4', ...mark };
   return {
     hostname: name,
     backend: target,
@@ -160,6 +167,7 @@ function routeOf(route: v.InferOutput<typeof ROUTE>): Route {
     tlsCert: route.tls_cert,
     tlsKey: route.tls_key,
     backendTls: route.backend_tls,
+    ...mark,
   };
 }
 
