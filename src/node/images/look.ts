@@ -1,0 +1,131 @@
+import type { Clock } from '../../base/clock.ts';
+import type { ImageRef } from '../../definitions/types.ts';
+import type { Jobs, JobState } from '../jobs.ts';
+import type { ImageState, PushState } from '../types.ts';
+import type { Local, LocalState } from './local.ts';
+import type { Found, Lookup } from './lookup.ts';
+import type { WantedImage } from './types.ts';
+
+export type Lane = 'build' | 'pull' | 'push';
+
+export interface Sight {
+  readonly jobs: Pick<Jobs<Lane>, 'state'>;
+  readonly lookup: Lookup;
+  readonly local: Local;
+  readonly clock: Clock;
+  readonly retryFirstMs: number;
+}
+
+interface Look {
+  readonly state: ImageState;
+  readonly push: PushState;
+}
+
+type Present = LocalState & { readonly kind: 'present' };
+type Answered = Found & { readonly kind: 'absent' | 'failed' };
+
+export function imageKey(image: ImageRef): string {
+  return `image ${image.reference}`;
+}
+
+export function pushKey(image: ImageRef): string {
+  return `push ${image.reference}`;
+}
+
+/**
+ * How one image stands: a job under way, else the engine's store, else a job that failed a moment ago, else its
+ * registry. An image that is here is never asked for elsewhere (L02).
+ */
+export function makeLook(sight: Sight): (wanted: WantedImage) => Promise<Look> {
+  const { jobs, lookup, local } = sight;
+  return async ({ image, build }) => {
+    const job = jobs.state(imageKey(image));
+    // Only what is built here is pushed: an account may be good for reading alone.
+    const owed = build && image.digest === undefined && lookup.knows(image.host);
+    const notYet: PushState = { kind: owed ? 'pending' : 'none' };
+    if (job?.kind === 'queued' || job?.kind === 'running') return { state: underWay(job), push: notYet };
+    const here = await local.find(image);
+    if (here.kind === 'unknown') return { state: here, push: notYet };
+    if (here.kind === 'absent') {
+      const state = await elsewhere(sight, image, build);
+      return { state, push: owed && state.kind === 'remote' ? { kind: 'pushed' } : notYet };
+    }
+    const push = owed ? await pushState(sight, image, here) : notYet;
+    return { state: presentState(sight, image, build, here), push };
+  };
+}
+
+function underWay(job: JobState<Lane> & { readonly kind: 'queued' | 'running' }): ImageState {
+  const progress = job.kind === 'queued' ? 'queued' : job.progress;
+  return {
+    kind: job.lane === 'build' ? 'building' : 'pulling',
+    since: job.since,
+    ...(progress === undefined ? {} : { progress }),
+  };
+}
+
+function presentState({ local }: Sight, image: ImageRef, build: boolean, here: Present): ImageState {
+  const recorded = build && !here.proved ? undefined : here.manifestDigest;
+  const manifestDigest = local.confirmed(image.reference, here.imageId) ?? recorded;
+  return {
+    kind: 'present',
+    imageId: here.imageId,
+    ...(manifestDigest === undefined ? {} : { manifestDigest }),
+    user: here.user,
+    volumes: here.volumes,
+  };
+}
+
+async function elsewhere(sight: Sight, image: ImageRef, build: boolean): Promise<ImageState> {
+  const { jobs, lookup, clock } = sight;
+  const job = jobs.state(imageKey(image));
+  if (job?.kind === 'failed' && clock.now() < job.retryAt) {
+    const { why, hint } = job.failure;
+    return {
+      kind: 'failed',
+      at: job.at,
+      why,
+      hint: hint ?? 'It is tried again by itself.',
+      retryAt: job.retryAt,
+    };
+  }
+  const found = lookup.knows(image.host) ? await lookup.findSoon(image) : { kind: 'absent' as const };
+  if (found.kind === 'found') return { kind: 'remote', manifestDigest: found.digest };
+  return missing(image, build, found, clock.now() + sight.retryFirstMs);
+}
+
+function missing(image: ImageRef, build: boolean, found: Answered, lookAgainAt: number): ImageState {
+  // Not `failed`, which is answered by a build: other bytes would get the name of those in the registry (L19).
+  if (found.kind === 'failed') {
+    const { why, hint } = found.failure;
+    return { kind: 'unknown', why: hint === undefined ? why : `${why}. ${hint}` };
+  }
+  if (!build || image.digest === undefined) return { kind: 'absent' };
+  return {
+    kind: 'failed',
+    at: lookAgainAt,
+    why: `image ${image.reference} is pinned to a digest that ${image.host ?? 'no registry'} does not have`,
+    hint: 'Push it, or take the digest out of the reference: a build cannot be told which digest to give.',
+    retryAt: lookAgainAt,
+  };
+}
+
+async function pushState(
+  { jobs, lookup, local, clock }: Sight,
+  image: ImageRef,
+  here: Present,
+): Promise<PushState> {
+  const job = jobs.state(pushKey(image));
+  if (job?.kind === 'queued' || job?.kind === 'running') return { kind: 'pushing', since: job.since };
+  if (here.proved || local.confirmed(image.reference, here.imageId) !== undefined) return { kind: 'pushed' };
+  if (job?.kind === 'failed' && clock.now() < job.retryAt) {
+    return { kind: 'failed', at: job.at, why: job.failure.why, retryAt: job.retryAt };
+  }
+  const found = await lookup.findSoon(image);
+  if (found.kind === 'absent') return { kind: 'pending' };
+  if (found.kind === 'failed') {
+    return { kind: 'failed', at: found.at, why: found.failure.why, retryAt: found.retryAt };
+  }
+  local.confirm(image.reference, here.imageId, found.digest);
+  return { kind: 'pushed' };
+}

@@ -1,0 +1,138 @@
+import type { Clock } from '../../base/clock.ts';
+import { ok, retry, type Failure, type Outcome } from '../../base/outcome.ts';
+import type { ImageRef } from '../../definitions/types.ts';
+import { growingMs } from '../jobs.ts';
+import { keepNewest } from './newest.ts';
+import { readCredentials } from './credentials.ts';
+import { openDistribution } from './distribution.ts';
+import type { Answer, RegistryEntry } from './endpoint.ts';
+import type { RegistryAuth } from '../engine/images.ts';
+
+export type Found =
+  | { readonly kind: 'found'; readonly digest: string }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'failed'; readonly at: number; readonly failure: Failure; readonly retryAt: number };
+
+/** The distribution client with a memory, so that a pass without news asks nobody. */
+export interface Lookup {
+  /** Is the host in the settings? Others are never called. */
+  knows(host: string | undefined): host is string;
+  find(ref: ImageRef): Promise<Found>;
+  /** As `find`, but a slow registry does not hold the pass: the question goes on, and `onLate` tells when it is answered. */
+  findSoon(ref: ImageRef): Promise<Found>;
+  /** The next `find` asks again. */
+  forget(ref: ImageRef): void;
+  /** The account for the engine's own pulls and pushes; `undefined` for a registry without one. */
+  account(host: string): Promise<Outcome<RegistryAuth | undefined>>;
+  /** All accounts that can be read: for base images. */
+  accounts(): Promise<RegistryAuth[]>;
+}
+
+export interface LookupOptions {
+  readonly registries: Readonly<Record<string, RegistryEntry>>;
+  readonly clock: Clock;
+  readonly timeoutMs: number;
+  /** How long `found` and `absent` hold. */
+  readonly answerTtlMs: number;
+  /** How long `findSoon` waits. */
+  readonly patienceMs: number;
+  /** An answer came after `findSoon` had given up on it. */
+  readonly onLate: () => void;
+  readonly retryMs: { readonly first: number; readonly longest: number };
+}
+
+const KEPT_ANSWERS = 2_000;
+
+export function openLookup(options: LookupOptions): Lookup {
+  const { clock, registries, retryMs } = options;
+  const distribution = openDistribution(options);
+  const answers = new Map<string, { readonly found: Found; readonly until: number }>();
+  const asking = new Map<string, Promise<Found>>();
+  const faults = new Map<string, number>();
+  /** Registries that are down as a whole: thirty images of one do not wait for thirty timeouts. */
+  const down = new Map<string, Found & { readonly kind: 'failed' }>();
+  const knows = (host: string | undefined): host is string =>
+    host !== undefined && Object.hasOwn(registries, host);
+
+  const keep = (key: string, found: Found, until: number): Found => {
+    keepNewest(answers, key, { found, until }, KEPT_ANSWERS);
+    return found;
+  };
+  const failed = (counter: string, failure: Failure): Found & { readonly kind: 'failed' } => {
+    const count = (faults.get(counter) ?? 0) + 1;
+    faults.set(counter, count);
+    const at = clock.now();
+    return {
+      kind: 'failed',
+      at,
+      failure,
+      retryAt: at + Math.max(growingMs(count, retryMs), failure.afterMs ?? 0),
+    };
+  };
+  const judge = (host: string, key: string, answer: Answer): Found => {
+    if (answer.kind !== 'ok') {
+      const found = failed(answer.registry === true ? host : key, answer);
+      if (answer.registry === true) down.set(host, found);
+      return keep(key, found, found.retryAt);
+    }
+    faults.delete(key);
+    faults.delete(host);
+    down.delete(host);
+    const until = clock.now() + options.answerTtlMs;
+    return keep(
+      key,
+      answer.value === undefined ? { kind: 'absent' } : { kind: 'found', digest: answer.value },
+      until,
+    );
+  };
+  const ask = async (host: string, key: string, ref: ImageRef): Promise<Found> => {
+    const entry = registries[host];
+    if (entry === undefined) return { kind: 'absent' };
+    return judge(host, key, await distribution.findManifest(host, entry, ref));
+  };
+
+  const find = async (ref: ImageRef): Promise<Found> => {
+    if (!knows(ref.host)) return { kind: 'absent' };
+    const key = ref.reference;
+    const known = answers.get(key);
+    if (known !== undefined && clock.now() < known.until) return known.found;
+    const whole = down.get(ref.host);
+    if (whole !== undefined && clock.now() < whole.retryAt) return whole;
+    const running = asking.get(key);
+    if (running !== undefined) return running;
+    const asked = ask(ref.host, key, ref).finally(() => asking.delete(key));
+    asking.set(key, asked);
+    return asked;
+  };
+
+  return {
+    knows,
+    find,
+    findSoon: async (ref) => {
+      const answered = new AbortController();
+      const asked = find(ref).finally(() => answered.abort());
+      const soon = await Promise.race([asked, clock.sleep(options.patienceMs, answered.signal)]);
+      if (soon !== undefined || answered.signal.aborted) return asked;
+      void asked.then(options.onLate);
+      const at = clock.now();
+      const failure = retry(`registry ${ref.host ?? ''} has not answered yet`);
+      return { kind: 'failed', at, failure, retryAt: at + options.timeoutMs };
+    },
+    forget: (ref) => void answers.delete(ref.reference),
+    account: (host) => accountOf(registries, host),
+    accounts: async () => {
+      const all = await Promise.all(Object.keys(registries).map((host) => accountOf(registries, host)));
+      return all.flatMap((one) => (one.kind === 'ok' && one.value !== undefined ? [one.value] : []));
+    },
+  };
+}
+
+async function accountOf(
+  registries: Readonly<Record<string, RegistryEntry>>,
+  host: string,
+): Promise<Outcome<RegistryAuth | undefined>> {
+  const file = registries[host]?.credentialsFile;
+  if (file === undefined) return ok(undefined);
+  const credentials = await readCredentials(file, host);
+  return credentials.kind === 'ok' ? ok({ ...credentials.value, serveraddress: host }) : credentials;
+}

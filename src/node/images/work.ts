@@ -1,0 +1,184 @@
+import type { Log } from '../../base/log.ts';
+import { blocked, ok, retry, type Failure, type Outcome } from '../../base/outcome.ts';
+import type { ImageRef } from '../../definitions/types.ts';
+import type { JobContext } from '../jobs.ts';
+import type { BuildLogs } from './buildlog.ts';
+import type { RegistryAuth } from '../engine/images.ts';
+import { prepareContext } from './context.ts';
+import type { Local } from './local.ts';
+import type { Lookup } from './lookup.ts';
+import { openSource } from './source.ts';
+import type { BuildOrder, ImageEngine, OpenTag, TagTree } from './types.ts';
+
+/** What the jobs work with. */
+export interface Workshop {
+  readonly engine: ImageEngine;
+  readonly lookup: Lookup;
+  readonly local: Local;
+  readonly logs: BuildLogs;
+  readonly log: Log;
+  readonly build: {
+    readonly workspace?: string;
+    readonly maxContextBytes: number;
+    readonly maxFiles: number;
+  };
+  readonly openTag: OpenTag;
+}
+
+const LABEL = 'org.opencontainers.image';
+const STEP = /^\s*(?:step|#\d+ \[[^\]]*?) ?(\d+)\/(\d+)/i;
+const LONGEST_PROGRESS = 80;
+
+/** Builds an image from the tree of its git tag, with the tag as `VERSION`. */
+export async function buildWork(
+  shop: Workshop,
+  order: BuildOrder,
+  context: JobContext,
+): Promise<Outcome<undefined>> {
+  const { reference, tag } = order.image;
+  shop.logs.begin(reference);
+  context.progress('reading the source');
+  const tree = await openSource(
+    { workspace: shop.build.workspace ?? '', path: order.path, tag, dockerfile: order.dockerfile, reference },
+    shop.openTag,
+  );
+  if (tree.kind !== 'ok') return tree;
+  const prepared = await prepareContext(tree.value, {
+    what: `git tag ${tree.value.tag} of ${order.path}`,
+    dockerfile: order.dockerfile,
+    maxBytes: shop.build.maxContextBytes,
+    maxFiles: shop.build.maxFiles,
+  });
+  if (prepared.kind !== 'ok') return prepared;
+  const source = prepared.value;
+  let step = '';
+  const onProgress = (line: string): void => {
+    shop.logs.add(reference, line);
+    const found = STEP.exec(line);
+    if (found !== null) step = `step ${found[1] ?? ''}/${found[2] ?? ''}`;
+    if (step !== '') context.progress(step);
+  };
+  try {
+    const built = await shop.engine.buildImage(source.stream, {
+      reference,
+      dockerfile: source.dockerfile,
+      buildArgs: { VERSION: tag },
+      auths: await shop.lookup.accounts(),
+      labels: { ...labelsOf(order, tree.value), ...order.labels },
+      signal: AbortSignal.any([context.signal, source.unfit]),
+      onProgress,
+    });
+    const fault = source.fault();
+    if (fault !== undefined) return fault;
+    if (built.kind !== 'ok') return buildFailure(order, step, built);
+    shop.log.info({ reference, imageId: built.value.imageId, commit: tree.value.commit }, 'image built');
+    return ok();
+  } finally {
+    await source.close();
+    shop.local.forget(order.image);
+  }
+}
+
+/** Pulls an image; a pinned one must then be there under its digest. */
+export async function pullWork(
+  shop: Workshop,
+  image: ImageRef,
+  context: JobContext,
+): Promise<Outcome<undefined>> {
+  const request = await transfer(shop, image, context);
+  if (request.kind !== 'ok') return request;
+  const { auth, signal, onProgress } = request.value;
+  const pulled = await shop.engine.pullImage(image.reference, auth, signal, onProgress);
+  shop.local.forget(image);
+  // Whatever the registry said before, it is asked anew after a failure.
+  if (pulled.kind !== 'ok') {
+    shop.lookup.forget(image);
+    return { ...pulled, why: `pull of ${image.reference}: ${pulled.why}` };
+  }
+  const here = await shop.local.find(image);
+  if (here.kind !== 'present') {
+    return retry(`image ${image.reference} is not there although the engine pulled it`);
+  }
+  if (image.digest !== undefined && here.manifestDigest !== image.digest) {
+    return blocked(
+      `image ${image.reference} came with digest ${here.manifestDigest ?? 'none'}`,
+      'Somebody changed what the registry serves: look at it before you trust it.',
+    );
+  }
+  shop.local.confirm(image.reference, here.imageId, pulled.value.manifestDigest);
+  return ok();
+}
+
+/** Pushes an image, unless its registry has the tag by now: a tag is never moved (L19). */
+export async function pushWork(
+  shop: Workshop,
+  image: ImageRef,
+  context: JobContext,
+): Promise<Outcome<undefined>> {
+  shop.lookup.forget(image);
+  const before = await shop.lookup.find(image);
+  if (before.kind === 'failed') return before.failure;
+  if (before.kind === 'found') {
+    await confirm(shop, image, before.digest);
+    shop.log.info(
+      { reference: image.reference, digest: before.digest },
+      'not pushed: the registry has the tag',
+    );
+    return ok();
+  }
+  const request = await transfer(shop, image, context);
+  if (request.kind !== 'ok') return request;
+  const { auth, signal, onProgress } = request.value;
+  const pushed = await shop.engine.pushImage(image.reference, auth, signal, onProgress);
+  shop.lookup.forget(image);
+  shop.local.forget(image);
+  if (pushed.kind !== 'ok') return { ...pushed, why: `push of ${image.reference}: ${pushed.why}` };
+  const after = await shop.lookup.find(image);
+  if (after.kind === 'failed') return after.failure;
+  if (after.kind === 'absent') {
+    return retry(`registry ${image.host ?? ''} does not have ${image.reference} although it was pushed`);
+  }
+  await confirm(shop, image, after.digest);
+  return ok();
+}
+
+async function confirm({ local }: Workshop, image: ImageRef, digest: string): Promise<void> {
+  const here = await local.find(image);
+  if (here.kind === 'present') local.confirm(image.reference, here.imageId, digest);
+}
+
+async function transfer(
+  shop: Workshop,
+  image: ImageRef,
+  context: JobContext,
+): Promise<
+  Outcome<{ auth: RegistryAuth | undefined; signal: AbortSignal; onProgress: (line: string) => void }>
+> {
+  const account = image.host === undefined ? ok(undefined) : await shop.lookup.account(image.host);
+  if (account.kind !== 'ok') return account;
+  return ok({
+    auth: account.value,
+    signal: context.signal,
+    onProgress: (line: string) => context.progress(line.slice(0, LONGEST_PROGRESS)),
+  });
+}
+
+/** OCI image-spec, annotations. The times are the tag's: a rebuild has the same labels. */
+function labelsOf(order: BuildOrder, tree: TagTree): Record<string, string> {
+  return {
+    [`${LABEL}.version`]: order.image.tag,
+    [`${LABEL}.revision`]: tree.commit,
+    [`${LABEL}.source`]: order.path,
+    [`${LABEL}.created`]: new Date(tree.taggedAt).toISOString().replace('.000Z', 'Z'),
+  };
+}
+
+function buildFailure(order: BuildOrder, step: string, failure: Failure): Failure {
+  const at = step === '' ? '' : ` at ${step}`;
+  const { reference, tag } = order.image;
+  return {
+    ...failure,
+    why: `build of ${reference} from ${order.dockerfile} of ${order.path} (${tag}) failed${at}: ${failure.why.replace(/^build of \S+ failed: /, '')}`,
+    hint: failure.hint ?? 'Its log is kept. Mend the Dockerfile or the source, and tag a new version.',
+  };
+}
