@@ -116,6 +116,8 @@ export interface Desired {
   readonly refused: readonly string[];
   /** True while any file that may belong to this node is bad: removals wait. */
   readonly unreadable: boolean;
+  /** Names in `removals.toml`: services that may go. */
+  readonly removals: readonly string[];
   /** Sorted by file, line, column. */
   readonly issues: readonly Issue[];
 }

@@ -42,7 +42,7 @@ export const handlers: { readonly [K in StepKind]: Handler<K> } = {
       step.stagingName,
       values.get(`${step.spec.service}/${step.spec.component}`) ?? new Map(),
     ),
-  'start-container': (step, { node }) => node.engine.start(step.from, step.name),
+  'start-container': (step, { node }) => node.engine.start(step.from, step.name, step.specDigest),
   'retire-container': (step, { node }) =>
     node.engine.retire(step.containerId, step.renameTo, step.stopTimeoutS),
   'stop-container': (step, { node }) => node.engine.stop(step.containerId, step.stopTimeoutS),

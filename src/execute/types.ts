@@ -32,7 +32,7 @@ export interface NodeWriter {
       name: string,
       env: ReadonlyMap<string, string>,
     ): Promise<Outcome<{ id: string }>>;
-    start(from: string, name: string): Promise<Outcome<{ id: string }>>;
+    start(from: string, name: string, specDigest: string): Promise<Outcome<{ id: string }>>;
     retire(id: string, renameTo: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
     stop(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
     remove(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;

@@ -1,3 +1,4 @@
+import type { Desired } from '../definitions/types.ts';
 import type { Facts } from './facts.ts';
 import type { Refused } from './types.ts';
 
@@ -7,6 +8,16 @@ export interface Verdict {
   /** Services that may be removed now. */
   readonly allowed: readonly string[];
   readonly refused: readonly Refused[];
+}
+
+/** The services that may go: named by the trailer `Remove-Services: a, b` of the commit, or by `removals.toml`. */
+export function removableServices(desired: Desired): string[] {
+  const trailers = desired.commit.message
+    .split('\n')
+    .flatMap((line) => /^Remove-Services:(.*)$/i.exec(line.trim())?.[1]?.split(',') ?? []);
+  return [...new Set([...trailers, ...desired.removals].map((name) => name.trim()))]
+    .filter((name) => name !== '')
+    .sort();
 }
 
 /**

@@ -454,6 +454,7 @@ export function desiredOf(services: readonly Service[], change: Partial<Desired>
     })),
     refused: [],
     unreadable: false,
+    removals: [],
     issues: [],
     ...change,
   };

@@ -1,0 +1,28 @@
+import { retry, type Failure } from '../base/outcome.ts';
+import type { Node } from '../node/node.ts';
+import type { NodeWriter } from './types.ts';
+
+/** The writing half of the node for one pass. While the engine does not answer, what needs it is a `retry`. */
+export async function writerOf(node: Node): Promise<NodeWriter> {
+  const engine = await node.engine();
+  const images = node.images();
+  const { proxy, certificates } = node;
+  if (engine.kind === 'ok' && images !== undefined)
+    return { engine: engine.value, images, proxy, certificates };
+  const down: Failure = engine.kind === 'ok' ? retry('the container engine was only just found') : engine;
+  const fail = (): Promise<Failure> => Promise.resolve(down);
+  return {
+    engine: {
+      createNetwork: fail,
+      removeNetwork: fail,
+      create: fail,
+      start: fail,
+      retire: fail,
+      stop: fail,
+      remove: fail,
+    },
+    images: { startPull: () => down, startBuild: () => down, startPush: () => down },
+    proxy,
+    certificates,
+  };
+}

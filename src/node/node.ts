@@ -1,0 +1,119 @@
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import { bug, known, unknown, type Known, type Outcome } from '../base/outcome.ts';
+import type { ImageRef } from '../definitions/types.ts';
+import { openCertificates, type CertificateOptions, type Certificates } from './certs/certificates.ts';
+import { openEngine, type Engine, type EngineOptions } from './engine/engine.ts';
+import { openImages, type Images, type ImagesOptions } from './images/images.ts';
+import { observeMounts } from './mounts.ts';
+import { observePorts } from './ports.ts';
+import { openProbes, type Probes } from './probes/probes.ts';
+import type { Proxy } from './proxy/file.ts';
+import type { EngineFacts, Observed, ProbeTarget } from './types.ts';
+
+export interface NodeOptions {
+  readonly engine: EngineOptions;
+  readonly images: Omit<ImagesOptions, 'engine' | 'clock' | 'log' | 'onSignal'>;
+  readonly proxy: Proxy;
+  readonly certificates: CertificateOptions;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Something changed: look again. Carries no data. */
+  readonly onSignal: (trigger: string) => void;
+}
+
+/** What is to be looked at, derived from the definitions. */
+export interface Sight {
+  readonly images: readonly { readonly image: ImageRef; readonly build: boolean }[];
+  readonly mounts: readonly string[];
+  readonly certificates: readonly {
+    readonly hostname: string;
+    readonly service: string;
+    readonly isDefault: boolean;
+  }[];
+}
+
+/** Everything of the node that can be looked at and acted on. */
+export interface Node {
+  /** Looks at everything, every time; each part that cannot be seen is unknown with its reason. */
+  observe(sight: Sight, targetsOf: (seen: Observed) => ProbeTarget[]): Promise<Observed>;
+  /** The engine, once it answered; `retry` before. */
+  engine(): Promise<Outcome<Engine>>;
+  images(): Images | undefined;
+  readonly proxy: Proxy;
+  readonly certificates: Certificates;
+  stop(): Promise<void>;
+}
+
+/** Opens the adapters. The engine may be down: it is tried again at every look. */
+export function openNode(options: NodeOptions): Node {
+  const { clock, log, onSignal, proxy } = options;
+  const certificates = openCertificates(options.certificates);
+  const probes: Probes = openProbes({ clock, log, onSignal: () => onSignal('probe') });
+  let opened: { engine: Engine; images: Images; events: { close(): void } } | undefined;
+  let opening: Promise<Outcome<Engine>> | undefined;
+
+  const open = async (): Promise<Outcome<Engine>> => {
+    const outcome = await openEngine(options.engine);
+    if (outcome.kind !== 'ok') return outcome;
+    const engine = outcome.value;
+    const images = openImages({ ...options.images, engine, clock, log, onSignal: () => onSignal('image') });
+    const events = engine.events(() => {
+      images.imagesChanged();
+      onSignal('engine event');
+    });
+    opened = { engine, images, events };
+    return outcome;
+  };
+  const engine = async (): Promise<Outcome<Engine>> => {
+    if (opened !== undefined) return { kind: 'ok', value: opened.engine };
+    opening ??= open().finally(() => (opening = undefined));
+    return opening;
+  };
+
+  return {
+    engine,
+    images: () => opened?.images,
+    proxy,
+    certificates,
+    async observe(sight, targetsOf) {
+      const at = clock.now();
+      const facts = engineFacts(await engine());
+      const [engineSeen, ports, routes, mounts, certs, images] = await Promise.all([
+        facts,
+        observePorts(),
+        proxy.observe(),
+        observeMounts(sight.mounts),
+        certificates.observe(sight.certificates),
+        opened === undefined ? { images: {}, pushes: {} } : opened.images.observe(sight.images),
+      ]);
+      const seen: Observed = {
+        at,
+        engine: engineSeen,
+        ports,
+        proxy: routes,
+        mounts,
+        certificates: certs,
+        images: images.images,
+        pushes: images.pushes,
+        probes: {},
+      };
+      return engineSeen.known ? { ...seen, probes: probes.observe(targetsOf(seen)) } : seen;
+    },
+    async stop() {
+      opened?.events.close();
+      await Promise.all([probes.stop(), opened?.images.stop()]);
+      opened?.engine.close();
+    },
+  };
+}
+
+async function engineFacts(opened: Outcome<Engine>): Promise<Known<EngineFacts>> {
+  if (opened.kind !== 'ok') return unknown(opened.why);
+  try {
+    const facts = await opened.value.facts();
+    return facts.kind === 'ok' ? known(facts.value) : unknown(facts.why);
+  } catch (error) {
+    return unknown(bug(error).why);
+  }
+}

@@ -1,0 +1,188 @@
+import type { Clock } from './base/clock.ts';
+import type { Log } from './base/log.ts';
+import { messageOf, ok, type Failure, type Outcome } from './base/outcome.ts';
+import type { Desired, EnvValues } from './definitions/types.ts';
+import { resolve, type ResolveOptions } from './definitions/resolve.ts';
+import { execute } from './execute/execute.ts';
+import type { StepResult } from './execute/types.ts';
+import { writerOf } from './execute/writer.ts';
+import type { PassReport } from './loop.ts';
+import type { Node } from './node/node.ts';
+import type { Observed } from './node/types.ts';
+import { removableServices } from './plan/guard.ts';
+import { probeTargets, wanted } from './plan/look.ts';
+import { makePlan } from './plan/plan.ts';
+import type { Plan, PlanSettings } from './plan/types.ts';
+import type { Registry } from './registry/registry.ts';
+import type { Promised } from './registry/types.ts';
+import type { Source } from './source/source.ts';
+import type { DefinitionFile } from './source/types.ts';
+
+/** What a pass needs; opened once by the agent. */
+export interface House {
+  readonly source: Source;
+  readonly registry: Registry;
+  readonly node: Node;
+  readonly planSettings: Omit<PlanSettings, 'removable'>;
+  readonly definitions: ResolveOptions;
+  readonly parallel: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Everything a pass saw and did: what the view is made of. */
+export interface PassSeen {
+  readonly at: number;
+  readonly desired: Desired;
+  readonly promised: Promised;
+  readonly observed: Observed;
+  readonly plan: Plan;
+  readonly results: readonly StepResult[];
+}
+
+/** What outlives a pass in memory: only what can be had again from git and the registry. */
+export interface Memory {
+  /** Resolved definitions of the commit in force. */
+  resolved?: { readonly commit: string; readonly desired: Desired; readonly values: EnvValues };
+  /** The newest commit that was polled; the accepted one until then. */
+  head?: string;
+  seen?: PassSeen;
+  /** Why there is nothing to work on. */
+  idle?: Failure;
+}
+
+/** The triggers that ask git; the others look at the node only. */
+const ASKS_GIT: readonly string[] = ['start', 'timer', 'git'];
+
+/** ONE pass, top to bottom: git, definitions, registry, node, plan, execute. */
+export async function runPass(
+  house: House,
+  memory: Memory,
+  triggers: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<PassReport> {
+  const { registry, node, clock } = house;
+
+  if (ASKS_GIT.some((trigger) => triggers.has(trigger))) await pollGit(house, memory);
+  const resolved = await definitionsInForce(house, memory);
+  if (resolved.kind !== 'ok') {
+    memory.idle = resolved;
+    return { again: false };
+  }
+  delete memory.idle;
+  const { desired, values } = resolved.value;
+
+  const promised = registry.promised();
+  const settings: PlanSettings = { ...house.planSettings, removable: removableServices(desired) };
+  const facts = { desired, promised, settings, now: clock.now() };
+  const observed = await node.observe(wanted(desired, settings), (seen) =>
+    probeTargets({ ...facts, observed: seen }),
+  );
+  if (signal.aborted) return { again: false };
+
+  const plan = makePlan({ ...facts, observed });
+  const digests = new Map(desired.services.map((entry) => [entry.service.name, entry.digest]));
+  const tools = {
+    node: await writerOf(node),
+    registry,
+    values,
+    clock,
+    log: house.log,
+    parallel: house.parallel,
+  };
+  const occasion = { trigger: [...triggers].sort().join(', '), commit: desired.commit.oid, digests };
+  const results = await execute(plan, tools, occasion, signal);
+  if (results.kind !== 'ok') house.log.error({ why: results.why, hint: results.hint }, 'nothing was done');
+
+  memory.seen = {
+    at: observed.at,
+    desired,
+    promised,
+    observed,
+    plan,
+    results: results.kind === 'ok' ? results.value : [],
+  };
+  return {
+    again: results.kind === 'ok' && results.value.length > 0,
+    ...(plan.wakeAt === undefined ? {} : { wakeAt: plan.wakeAt }),
+  };
+}
+
+/** A failure changes nothing: the accepted commit goes on being enforced (L02, G24). */
+async function pollGit(house: House, memory: Memory): Promise<void> {
+  const { source, registry, log } = house;
+  const accepted = registry.promised().accepted?.commit;
+  const wasReachable = source.health().reachable;
+  const polled = await source.poll(accepted);
+  if (polled.kind === 'ok') {
+    if (!wasReachable) log.info({ url: polled.value.url }, 'the definitions repository answers again');
+    memory.head = polled.value.commit.oid;
+    return;
+  }
+  log.warn({ why: polled.why, hint: polled.hint, accepted }, 'git: the accepted commit stays in force');
+  memory.idle = polled;
+}
+
+/** The definitions of the newest commit that may be believed, resolved once a commit, and accepted in the registry. */
+async function definitionsInForce(
+  house: House,
+  memory: Memory,
+): Promise<Outcome<{ desired: Desired; values: EnvValues }>> {
+  const { source, registry, clock, log } = house;
+  const accepted = registry.promised().accepted?.commit;
+  const commit = memory.head ?? accepted;
+  if (commit === undefined) {
+    return memory.idle ?? { kind: 'wait', why: 'no commit of the definitions repository was seen yet' };
+  }
+  if (memory.resolved?.commit === commit) return ok(memory.resolved);
+
+  const files = await source.files(commit);
+  if (files.kind !== 'ok') return files;
+  const lastGood = await lastGoodFiles(house);
+  let resolution: ReturnType<typeof resolve>;
+  try {
+    resolution = resolve({
+      ...house.definitions,
+      files: files.value.files,
+      refusedFiles: files.value.refused,
+      commit: files.value.commit,
+      lastGood,
+    });
+  } catch (error) {
+    return {
+      kind: 'bug',
+      why: `the definitions of ${commit.slice(0, 8)} could not be resolved: ${messageOf(error)}`,
+    };
+  }
+  const { desired, values } = resolution;
+  for (const issue of desired.issues) {
+    const at = `${issue.file}:${issue.line}:${issue.column}`;
+    log.warn({ at, rule: issue.rule, hint: issue.hint }, `${at}: ${issue.message}`);
+  }
+  const good = desired.services.map(({ service, file, oid, commit: from }) => ({
+    service: service.name,
+    file,
+    oid,
+    commit: from,
+  }));
+  const written = registry.accept(commit, clock.now(), good);
+  // What cannot be written down is not acted upon (G32).
+  if (written.kind !== 'ok') return written;
+  if (commit !== accepted)
+    log.info(
+      { commit, author: desired.commit.author, services: good.length, issues: desired.issues.length },
+      'commit accepted',
+    );
+  memory.resolved = { commit, desired, values };
+  return ok(memory.resolved);
+}
+
+async function lastGoodFiles(house: House): Promise<Map<string, { file: DefinitionFile; commit: string }>> {
+  const found = new Map<string, { file: DefinitionFile; commit: string }>();
+  for (const { file, oid, commit } of house.registry.promised().files) {
+    const bytes = await house.source.readFile(oid);
+    if (bytes.kind === 'ok') found.set(file, { file: { path: file, oid, bytes: bytes.value }, commit });
+    else house.log.warn({ file, oid, why: bytes.why }, 'the last good state of a definition cannot be read');
+  }
+  return found;
+}
