@@ -1,12 +1,11 @@
 import type { KeyObject } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import { writeFileAtomic } from '../../base/files.ts';
 import type { Log } from '../../base/log.ts';
 import { blocked, bug, messageOf, ok, wait, type Outcome } from '../../base/outcome.ts';
 import type { CertificateState } from '../types.ts';
-import { writeFailure } from '../writefailure.ts';
+import { ensureDirectory, writeFailure } from '../writing.ts';
 import { checkCertificate, endOf, parseKey, readBounded, signed, startOf, type Verdict } from './check.ts';
 import { ensureLocalCa, loadLocalCa, makeKey, pemOfKey, type LocalCa } from './localca.ts';
 
@@ -166,17 +165,6 @@ async function ensureKey(path: string): Promise<Outcome<KeyObject>> {
     return ok(key);
   } catch (error) {
     return writeFailure(error, path);
-  }
-}
-
-async function ensureDirectory(directory: string): Promise<Outcome<undefined>> {
-  // Nothing under /srv/<service> is ever created (L04): mc-proxy is a service too.
-  if (directory.startsWith('/srv/')) return ok();
-  try {
-    await mkdir(directory, { recursive: true, mode: 0o755 });
-    return ok();
-  } catch (error) {
-    return writeFailure(error, directory);
   }
 }
 

@@ -23,7 +23,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../base/files.ts';
 import { blocked, ok, retry, type Outcome } from '../../base/outcome.ts';
-import { writeFailure } from '../writefailure.ts';
+import { writeFailure } from '../writing.ts';
 import { endOf, parseChain, parseKey, readBounded, startOf } from './check.ts';
 
 const HOUR_MS = 3_600_000;
