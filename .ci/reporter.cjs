@@ -1,6 +1,8 @@
 // mocha's spec reporter, which also keeps the counts in the file that MC_GITOPS_COUNTS names, after each test: a run
 // that is cut off still has them.
 const { writeFileSync } = require('node:fs');
+const process = require('node:process');
+const { setTimeout } = require('node:timers');
 const { reporters } = require('mocha');
 
 const PATIENCE_MS = 20_000;
@@ -26,8 +28,8 @@ class Counting extends reporters.Spec {
       const timer = setTimeout(() => {
         counts.failed += 1;
         keep();
-        console.error(
-          `the tests ended, but these keep the process alive: ${process.getActiveResourcesInfo()}`,
+        process.stderr.write(
+          `the tests ended, but these keep the process alive: ${process.getActiveResourcesInfo()}\n`,
         );
         process.exit(1);
       }, PATIENCE_MS);

@@ -1,6 +1,7 @@
 // Makes ready what `npm run demo` and `npm test` need: npm packages, the compiled program, system packages on Debian and
 // Ubuntu. Needs Node alone, says what it does, starts nothing, and takes well under a second when all is there.
 //   node .ci/setup.mjs <demo|test>
+import { Buffer } from 'node:buffer';
 import { spawn, spawnSync } from 'node:child_process';
 import {
   closeSync,
@@ -17,6 +18,7 @@ import {
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { clearInterval, setInterval } from 'node:timers';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));

@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, relative, sep } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 import { keeperModule, keeperSocket, type KeeperLine } from './keeper.ts';
 
 export interface EngineLease {
@@ -52,7 +54,9 @@ function connect(name: string): Promise<Socket | undefined> {
 
 function spawnKeeper(name: string, modulePath: string): void {
   // From source the keeper needs the loader that this process itself was started with.
-  const loader = modulePath.endsWith('.ts') ? ['--import', import.meta.resolve('tsx')] : [];
+  const loader = modulePath.endsWith('.ts')
+    ? ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href]
+    : [];
   spawn(process.execPath, [...loader, keeperModule, name, modulePath], {
     detached: true,
     stdio: 'ignore',
