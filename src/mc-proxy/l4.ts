@@ -30,23 +30,27 @@ export function relay(
     client.pipe(backend);
     backend.pipe(client);
   });
-  tie(client, backend, limits.tunnelIdleTimeoutMs, (why) => {
+  tie(client, backend, limits, (why) => {
     clearTimeout(connectTimer);
     done(why);
   });
 }
 
 /** Ends two sockets together: an error, a close or idleness of one is that of both. `done` is called once. */
-export function tie(a: Socket, b: Socket, idleTimeoutMs: number, done: (why?: string) => void): void {
+export function tie(a: Socket, b: Socket, limits: Limits, done: (why?: string) => void): void {
   let why: string | undefined;
   let open = 2;
   for (const [one, other] of [
     [a, b],
     [b, a],
   ] as const) {
-    one.setTimeout(idleTimeoutMs, () => {
+    one.setTimeout(limits.tunnelIdleTimeoutMs, () => {
       why ??= 'idle';
       one.destroy();
+    });
+    one.once('end', () => {
+      one.setTimeout(limits.halfClosedIdleTimeoutMs);
+      other.setTimeout(limits.halfClosedIdleTimeoutMs);
     });
     one.on('error', (error) => {
       why ??= error.message;

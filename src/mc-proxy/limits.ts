@@ -24,6 +24,8 @@ export interface Limits {
   readonly idleTimeoutMs: number;
   /** An l4 connection, a WebSocket or a gRPC call of which no byte moves. */
   readonly tunnelIdleTimeoutMs: number;
+  /** The same once one side has finished sending: a client that is gone looks no different. */
+  readonly halfClosedIdleTimeoutMs: number;
   /** A kept connection to a service that is not used: below the usual 5 s of servers, so that it is never met closing. */
   readonly backendKeepAliveMs: number;
   /** How long `close()` waits for what is under way. */
@@ -46,6 +48,7 @@ export const DEFAULT_LIMITS: Limits = {
   responseTimeoutMs: 60_000,
   idleTimeoutMs: 600_000,
   tunnelIdleTimeoutMs: 3_600_000,
+  halfClosedIdleTimeoutMs: 60_000,
   backendKeepAliveMs: 4_000,
   drainTimeoutMs: 5_000,
   recheckMs: 30_000,

@@ -59,7 +59,7 @@ export function forwardUpgrade(
     client.write(headOf(101, response.statusMessage ?? '', response.rawHeaders), 'latin1');
     if (backendHead.length > 0) client.write(backendHead);
     if (head.length > 0) backend.write(head);
-    tie(client, backend, limits.tunnelIdleTimeoutMs, done);
+    tie(client, backend, limits, done);
     client.pipe(backend);
     backend.pipe(client);
   });

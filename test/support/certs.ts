@@ -69,7 +69,7 @@ async function issue(
       signingKey,
       publicKey: keys.publicKey,
       signingAlgorithm: SIGN,
-      extensions: [new SubjectAlternativeNameExtension(hostnames.map((value) => ({ type: 'dns', value })))],
+      extensions: [new SubjectAlternativeNameExtension(hostnames.map((value) => ({ type: 'dns' as const, value })))],
     },
     crypto(),
   );

@@ -1,0 +1,445 @@
+import { expect } from 'chai';
+import { execFile } from 'node:child_process';
+import { createServer as createHttp, type IncomingMessage, type ServerResponse } from 'node:http';
+import { connect as connectHttp2, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
+import { Agent, createServer as createHttps } from 'node:https';
+import { createServer as createTcp } from 'node:net';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { writeFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { WebSocket, WebSocketServer } from 'ws';
+import { freePort, listen, startRig, type ProxyRig } from '../support/mcproxy.ts';
+import { ask, bigStream, connectTo, hashOf, type Target } from '../support/tlsclient.ts';
+import { until } from '../support/until.ts';
+
+const run = promisify(execFile);
+const NAME = 'hello.svc.test';
+const FORGED = {
+  'X-Forwarded-For': '6.6.6.6',
+  'X-Forwarded-Proto': 'http',
+  'X-Forwarded-Host': 'evil.test',
+  'X-Forwarded-Port': '1',
+  'X-Real-IP': '6.6.6.6',
+  Forwarded: 'for=6.6.6.6',
+};
+
+/** A service that says what it got, and does on request what services do. */
+function serve(req: IncomingMessage, res: ServerResponse): void {
+  const url = new URL(req.url ?? '/', 'http://x');
+  if (url.pathname === '/hash') {
+    hashOf(req as AsyncIterable<Buffer>).then(
+      (got) => res.end(JSON.stringify(got)),
+      () => res.destroy(),
+    );
+  } else if (url.pathname === '/big') {
+    bigStream(Number(url.searchParams.get('mb'))).stream.pipe(res);
+  } else if (url.pathname === '/trailers') {
+    res.writeHead(200, { Trailer: 'X-Sum' });
+    res.write('body');
+    res.addTrailers({ 'X-Sum': '42' });
+    res.end();
+  } else if (url.pathname === '/half') {
+    res.writeHead(200, { 'Content-Length': 1_000 });
+    res.write('x', () => setTimeout(() => res.destroy(), 20));
+  } else if (url.pathname === '/early') {
+    res.writeHead(413, { 'Content-Type': 'text/plain' });
+    res.end('too much');
+  } else if (url.pathname === '/events') {
+    res.writeHead(200, { 'Content-Type': 'text/event-stream' });
+    res.write('data: 1\n\n');
+  } else if (url.pathname === '/cookies') {
+    res.writeHead(200, [
+      'Set-Cookie',
+      'a=1',
+      'Set-Cookie',
+      'b=2',
+      'Connection',
+      'close, X-Hop',
+      'X-Hop',
+      '1',
+    ]);
+    res.end();
+  } else if (url.pathname !== '/never') {
+    res.setHeader('X-Service', 'yes');
+    req
+      .resume()
+      .once('end', () =>
+        res.end(
+          JSON.stringify({ method: req.method, url: req.url, headers: req.headers, raw: req.rawHeaders }),
+        ),
+      );
+  }
+}
+
+interface Echo {
+  method: string;
+  url: string;
+  headers: IncomingHttpHeaders;
+}
+
+interface Http2Answer {
+  headers: IncomingHttpHeaders;
+  trailers: IncomingHttpHeaders;
+  body: Buffer;
+}
+
+function over2(
+  session: ClientHttp2Session,
+  headers: Record<string, string>,
+  body?: Readable | string,
+): Promise<Http2Answer> {
+  return new Promise((resolve, reject) => {
+    const stream = session.request({ ':path': '/', ...headers }, { endStream: body === undefined });
+    const parts: Buffer[] = [];
+    let answer: IncomingHttpHeaders = {};
+    let trailers: IncomingHttpHeaders = {};
+    stream.on('response', (received: IncomingHttpHeaders) => (answer = received));
+    stream.on('trailers', (received: IncomingHttpHeaders) => (trailers = received));
+    stream.on('data', (part: Buffer) => parts.push(part));
+    stream.on('end', () => resolve({ headers: answer, trailers, body: Buffer.concat(parts) }));
+    stream.on('error', reject);
+    stream.on('close', () => reject(new Error(`reset ${stream.rstCode}`)));
+    if (body instanceof Readable) body.pipe(stream);
+    else if (body !== undefined) stream.end(body);
+  });
+}
+
+for (const backendTls of [false, true]) {
+  describe(`mc-proxy, l7, the service speaks ${backendTls ? 'TLS' : 'clear'} HTTP`, () => {
+    let rig: ProxyRig;
+    let target: Target;
+    let backend: string;
+    const sessions: ClientHttp2Session[] = [];
+
+    const http2 = (): ClientHttp2Session => {
+      const session = connectHttp2(`https://${NAME}:${target.port}`, {
+        ca: target.ca,
+        servername: NAME,
+        host: '127.0.0.1',
+        settings: { initialWindowSize: 1_048_576 },
+      });
+      session.on('error', () => undefined);
+      sessions.push(session);
+      return session;
+    };
+
+    before(async () => {
+      rig = await startRig({
+        responseTimeoutMs: 2_000,
+        headersTimeoutMs: 400,
+        idleTimeoutMs: 5_000,
+        connectTimeoutMs: 1_000,
+      });
+      const service = backendTls ? createHttps(await rig.ca.issue([NAME]), serve) : createHttp(serve);
+      const sockets = new WebSocketServer({ server: service, path: '/ws' });
+      sockets.on('connection', (socket, req) => {
+        if (req.headers['x-say'] !== undefined) socket.send(JSON.stringify(req.headers));
+        socket.on('message', (data, binary) => socket.send(data, { binary }));
+      });
+      backend = `127.0.0.1:${await listen(service)}`;
+      rig.onStop(() => {
+        sockets.close();
+        service.close();
+        service.closeAllConnections();
+      });
+      const port = await freePort();
+      target = { port, hostname: NAME, ca: rig.ca.cert };
+      await rig.serve({
+        addr: `127.0.0.1:${port}`,
+        routes: [
+          await rig.l7(NAME, backend, backendTls),
+          await rig.l7('down.svc.test', `127.0.0.1:${await freePort()}`, backendTls),
+          { hostname: 'pass.svc.test', backend, mode: 'l4' },
+        ],
+      });
+    });
+    after(async () => {
+      for (const session of sessions) session.destroy();
+      await rig.stop();
+    });
+
+    it('takes TLS 1.3 and nothing older', async () => {
+      const socket = await connectTo(target);
+      expect(socket.getProtocol()).to.equal('TLSv1.3');
+      socket.destroy();
+      let error: NodeJS.ErrnoException | undefined;
+      await connectTo(target, { maxVersion: 'TLSv1.2' }).catch((caught: unknown) => {
+        error = caught as NodeJS.ErrnoException;
+      });
+      expect(error?.code).to.match(/PROTOCOL_VERSION/);
+    });
+
+    it('serves HTTP/1.1 with our forwarded headers in place of forged ones, the host kept', async () => {
+      const answer = await ask(target, {
+        path: '/a?b=%20',
+        headers: { ...FORGED, 'X-Other': '1', TE: 'gzip' },
+      });
+      const echo = JSON.parse(answer.body) as Echo;
+      expect(answer.status).to.equal(200);
+      expect(answer.headers['x-service']).to.equal('yes');
+      expect(echo.url).to.equal('/a?b=%20');
+      expect(echo.headers).to.deep.include({
+        host: NAME,
+        'x-other': '1',
+        'x-forwarded-for': '127.0.0.1',
+        'x-forwarded-proto': 'https',
+        'x-forwarded-host': NAME,
+        'x-real-ip': '127.0.0.1',
+      });
+      expect(echo.headers).not.to.have.any.keys('forwarded', 'x-forwarded-port', 'te');
+    });
+
+    it('serves HTTP/2 likewise', async () => {
+      const answer = await over2(http2(), {
+        ':path': '/two',
+        'x-forwarded-for': '6.6.6.6',
+        forwarded: 'for=x',
+        cookie: 'a=1; b=2',
+      });
+      const echo = JSON.parse(answer.body.toString()) as Echo;
+      expect(answer.headers[':status']).to.equal(200);
+      expect(echo.headers).to.deep.include({
+        host: `${NAME}:${target.port}`,
+        'x-forwarded-for': '127.0.0.1',
+        'x-forwarded-host': `${NAME}:${target.port}`,
+        cookie: 'a=1; b=2',
+      });
+      expect(echo.headers).not.to.have.any.keys('forwarded');
+    });
+
+    it('serves curl by HTTP/2 and by HTTP/1.1', async () => {
+      const ca = join(rig.directory, 'ca.pem');
+      await writeFile(ca, rig.ca.cert);
+      for (const [flag, version] of [
+        ['--http2', '2'],
+        ['--http1.1', '1.1'],
+      ] as const) {
+        const { stdout } = await run('curl', [
+          ...['-sS', flag, '--cacert', ca, '--resolve', `${NAME}:${target.port}:127.0.0.1`, '-d', 'body'],
+          ...['-w', '\n%{http_version} %{http_code}', `https://${NAME}:${target.port}/curl`],
+        ]);
+        expect(stdout).to.match(new RegExp(`"url":"/curl"[^]*\n${version} 200$`));
+      }
+    });
+
+    it('carries 100 MB up and down by HTTP/1.1, byte for byte', async () => {
+      const up = bigStream(100);
+      const answer = await ask(target, { method: 'PUT', path: '/hash' }, up.stream);
+      expect(JSON.parse(answer.body)).to.deep.equal({ sha256: up.sha256(), bytes: up.bytes });
+      const down = await ask(target, { path: '/big?mb=100' });
+      expect(await hashOf(Readable.from([down.bytes]))).to.deep.equal({
+        sha256: up.sha256(),
+        bytes: up.bytes,
+      });
+    });
+
+    it('carries 100 MB up and down by HTTP/2, byte for byte', async () => {
+      const up = bigStream(100);
+      const answer = await over2(http2(), { ':method': 'PUT', ':path': '/hash' }, up.stream);
+      expect(JSON.parse(answer.body.toString())).to.deep.equal({ sha256: up.sha256(), bytes: up.bytes });
+      const down = await over2(http2(), { ':path': '/big?mb=100' });
+      expect(await hashOf(Readable.from([down.body]))).to.deep.equal({
+        sha256: up.sha256(),
+        bytes: up.bytes,
+      });
+    });
+
+    it('relays WebSockets, text and binary, with the forwarded headers', async () => {
+      const options = { ca: target.ca, servername: NAME, headers: { Host: NAME, ...FORGED, 'X-Say': '1' } };
+      const socket = new WebSocket(`wss://127.0.0.1:${target.port}/ws`, options);
+      const messages: Buffer[] = [];
+      socket.on('message', (data: Buffer) => messages.push(data));
+      await new Promise((done, failed) => socket.once('open', done).once('error', failed));
+      const big = Buffer.alloc(1_000_000, 7);
+      socket.send('text');
+      socket.send(big);
+      await until('the echoes', () => messages.length === 3);
+      expect(JSON.parse(String(messages[0]))).to.deep.include({
+        'x-forwarded-for': '127.0.0.1',
+        'x-real-ip': '127.0.0.1',
+        host: NAME,
+      });
+      expect(String(messages[1])).to.equal('text');
+      expect(messages[2]?.equals(big)).to.equal(true);
+      expect((await rig.status()).backends[backend]).to.equal(1);
+      socket.close();
+      await until(
+        'the WebSocket to be over',
+        async () => (await rig.status()).backends[backend] === undefined,
+      );
+    });
+
+    it('gives back what a service answers that does not want the WebSocket, and opens no other protocol', async () => {
+      const refused = await ask(target, {
+        path: '/nows',
+        headers: { Connection: 'Upgrade', Upgrade: 'websocket' },
+      });
+      expect(refused.status).to.equal(400);
+      const other = await ask(target, { path: '/', headers: { Connection: 'Upgrade', Upgrade: 'h2c' } });
+      expect(other.status).to.equal(400);
+    });
+
+    it('keeps trailers, and repeated headers apart, and drops those of the connection', async () => {
+      expect((await ask(target, { path: '/trailers' })).trailers).to.deep.equal({ 'x-sum': '42' });
+      expect((await over2(http2(), { ':path': '/trailers' })).trailers).to.deep.include({ 'x-sum': '42' });
+      const answers = [
+        await ask(target, { path: '/cookies' }),
+        await over2(http2(), { ':path': '/cookies' }),
+      ];
+      for (const { headers } of answers) {
+        expect(headers['set-cookie']).to.deep.equal(['a=1', 'b=2']);
+        expect(headers).not.to.have.property('x-hop');
+      }
+    });
+
+    it('answers 502 when the service is down and 504 when it is slow, in plain text that tells nothing', async () => {
+      const down = await ask({ ...target, hostname: 'down.svc.test' });
+      expect([down.status, down.body]).to.deep.equal([502, '502 Bad Gateway\n']);
+      const slow = await ask(target, { path: '/never' });
+      expect([slow.status, slow.body]).to.deep.equal([504, '504 Gateway Timeout\n']);
+      expect(JSON.stringify([down, slow])).not.to.contain(backend.slice(-5));
+      const slow2 = await over2(http2(), { ':path': '/never' });
+      expect(slow2.headers[':status']).to.equal(504);
+      await until(
+        'nothing to be under way',
+        async () => Object.keys((await rig.status()).backends).length === 0,
+      );
+    });
+
+    it('breaks an answer that the service breaks off: no part is taken for the whole', async () => {
+      const failed = async (work: Promise<unknown>): Promise<boolean> =>
+        work.then(
+          () => false,
+          () => true,
+        );
+      expect(await failed(ask(target, { path: '/half' }))).to.equal(true);
+      expect(await failed(over2(http2(), { ':path': '/half' }))).to.equal(true);
+    });
+
+    it('gives back an answer that comes before the request is through', async () => {
+      const body = bigStream(20);
+      const answer = await ask(target, { method: 'POST', path: '/early' }, body.stream).catch(
+        (error: unknown) => error,
+      );
+      // A client that goes on writing may see the connection close first: that is HTTP/1.1.
+      if (!(answer instanceof Error)) expect(answer).to.deep.include({ status: 413, body: 'too much' });
+      const answer2 = await over2(http2(), { ':method': 'POST', ':path': '/early' }, bigStream(20).stream);
+      expect([Number(answer2.headers[':status']), answer2.body.toString()]).to.deep.equal([413, 'too much']);
+    });
+
+    it('passes events on as they come, and ends the service when the client goes', async () => {
+      const socket = await connectTo(target);
+      socket.write(`GET /events HTTP/1.1\r\nHost: ${NAME}\r\n\r\n`);
+      let text = '';
+      socket.on('data', (part) => (text += String(part)));
+      await until('the first event', () => text.includes('data: 1'));
+      socket.destroy();
+      await until('the request to be over', async () => (await rig.status()).backends[backend] === undefined);
+    });
+
+    it('answers 421 to a request for another name than TLS was asked for, also one that it serves', async () => {
+      for (const host of ['down.svc.test', 'pass.svc.test', 'unknown.test', '127.0.0.1']) {
+        expect((await ask(target, { headers: { Host: host } })).status, host).to.equal(421);
+        const answer = await over2(http2(), { ':authority': host });
+        expect(answer.headers[':status'], host).to.equal(421);
+      }
+      const absolute = await ask(target, { path: 'http://down.svc.test/x', headers: { Host: NAME } });
+      expect(absolute.status).to.equal(421);
+    });
+
+    it('takes the absolute form of a request target, and the host in any case', async () => {
+      const answer = await ask(target, {
+        path: `https://${NAME.toUpperCase()}:1/x?y`,
+        headers: { Host: 'ignored.test' },
+      });
+      expect((JSON.parse(answer.body) as Echo).url).to.equal('/x?y');
+    });
+
+    it('cannot be made to read a request that the service reads otherwise (smuggling)', async () => {
+      const attempts = [
+        'POST / HTTP/1.1\r\nHost: H\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+        'POST / HTTP/1.1\r\nHost: H\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde',
+        'POST / HTTP/1.1\r\nHost: H\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n',
+        'GET / HTTP/1.1\r\nHost: H\r\nHost: H\r\n\r\n',
+        'GET / HTTP/1.1\r\n\r\n',
+        'GET / HTTP/1.1\r\nHost: H\r\nX : 1\r\n\r\n',
+        'GET example HTTP/1.1\r\nHost: H\r\n\r\n',
+      ];
+      for (const attempt of attempts) {
+        const socket = await connectTo(target);
+        let text = '';
+        socket.on('data', (part) => (text += String(part))).on('error', () => undefined);
+        socket.write(attempt.replaceAll('Host: H', `Host: ${NAME}`));
+        await new Promise((done) => socket.once('close', done));
+        expect(text, attempt).to.match(/^HTTP\/1\.1 400 /);
+      }
+      const body = await ask(
+        target,
+        { method: 'GET', path: '/hash', headers: { 'Transfer-Encoding': 'chunked' } },
+        'GET /x HTTP/1.1\r\n\r\n',
+      );
+      expect(JSON.parse(body.body)).to.deep.include({ bytes: 19 });
+    });
+
+    it('refuses 1 MB of headers, on both protocols, and serves on', async () => {
+      const huge = 'x'.repeat(1_000_000);
+      const answer = await ask(target, { headers: { 'X-Huge': huge } }).catch((error: unknown) => error);
+      if (!(answer instanceof Error)) expect((answer as { status: number }).status).to.equal(431);
+      const broken = await over2(http2(), { 'x-huge': huge }).catch((error: unknown) => error);
+      if (!(broken instanceof Error)) expect((broken as Http2Answer).headers[':status']).to.equal(431);
+      const many = Object.fromEntries(Array.from({ length: 4_000 }, (_, index) => [`x-${index}`, 'y']));
+      const drowned = await over2(http2(), many).catch((error: unknown) => error);
+      if (!(drowned instanceof Error)) expect((drowned as Http2Answer).headers[':status']).to.equal(431);
+      expect((await ask(target)).status).to.equal(200);
+    });
+
+    it('cuts off a client that drips its headers', async () => {
+      const socket = await connectTo(target);
+      socket.on('error', () => undefined).resume();
+      socket.write(`GET / HTTP/1.1\r\nHost: ${NAME}\r\n`);
+      const drip = setInterval(() => socket.write('X-A: 1\r\n'), 50);
+      const started = performance.now();
+      await new Promise((done) => socket.once('close', done));
+      clearInterval(drip);
+      expect(performance.now() - started).to.be.within(300, 3_000);
+    });
+
+    it('reuses connections: 200 requests on one of the client, of both protocols', async () => {
+      const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+      for (let index = 0; index < 200; index += 1)
+        expect((await ask(target, { agent })).status).to.equal(200);
+      agent.destroy();
+      const session = http2();
+      const answers = await Promise.all(Array.from({ length: 200 }, () => over2(session, {})));
+      expect(answers.every(({ headers }) => Number(headers[':status']) === 200)).to.equal(true);
+    });
+  });
+}
+
+describe('mc-proxy, l7, a service that misbehaves', () => {
+  it('retries a harmless request when the kept connection is closed under it, and answers 502 to rubbish', async () => {
+    const rig = await startRig();
+    let requests = 0;
+    // Answers once per connection, and closes it when the next request comes: what a server does at its own timeout.
+    const server = createTcp((socket) => {
+      let answered = false;
+      socket.on('error', () => undefined);
+      socket.on('data', (data) => {
+        requests += 1;
+        if (String(data).startsWith('GET /rubbish')) socket.end('rubbish\r\n\r\n');
+        else if (answered) socket.resetAndDestroy();
+        else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+        answered = true;
+      });
+    });
+    const backend = `127.0.0.1:${await listen(server)}`;
+    rig.onStop(() => server.close());
+    const target = { port: await freePort(), hostname: NAME, ca: rig.ca.cert };
+    await rig.serve({ addr: `127.0.0.1:${target.port}`, routes: [await rig.l7(NAME, backend)] });
+    for (let index = 0; index < 10; index += 1) expect((await ask(target)).body).to.equal('ok');
+    expect(requests).to.be.greaterThan(10);
+    expect((await ask(target, { path: '/rubbish' })).status).to.equal(502);
+    await rig.stop();
+  });
+});
