@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { parseSettings, type Settings } from '../../../src/settings.ts';
 
@@ -56,6 +57,16 @@ describe('settings', () => {
   });
 
   it('name an override that stands for no setting', () => {
-    expect(refusal(MINIMAL, { MC_GITOPS_SERVER_PORT: '1' })).to.contain('MC_GITOPS_SERVER_PORT: no such setting');
+    expect(refusal(MINIMAL, { MC_GITOPS_SERVER_PORT: '1' })).to.contain(
+      'MC_GITOPS_SERVER_PORT: no such setting',
+    );
+  });
+});
+
+describe('deploy/mc-gitops.toml', () => {
+  const shipped = readFileSync(new URL('../../../deploy/mc-gitops.toml', import.meta.url), 'utf8');
+
+  it('is accepted as it is, and gives every key with its default', () => {
+    expect(good(shipped)).to.deep.equal(good(MINIMAL));
   });
 });
