@@ -1,7 +1,7 @@
 import { Agent } from 'node:http';
 import Docker from 'dockerode';
 import { withDeadline } from '../../base/deadline.ts';
-import { EngineError } from './failure.ts';
+import { ClosedError, EngineError } from './failure.ts';
 
 export type Method = 'GET' | 'POST' | 'DELETE';
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -49,7 +49,7 @@ export function openApi(socketPath: string, callDeadlineMs: number): Api {
     stream: (method, path, { signal, ...options }) =>
       dial(modem, method, path, AbortSignal.any([signal, closing.signal]), { ...options, isStream: true }),
     close: () => {
-      closing.abort(new Error('the engine connection was closed'));
+      closing.abort(new ClosedError());
       agent.destroy();
     },
   };
@@ -127,7 +127,10 @@ function messageIn(error: ModemError): string {
   if (json !== null && typeof json === 'object' && 'message' in json && typeof json.message === 'string') {
     return json.message;
   }
-  return error.message;
+  // The transport's own frame around the engine's words.
+  return (
+    error.message.replace(/^\(HTTP code \d+\) [\w ]* - /, '').trim() || `status ${error.statusCode ?? ''}`
+  );
 }
 
 function asError(reason: unknown): Error {

@@ -13,7 +13,7 @@ import {
 import { createContainer } from './create.ts';
 import { ours, type Site } from './lookup.ts';
 import { EventStream } from './events.ts';
-import { FactsReader, readIdentity, type Identity } from './facts.ts';
+import { FactsReader, readIdentity, type EngineIdentity } from './facts.ts';
 import { Refusal, attempt } from './failure.ts';
 import {
   buildImage,
@@ -160,7 +160,7 @@ function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engin
 
 const OLDEST = { docker: [20, 10], podman: [4, 3] } as const;
 
-function refuseOld({ kind, version }: Identity): void {
+function refuseOld({ kind, version }: EngineIdentity): void {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   const [oldestMajor, oldestMinor] = OLDEST[kind];
   if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;

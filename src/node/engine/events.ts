@@ -60,27 +60,27 @@ export class EventStream {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
+    const isClosed = (): boolean => signal.aborted;
     let waitMs = FIRST_WAIT_MS;
-    while (!signal.aborted) {
+    while (!isClosed()) {
+      const begunAt = performance.now();
       try {
-        await this.#follow(signal, () => {
-          waitMs = FIRST_WAIT_MS;
-        });
+        await this.#follow(signal);
       } catch (error) {
-        if (!signal.aborted)
-          this.#log.debug({ error: messageOf(error), waitMs }, 'engine events interrupted');
+        if (!isClosed()) this.#log.debug({ error: messageOf(error) }, 'engine events interrupted');
       }
+      if (isClosed()) return;
       if (this.#live) this.#setLive(false);
+      // A stream that is opened and lost again and again must not make the loop spin.
+      if (performance.now() - begunAt > LONGEST_WAIT_MS) waitMs = FIRST_WAIT_MS;
       await delay(waitMs, undefined, { signal }).catch(() => undefined);
       waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);
     }
   }
 
-  async #follow(signal: AbortSignal, opened: () => void): Promise<void> {
+  async #follow(signal: AbortSignal): Promise<void> {
     const open = (): void => {
-      if (this.#live || signal.aborted) return;
-      opened();
-      this.#setLive(true);
+      if (!this.#live && !signal.aborted) this.#setLive(true);
     };
     const quiet = setTimeout(open, OPEN_AFTER_MS);
     try {

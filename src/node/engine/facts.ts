@@ -14,7 +14,7 @@ import {
 const MAX_AGE_MS = 60_000;
 const PARALLEL = 16;
 
-export interface Identity {
+export interface EngineIdentity {
   readonly kind: 'docker' | 'podman';
   readonly version: string;
   readonly id: string;
@@ -41,7 +41,7 @@ export class FactsReader {
   readonly #events: EventStream;
   readonly #inspections = new Map<string, RememberedContainer>();
   readonly #mentioned = new Map<string, number>();
-  #identity: Remembered<Identity> | undefined;
+  #identity: Remembered<EngineIdentity> | undefined;
   #networks: Remembered<readonly string[]> | undefined;
   #sequence = 0;
   #forgotAt = 0;
@@ -89,7 +89,7 @@ export class FactsReader {
     this.#networks = undefined;
   }
 
-  async #readIdentity(): Promise<Identity> {
+  async #readIdentity(): Promise<EngineIdentity> {
     if (this.#identity !== undefined && isFresh(this.#identity)) return this.#identity.value;
     const asked = this.#sequence;
     const value = await readIdentity(this.#api);
@@ -131,7 +131,7 @@ export class FactsReader {
 }
 
 /** Which engine this is. Podman's `info` draws a new id for each call: there the storage root is the identity (L05). */
-export async function readIdentity(api: Api): Promise<Identity> {
+export async function readIdentity(api: Api): Promise<EngineIdentity> {
   const [version, info] = await Promise.all([
     api.call<{ Version?: string; Components?: { Name?: string }[] }>('ask version', 'GET', '/version'),
     api.call<{ ID?: string; DockerRootDir?: string }>('ask info', 'GET', '/info'),

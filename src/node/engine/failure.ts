@@ -13,6 +13,14 @@ export class EngineError extends Error {
   }
 }
 
+/** The caller closed the engine while a call was under way. */
+export class ClosedError extends Error {
+  constructor() {
+    super('the connection to the engine was closed');
+    this.name = 'ClosedError';
+  }
+}
+
 /** Carries a failure that was already judged out of nested work to the door. */
 export class Refusal extends Error {
   readonly failure: Failure;
@@ -57,6 +65,7 @@ export function failureOf(what: string, socketPath: string, error: unknown): Fai
       'Run the agent as the user who owns the socket, or add its user to the group of the socket.',
     );
   }
+  if (error instanceof ClosedError) return retry(`${what}: ${error.message}`);
   if (error instanceof Error && (error.name === 'AbortError' || error.name === 'TimeoutError')) {
     return retry(`${what} was ended before it was done`);
   }
@@ -94,6 +103,11 @@ const RULES: readonly Rule[] = [
     hint: 'Create the directory, or mount the disk it is on. The agent never creates it.',
   },
   {
+    pattern: /statfs .*permission denied/i,
+    kind: 'blocked',
+    hint: 'The user of the engine cannot reach it: open its parent directories for that user (chmod o+x).',
+  },
+  {
     pattern: /port is already allocated|address already in use/i,
     kind: 'retry',
     hint: 'Free the port: something else on this host listens there.',
@@ -104,7 +118,8 @@ const RULES: readonly Rule[] = [
     hint: 'Rename or remove what holds the name.',
   },
   {
-    pattern: /executable file not found|no such file or directory: unknown|exec format error/i,
+    pattern:
+      /executable file not found|exec: .*no such file or directory|command .* not found|exec format error/i,
     kind: 'blocked',
     hint: 'The image has no such program: mend `cmd`, or the image.',
   },

@@ -266,7 +266,8 @@ function authEntry({ username, password, serveraddress }: RegistryAuth): object 
 }
 
 function encoded(value: object): string {
-  return Buffer.from(JSON.stringify(value)).toString('base64url');
+  // URL-safe, but padded: Podman takes nothing else.
+  return Buffer.from(JSON.stringify(value)).toString('base64').replaceAll('+', '-').replaceAll('/', '_');
 }
 
 function text(value: unknown): string {

@@ -1,4 +1,5 @@
-import { LABEL_PREFIX, type ObservedContainer, type PublishedPort } from '../types.ts';
+import { LABEL_PREFIX, LABELS, type Identity, type ObservedContainer, type PublishedPort } from '../types.ts';
+import { brief } from './failure.ts';
 
 /** The part of `GET /containers/{id}/json` that is used; the engines leave out or null what they do not know. */
 export interface Inspection {
@@ -12,6 +13,7 @@ export interface Inspection {
     readonly ExitCode?: number;
     readonly Error?: string;
     readonly StartedAt?: string;
+    readonly FinishedAt?: string;
     readonly Pid?: number;
   };
   readonly Config: {
@@ -78,6 +80,8 @@ export interface Listed {
 export function observedFromInspection(seen: Inspection): ObservedContainer {
   const state = stateOf(seen.State.Status);
   const startedAt = Date.parse(seen.State.StartedAt ?? '');
+  const finishedAt = Date.parse(seen.State.FinishedAt ?? '');
+  const startError = brief(seen.State.Error ?? '');
   const pid = seen.State.Pid ?? 0;
   const ended = state === 'exited' || state === 'dead' || state === 'restarting';
   return {
@@ -88,10 +92,12 @@ export function observedFromInspection(seen: Inspection): ObservedContainer {
     state,
     // Year 1 stands for "never".
     ...(startedAt > 0 ? { startedAt } : {}),
+    ...(!seen.State.Running && finishedAt > 0 ? { finishedAt } : {}),
+    ...(startError === '' ? {} : { startError }),
     ...(ended && seen.State.ExitCode !== undefined ? { exitCode: seen.State.ExitCode } : {}),
     restartCount: seen.RestartCount ?? 0,
     ...(seen.State.Running && pid > 0 ? { pid } : {}),
-    labels: ourLabels(seen.Config.Labels),
+    ...labelsAndIdentity(seen.Config.Labels),
     publish: publishedOf(seen),
   };
 }
@@ -110,7 +116,7 @@ export function observedFromList(listed: Listed): ObservedContainer {
     imageId: imageIdOf(listed.ImageID ?? ''),
     state: stateOf(listed.State ?? ''),
     restartCount: 0,
-    labels: ourLabels(listed.Labels),
+    ...labelsAndIdentity(listed.Labels),
     publish: sortedPorts(publish),
   };
 }
@@ -157,12 +163,39 @@ function port(ip: string | undefined, host: number, container: number, protocol 
 }
 
 /** Labels of other tools can hold secrets (a proxy's password hashes): they are not taken in at all. */
-function ourLabels(labels: Readonly<Record<string, string>> | null | undefined): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(labels ?? {})
+function labelsAndIdentity(
+  all: Readonly<Record<string, string>> | null | undefined,
+): Pick<ObservedContainer, 'labels' | 'identity'> {
+  const labels = Object.fromEntries(
+    Object.entries(all ?? {})
       .filter(([name]) => name.startsWith(LABEL_PREFIX))
       .sort(([a], [b]) => (a < b ? -1 : 1)),
   );
+  const identity = identityOf(labels);
+  return identity === undefined ? { labels } : { labels, identity };
+}
+
+/** What our labels say, of whichever owner; undefined when the container has none of them, or not all. */
+function identityOf(labels: Readonly<Record<string, string>>): Identity | undefined {
+  const { [LABELS.owner]: owner, [LABELS.service]: service, [LABELS.component]: component } = labels;
+  const { [LABELS.spec]: spec, [LABELS.format]: format } = labels;
+  if (owner === undefined || service === undefined || component === undefined) return undefined;
+  if (spec === undefined || format === undefined) return undefined;
+  return { owner, service, component, spec, leases: leasesIn(labels[LABELS.ports] ?? ''), format };
+}
+
+/** A label that somebody wrote by hand is no reason to fail: what is no port there is left out. */
+function leasesIn(label: string): Record<string, number> {
+  let value: unknown;
+  try {
+    value = JSON.parse(label);
+  } catch {
+    return {};
+  }
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) return {};
+  const isPort = (entry: [string, unknown]): entry is [string, number] =>
+    Number.isInteger(entry[1]) && Number(entry[1]) > 0 && Number(entry[1]) < 65_536;
+  return Object.fromEntries(Object.entries(value).filter(isPort));
 }
 
 const STATES: Readonly<Record<string, ObservedContainer['state']>> = {

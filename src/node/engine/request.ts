@@ -35,7 +35,7 @@ export function containerInput(
     [LABELS.service]: spec.service,
     [LABELS.component]: spec.component,
     [LABELS.spec]: specDigest,
-    [LABELS.ports]: canonicalJson(spec.publish),
+    [LABELS.ports]: canonicalJson(spec.leases),
     [LABELS.format]: '1',
   };
   return ok({ name, spec, labels, env });
