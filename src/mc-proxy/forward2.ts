@@ -66,10 +66,15 @@ export function forwardHttp2(
   const stream = upstream;
   stream.once('close', () => {
     release();
-    clearTimeout(timer);
-    if (!over && !stream.readableEnded) {
-      if (client.headersSent) client.close(stream.rstCode);
-      else end(502, `stream reset (${stream.rstCode})`);
+    if (over) return;
+    if (stream.readableEnded) {
+      // Answered before the request was through: the rest has to be read away, or the client's stream never ends.
+      client.resume();
+    } else if (client.headersSent) {
+      clearTimeout(timer);
+      client.close(stream.rstCode);
+    } else {
+      end(502, `stream reset (${stream.rstCode})`);
     }
   });
   stream.on('error', (error: Error) => {

@@ -82,7 +82,11 @@ export function makeRouter(limits: Limits, log: Log): Router {
     const same = isSame(live, next);
     // From here on nothing can fail, and nothing waits: the switch is one assignment.
     live = next;
-    for (const gate of bound.value.added) gates.set(gate.addr, gate);
+    for (const gate of bound.value.added) {
+      const lost = gates.get(gate.addr);
+      if (lost !== undefined) retired.add(lost);
+      gates.set(gate.addr, gate);
+    }
     for (const gate of bound.value.removed) {
       gates.delete(gate.addr);
       if (gate.listening()) gate.stop();

@@ -48,6 +48,8 @@ function serve(req: IncomingMessage, res: ServerResponse): void {
   } else if (url.pathname === '/events') {
     res.writeHead(200, { 'Content-Type': 'text/event-stream' });
     res.write('data: 1\n\n');
+  } else if (url.pathname === '/none') {
+    res.writeHead(204).end();
   } else if (url.pathname === '/cookies') {
     res.writeHead(200, [
       'Set-Cookie',
@@ -305,6 +307,44 @@ for (const backendTls of [false, true]) {
         'nothing to be under way',
         async () => Object.keys((await rig.status()).backends).length === 0,
       );
+    });
+
+    it('answers without a body where there is none: HEAD, 204', async () => {
+      for (const [method, path, status] of [
+        ['HEAD', '/', 200],
+        ['GET', '/none', 204],
+      ] as const) {
+        const answer = await ask(target, { method, path });
+        expect([answer.status, answer.body]).to.deep.equal([status, '']);
+        const answer2 = await over2(http2(), { ':method': method, ':path': path });
+        expect([Number(answer2.headers[':status']), answer2.body.length]).to.deep.equal([status, 0]);
+      }
+    });
+
+    it('serves a resumed TLS session like a new one', async () => {
+      const first = await connectTo(target);
+      const ticket = new Promise<Buffer>((done) => first.once('session', done));
+      first.write(`GET / HTTP/1.1\r\nHost: ${NAME}\r\n\r\n`);
+      first.resume();
+      const session = await ticket;
+      first.destroy();
+      const second = await connectTo(target, { session });
+      expect(second.isSessionReused()).to.equal(true);
+      second.write(`GET / HTTP/1.1\r\nHost: ${NAME}\r\n\r\n`);
+      expect(String(await new Promise((done) => second.once('data', done)))).to.match(/^HTTP\/1\.1 200/);
+      second.destroy();
+      // A ticket of another name changes nothing: what counts is the name that this connection asks for.
+      for (const [host, status] of [
+        [NAME, 421],
+        ['down.svc.test', 502],
+      ] as const) {
+        const other = await connectTo(target, { session, servername: 'down.svc.test' });
+        other.write(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+        expect(String(await new Promise((done) => other.once('data', done)))).to.contain(
+          `HTTP/1.1 ${status} `,
+        );
+        other.destroy();
+      }
     });
 
     it('breaks an answer that the service breaks off: no part is taken for the whole', async () => {

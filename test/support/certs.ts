@@ -69,7 +69,9 @@ async function issue(
       signingKey,
       publicKey: keys.publicKey,
       signingAlgorithm: SIGN,
-      extensions: [new SubjectAlternativeNameExtension(hostnames.map((value) => ({ type: 'dns' as const, value })))],
+      extensions: [
+        new SubjectAlternativeNameExtension(hostnames.map((value) => ({ type: 'dns' as const, value }))),
+      ],
     },
     crypto(),
   );
@@ -79,7 +81,7 @@ async function issue(
 }
 
 function newKeys(): Promise<CryptoKeyPair> {
-  return webcrypto.subtle.generateKey(KEY, true, ['sign', 'verify']) as Promise<CryptoKeyPair>;
+  return webcrypto.subtle.generateKey(KEY, true, ['sign', 'verify']);
 }
 
 function validity(): { notBefore: Date; notAfter: Date } {

@@ -25,8 +25,8 @@ export interface ProxyRig {
   l7(hostname: string, backend: string, backendTls?: boolean): Promise<Route>;
   /** Writes the table and waits until it is in force. */
   serve(...listeners: Listener[]): Promise<void>;
-  /** Writes whatever is given, and waits until it is refused. */
-  refuse(text: string): Promise<string>;
+  /** Writes whatever is given, and waits until it is refused for this reason. */
+  refuse(text: string, why: RegExp): Promise<void>;
   status(): Promise<ProxyStatus>;
   stop(): Promise<void>;
 }
@@ -71,9 +71,9 @@ export async function startRig(limits: Partial<Limits> = {}): Promise<ProxyRig> 
         return status.generation === mark;
       });
     },
-    refuse: async (text) => {
+    refuse: async (text, why) => {
       await writeFileAtomic(tablePath, text);
-      return until('the table to be refused', async () => (await rig.status()).refused?.why);
+      await until(`refusal: ${why.source}`, async () => why.test((await rig.status()).refused?.why ?? ''));
     },
     status: () => readStatus(socketPath),
     stop: async () => {
