@@ -1,0 +1,158 @@
+import { chmodSync, existsSync, mkdirSync, renameSync } from 'node:fs';
+import { dirname } from 'node:path';
+import Database from 'better-sqlite3';
+import type { Log } from '../base/log.ts';
+import { blocked, messageOf, ok, retry, type Failure, type Outcome } from '../base/outcome.ts';
+import { MIGRATIONS } from './migrations.ts';
+
+const BUSY_TIMEOUT_MS = 5_000;
+
+/** An open registry file and the lock that makes this process its only agent. */
+export interface RegistryFile {
+  readonly db: Database.Database;
+  /** Where a damaged file was set aside, when that happened now. */
+  readonly setAside?: string;
+  readonly close: () => void;
+}
+
+/** Opens, checks, migrates. A damaged file is set aside with a timestamp and a new one begun (G31). */
+export function openFile(path: string, log: Log, now: number): Outcome<RegistryFile> {
+  let lock: Database.Database;
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const locked = takeLock(`${path}.lock`);
+    if (locked.kind !== 'ok') return locked;
+    lock = locked.value;
+  } catch (error) {
+    return blocked(
+      `${path}: ${messageOf(error)}`,
+      'The agent needs to read and write the directory of its database.',
+    );
+  }
+  const outcome = openChecked(path, log, now);
+  if (outcome.kind !== 'ok') {
+    lock.close();
+    return outcome;
+  }
+  const { db, setAside } = outcome.value;
+  return ok({
+    db,
+    ...(setAside === undefined ? {} : { setAside }),
+    close: () => {
+      db.close();
+      lock.close();
+    },
+  });
+}
+
+/** Held by the kernel as long as the process lives: a kill -9 releases it (G34). */
+function takeLock(path: string): Outcome<Database.Database> {
+  const lock = new Database(path, { timeout: 0 });
+  try {
+    chmodSync(path, 0o600);
+    lock.pragma('locking_mode = EXCLUSIVE');
+    lock.exec('BEGIN EXCLUSIVE');
+    return ok(lock);
+  } catch (error) {
+    lock.close();
+    if (codeOf(error).startsWith('SQLITE_BUSY')) {
+      return blocked(
+        `another agent holds ${path}`,
+        'One agent a registry: stop the other one, or give this one its own [database] path.',
+      );
+    }
+    throw error;
+  }
+}
+
+function openChecked(
+  path: string,
+  log: Log,
+  now: number,
+): Outcome<{ db: Database.Database; setAside?: string }> {
+  try {
+    return ok({ db: openOnce(path) });
+  } catch (error) {
+    if (error instanceof NewerError)
+      return blocked(
+        `${path}: ${error.message}`,
+        'Install the newer mc-gitops again, or restore a snapshot of the registry.',
+      );
+    if (!isDamage(error)) return failureOf(path, error);
+    try {
+      const setAside = `${path}.damaged-${new Date(now).toISOString().replaceAll(/[:.]/g, '-')}`;
+      for (const suffix of ['', '-wal', '-shm'])
+        if (existsSync(path + suffix)) renameSync(path + suffix, setAside + suffix);
+      log.error(
+        { setAside, why: messageOf(error) },
+        'the registry is damaged: set aside, and rebuilt from git and the labels of the containers',
+      );
+      return ok({ db: openOnce(path), setAside });
+    } catch (second) {
+      return failureOf(path, second);
+    }
+  }
+}
+
+function openOnce(path: string): Database.Database {
+  const before = process.umask(0o077);
+  try {
+    const db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
+    try {
+      chmodSync(path, 0o600);
+      db.pragma('journal_mode = WAL');
+      // FULL: an intent that was journalled survives a power loss (G15).
+      db.pragma('synchronous = FULL');
+      db.pragma('foreign_keys = ON');
+      db.pragma('trusted_schema = OFF');
+      const check = db.pragma('quick_check(1)', { simple: true });
+      if (check !== 'ok') throw new DamageError(String(check));
+      migrate(db);
+      return db;
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  } finally {
+    process.umask(before);
+  }
+}
+
+function migrate(db: Database.Database): void {
+  const version = db.pragma('user_version', { simple: true }) as number;
+  if (version > MIGRATIONS.length) {
+    throw new NewerError(
+      `it was written by a newer version (${version}; this one knows ${MIGRATIONS.length})`,
+    );
+  }
+  for (const [index, statements] of MIGRATIONS.entries()) {
+    if (index < version) continue;
+    db.transaction(() => {
+      db.exec(statements);
+      db.pragma(`user_version = ${index + 1}`);
+    }).immediate();
+  }
+}
+
+class NewerError extends Error {}
+class DamageError extends Error {}
+
+function isDamage(error: unknown): boolean {
+  const code = codeOf(error);
+  return error instanceof DamageError || code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB';
+}
+
+export function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+}
+
+/** A failed write or read as an outcome: a full disk and a lock pass, everything else needs a person. */
+export function failureOf(path: string, error: unknown): Failure {
+  const code = codeOf(error);
+  const why = `${path}: ${messageOf(error)}`;
+  if (code.startsWith('SQLITE_FULL'))
+    return retry(why, 'Make room on the disk of the registry: nothing is done that cannot be written down.');
+  if (code.startsWith('SQLITE_BUSY'))
+    return retry(why, 'Another program has the registry open; only the agent may write it.');
+  return blocked(why, 'Check the file, its directory and its disk; the agent needs to read and write there.');
+}

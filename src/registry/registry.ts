@@ -1,0 +1,106 @@
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import { messageOf, ok, type Outcome } from '../base/outcome.ts';
+import { journalOn, type NewPass, type NewStep, type StepEnd } from './journal.ts';
+import { failureOf, openFile } from './open.ts';
+import { promisesOn } from './promises.ts';
+import type {
+  AcceptedFile,
+  Applied,
+  FailureRecord,
+  ImageRecord,
+  Lease,
+  PassRecord,
+  Promised,
+  RouteRecord,
+  StepRecord,
+} from './types.ts';
+
+const JOURNAL_MAX_AGE_MS = 90 * 24 * 3_600_000;
+const JOURNAL_MAX_PASSES = 20_000;
+
+export interface RegistryOptions {
+  readonly path: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * The node's memory: one SQLite file, one agent. Reads throw only when the file is lost under us; every write is an
+ * outcome, because what cannot be written down is not done (G32).
+ */
+export interface Registry {
+  promised(): Promised;
+  passes(limit: number): PassRecord[];
+  history(service: string, limit: number): StepRecord[];
+  accept(commit: string, at: number, files: readonly AcceptedFile[]): Outcome<undefined>;
+  lease(leases: readonly Lease[]): Outcome<undefined>;
+  releaseLeases(leases: readonly Lease[]): Outcome<undefined>;
+  recordImage(image: Omit<ImageRecord, 'firstSeenAt'>, at: number): Outcome<undefined>;
+  putRoutes(service: string, routes: readonly RouteRecord[]): Outcome<undefined>;
+  removeRoutes(service: string, keys: readonly { hostname: string; port: number }[]): Outcome<undefined>;
+  recordApplied(applied: Applied): Outcome<undefined>;
+  forgetService(service: string): Outcome<undefined>;
+  recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined>;
+  clearFailure(service: string): Outcome<undefined>;
+  beginPass(pass: NewPass): Outcome<number>;
+  endPass(pass: number, endedAt: number): Outcome<undefined>;
+  intend(pass: number, step: NewStep): Outcome<number>;
+  conclude(step: number, end: StepEnd): Outcome<undefined>;
+  /** A consistent copy of the whole registry, also while it is in use. The file must not exist. */
+  snapshot(file: string): Outcome<undefined>;
+  close(): void;
+}
+
+/** Opens the registry, or says why not: another agent has it, it is from a newer version, its disk refuses. */
+export function openRegistry({ path, clock, log }: RegistryOptions): Outcome<Registry> {
+  const opened = openFile(path, log, clock.now());
+  if (opened.kind !== 'ok') return opened;
+  const { db, close } = opened.value;
+  const promises = promisesOn(db);
+  const journal = journalOn(db);
+  const write = (work: () => void): Outcome<undefined> => {
+    try {
+      work();
+      return ok();
+    } catch (error) {
+      return failureOf(path, error);
+    }
+  };
+  const numbered = (work: () => number): Outcome<number> => {
+    try {
+      return ok(work());
+    } catch (error) {
+      return failureOf(path, error);
+    }
+  };
+  try {
+    const open = journal.interrupt(clock.now());
+    if (open > 0)
+      log.warn({ steps: open }, 'the last agent ended in the middle of steps; the first pass looks again');
+    journal.prune({ maxAgeMs: JOURNAL_MAX_AGE_MS, maxPasses: JOURNAL_MAX_PASSES, now: clock.now() });
+  } catch (error) {
+    log.error({ why: messageOf(error) }, 'the journal could not be put in order');
+  }
+  return ok({
+    promised: () => promises.promised(),
+    passes: (limit) => journal.passes(limit),
+    history: (service, limit) => journal.history(service, limit),
+    accept: (commit, at, files) => write(() => promises.accept(commit, at, files)),
+    lease: (leases) => write(() => promises.lease(leases)),
+    releaseLeases: (leases) => write(() => promises.releaseLeases(leases)),
+    recordImage: (image, at) => write(() => promises.recordImage(image, at)),
+    putRoutes: (service, routes) => write(() => promises.putRoutes(service, routes)),
+    removeRoutes: (service, keys) => write(() => promises.removeRoutes(service, keys)),
+    recordApplied: (applied) => write(() => promises.recordApplied(applied)),
+    forgetService: (service) => write(() => promises.forgetService(service)),
+    recordFailure: (failure) => write(() => promises.recordFailure(failure)),
+    clearFailure: (service) => write(() => promises.clearFailure(service)),
+    beginPass: (pass) => numbered(() => journal.beginPass(pass)),
+    endPass: (pass, endedAt) => write(() => journal.endPass(pass, endedAt)),
+    intend: (pass, step) => numbered(() => journal.intend(pass, step)),
+    conclude: (step, end) => write(() => journal.conclude(step, end)),
+    snapshot: (file) => write(() => void db.prepare('VACUUM INTO ?').run(file)),
+    close,
+  });
+}

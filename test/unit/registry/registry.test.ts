@@ -1,0 +1,287 @@
+import { spawn } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { expect } from 'chai';
+import { systemClock } from '../../../src/base/clock.ts';
+import { makeLog } from '../../../src/base/log.ts';
+import type { Outcome } from '../../../src/base/outcome.ts';
+import { openKey } from '../../../src/registry/key.ts';
+import { openRegistry, type Registry } from '../../../src/registry/registry.ts';
+import type { Applied } from '../../../src/registry/types.ts';
+import { component, service } from '../../support/world.ts';
+import { until } from '../../support/until.ts';
+
+const log = makeLog('silent');
+
+function must<T>(outcome: Outcome<T>): T {
+  if (outcome.kind !== 'ok') throw new Error(`${outcome.kind}: ${outcome.why}`);
+  return outcome.value;
+}
+
+const APPLIED: Applied = {
+  service: service('web', [component('web')]),
+  state: 'running',
+  file: 'services/web.toml',
+  oid: 'o',
+  digest: 'd',
+  commit: 'c',
+  appliedAt: 7,
+};
+
+describe('the registry', () => {
+  let dir: string;
+  let path: string;
+  const opened: Registry[] = [];
+  const open = (): Registry => {
+    const registry = must(openRegistry({ path, clock: systemClock, log }));
+    opened.push(registry);
+    return registry;
+  };
+
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'mcg-registry-'));
+    path = join(dir, 'registry.db');
+  });
+  afterEach(() => {
+    for (const registry of opened.splice(0)) registry.close();
+    rmSync(dir, { recursive: true });
+  });
+
+  it('gives back what was promised, also after it was closed', () => {
+    const before = open();
+    must(before.accept('c1', 5, [{ service: 'web', file: 'services/web.toml', oid: 'o', commit: 'c1' }]));
+    must(before.lease([{ service: 'web', component: 'web', route: '', slot: 'a', port: 12345 }]));
+    must(
+      before.putRoutes('web', [
+        { service: 'web', component: 'web', route: '', hostname: 'web.example.net', port: 443 },
+      ]),
+    );
+    must(before.recordImage({ reference: 'web:v1.0.0', imageId: 'sha256:1', built: true }, 9));
+    must(before.recordApplied(APPLIED));
+    must(before.recordFailure({ service: 'web', digest: 'd', lastAt: 3, why: 'w', hint: 'h' }));
+    const promised = before.promised();
+    before.close();
+    opened.pop();
+    expect(open().promised()).to.deep.equal(promised);
+    expect(promised).to.deep.equal({
+      accepted: { commit: 'c1', at: 5 },
+      applied: [APPLIED],
+      leases: [{ service: 'web', component: 'web', route: '', slot: 'a', port: 12345 }],
+      routes: [{ service: 'web', component: 'web', route: '', hostname: 'web.example.net', port: 443 }],
+      images: [{ reference: 'web:v1.0.0', imageId: 'sha256:1', firstSeenAt: 9, built: true }],
+      files: [{ service: 'web', file: 'services/web.toml', oid: 'o', commit: 'c1' }],
+      failures: [{ service: 'web', digest: 'd', count: 1, lastAt: 3, why: 'w', hint: 'h' }],
+    });
+  });
+
+  it('G4 never leases one port twice', () => {
+    const registry = open();
+    must(registry.lease([{ service: 'a', component: 'a', route: '', slot: 'a', port: 20000 }]));
+    const twice = registry.lease([{ service: 'b', component: 'b', route: '', slot: 'a', port: 20000 }]);
+    expect(twice.kind).to.equal('blocked');
+    expect(registry.promised().leases).to.have.length(1);
+  });
+
+  it('replaces the lease of a route whose port was stolen', () => {
+    const registry = open();
+    must(registry.lease([{ service: 'a', component: 'a', route: '', slot: 'a', port: 20000 }]));
+    must(registry.lease([{ service: 'a', component: 'a', route: '', slot: 'a', port: 20001 }]));
+    expect(registry.promised().leases.map((lease) => lease.port)).to.deep.equal([20001]);
+  });
+
+  it('forgets a service whole', () => {
+    const registry = open();
+    must(registry.accept('c1', 5, [{ service: 'web', file: 'f', oid: 'o', commit: 'c1' }]));
+    must(registry.recordApplied(APPLIED));
+    must(registry.lease([{ service: 'web', component: 'web', route: '', slot: 'a', port: 12345 }]));
+    must(registry.forgetService('web'));
+    const { applied, leases, files } = registry.promised();
+    expect([applied, leases, files]).to.deep.equal([[], [], []]);
+  });
+
+  it('keeps the file of a service that left git until it is forgotten', () => {
+    const registry = open();
+    must(registry.accept('c1', 5, [{ service: 'web', file: 'f', oid: 'o', commit: 'c1' }]));
+    must(registry.accept('c2', 6, []));
+    expect(registry.promised().files.map((file) => file.service)).to.deep.equal(['web']);
+  });
+
+  it('counts the failures of one definition in a row, and begins anew with another', () => {
+    const registry = open();
+    const failure = { service: 'web', digest: 'd1', lastAt: 1, why: 'w' };
+    must(registry.recordFailure(failure));
+    must(registry.recordFailure(failure));
+    expect(registry.promised().failures[0]?.count).to.equal(2);
+    must(registry.recordFailure({ ...failure, digest: 'd2' }));
+    expect(registry.promised().failures[0]?.count).to.equal(1);
+    must(registry.clearFailure('web'));
+    expect(registry.promised().failures).to.deep.equal([]);
+  });
+
+  it('L35 journals intent, then result; a step that a dead agent left open is marked as interrupted', () => {
+    const now = Date.now();
+    const first = open();
+    const pass = must(first.beginPass({ trigger: 'git', commit: 'c', startedAt: now }));
+    const done = must(
+      first.intend(pass, {
+        service: 'web',
+        kind: 'create-container',
+        subject: 'web',
+        because: { summary: 'new' },
+        startedAt: now,
+      }),
+    );
+    must(first.conclude(done, { result: 'ok', endedAt: now }));
+    must(
+      first.intend(pass, {
+        service: 'web',
+        kind: 'start-container',
+        subject: 'web',
+        because: { summary: 'new' },
+        startedAt: now,
+      }),
+    );
+    first.close();
+    opened.pop();
+    const steps = open()
+      .passes(5)[0]
+      ?.steps.map((step) => [step.kind, step.result, step.because.summary]);
+    expect(steps).to.deep.equal([
+      ['create-container', 'ok', 'new'],
+      ['start-container', 'interrupted', 'new'],
+    ]);
+  });
+
+  it('writes nothing when the accepted commit and files are the same', () => {
+    const registry = open();
+    const files = [{ service: 'web', file: 'f', oid: 'o', commit: 'c1' }];
+    must(registry.accept('c1', 5, files));
+    const other = new Database(path, { readonly: true });
+    const version = other.pragma('data_version', { simple: true });
+    must(registry.accept('c1', 6, files));
+    must(registry.clearFailure('web'));
+    registry.promised();
+    expect(other.pragma('data_version', { simple: true })).to.equal(version);
+    other.close();
+  });
+
+  it('is readable by its owner only', () => {
+    open().promised();
+    for (const name of readdirSync(dir)) expect(statSync(join(dir, name)).mode & 0o077, name).to.equal(0);
+  });
+
+  it('G34 refuses a second agent with a clear line, and is free the moment the first one is killed', async () => {
+    const script = `
+      const { openRegistry } = await import(${JSON.stringify(new URL('../../../src/registry/registry.ts', import.meta.url).href)});
+      const { systemClock } = await import(${JSON.stringify(new URL('../../../src/base/clock.ts', import.meta.url).href)});
+      const { makeLog } = await import(${JSON.stringify(new URL('../../../src/base/log.ts', import.meta.url).href)});
+      const opened = openRegistry({ path: ${JSON.stringify(path)}, clock: systemClock, log: makeLog('silent') });
+      process.stdout.write(opened.kind + '\\n');
+      setInterval(() => undefined, 1000);`;
+    const holder = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let said = '';
+    holder.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    try {
+      await until('the first agent', () => said === 'ok\n');
+      const second = openRegistry({ path, clock: systemClock, log });
+      expect(second).to.include({ kind: 'blocked' });
+      expect(second.kind === 'ok' ? '' : second.why).to.contain('another agent holds');
+    } finally {
+      holder.kill('SIGKILL');
+    }
+    await until(
+      'the lock',
+      () => {
+        const again = openRegistry({ path, clock: systemClock, log });
+        if (again.kind === 'ok') opened.push(again.value);
+        return again.kind === 'ok';
+      },
+      1_000,
+    );
+  });
+
+  for (const [how, damage] of [
+    [
+      'its first page is zeroed',
+      (file: string) =>
+        writeFileSync(file, Buffer.concat([Buffer.alloc(4096), readFileSync(file).subarray(4096)])),
+    ],
+    [
+      'a page in the middle is zeroed',
+      (file: string) => {
+        const bytes = readFileSync(file);
+        bytes.fill(0xff, 8192, 12288);
+        writeFileSync(file, bytes);
+      },
+    ],
+    ['it is cut short', (file: string) => truncateSync(file, 10_000)],
+    [
+      'it is no database',
+      (file: string) =>
+        writeFileSync(file, 'this is not a database, but long enough to be looked at as one'.repeat(20)),
+    ],
+  ] as const) {
+    it(`G31 is set aside with a timestamp and begun anew when ${how}`, () => {
+      const before = open();
+      must(before.lease([{ service: 'web', component: 'web', route: '', slot: 'a', port: 12345 }]));
+      before.close();
+      opened.pop();
+      damage(path);
+      expect(open().promised().leases).to.deep.equal([]);
+      expect(readdirSync(dir).filter((name) => name.includes('.damaged-'))).to.have.length(1);
+    });
+  }
+
+  it('G33 politely refuses a registry that a newer version wrote, and leaves it as it is', () => {
+    open().close();
+    opened.pop();
+    const raw = new Database(path);
+    raw.pragma('user_version = 99');
+    raw.close();
+    const refused = openRegistry({ path, clock: systemClock, log });
+    expect(refused.kind === 'ok' ? '' : refused.why).to.contain('newer version (99');
+    expect(readdirSync(dir).some((name) => name.includes('damaged'))).to.equal(false);
+  });
+
+  it('takes a consistent snapshot', () => {
+    const registry = open();
+    must(registry.recordApplied(APPLIED));
+    const copy = join(dir, 'copy.db');
+    must(registry.snapshot(copy));
+    path = copy;
+    expect(open().promised().applied).to.deep.equal([APPLIED]);
+    expect(registry.snapshot(copy).kind).to.equal('blocked');
+  });
+
+  it('says which file and what to do when its directory cannot be made', () => {
+    writeFileSync(join(dir, 'file'), '');
+    const refused = openRegistry({ path: join(dir, 'file', 'registry.db'), clock: systemClock, log });
+    expect(refused).to.include({ kind: 'blocked' });
+    expect(refused.kind === 'ok' ? '' : refused.why).to.contain('registry.db');
+  });
+
+  it('keeps the key of the environment hashes in a 0600 file of its own, and says when it is no key', () => {
+    const first = must(openKey(dir));
+    const second = must(openKey(dir));
+    expect([first.created, second.created, second.keyId]).to.deep.equal([true, false, first.keyId]);
+    expect(statSync(join(dir, 'env.key')).mode & 0o777).to.equal(0o600);
+    chmodSync(join(dir, 'env.key'), 0o600);
+    writeFileSync(join(dir, 'env.key'), 'short');
+    expect(openKey(dir).kind).to.equal('blocked');
+    expect(existsSync(join(dir, 'env.key'))).to.equal(true);
+  });
+});
