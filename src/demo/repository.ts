@@ -55,8 +55,9 @@ export async function makeRepository(path: string): Promise<Repository> {
       );
       return inside('rev-parse', `refs/heads/${branch}`);
     },
-    tag: async (name, at = 'refs/heads/main') =>
-      void (await inside('tag', '--force', '-a', '-m', name, name, at)),
+    tag: async (name, at = 'refs/heads/main') => {
+      await inside('tag', '--force', '-a', '-m', name, name, at);
+    },
     setBranch: async (branch, commit) => {
       await inside('update-ref', `refs/heads/${branch}`, commit);
     },
