@@ -151,7 +151,7 @@ describe('mc-proxy, its table', () => {
     expect(String(await new Promise((done) => kept.once('data', done)))).to.match(/^HTTP\/1\.1 200/);
   });
 
-  it('switches a route at 200 requests a second and loses none, on new and on kept connections; what is under way ends at the old service', async () => {
+  it('switches a route at 200 requests a second and loses none, on new and on kept connections; the old service stops when it is drained', async () => {
     const services = [await service('a', 15), await service('b', 15)];
     const routes = [await rig.l7(NAME, services[0]!.backend), await rig.l7(NAME, services[1]!.backend)];
     await rig.serve({ addr, routes: [routes[0]!] });
@@ -177,6 +177,18 @@ describe('mc-proxy, its table', () => {
     for (let round = 1; round <= 8; round += 1) {
       await until('some answers', () => asked > round * 50);
       await rig.serve({ addr, routes: [routes[round % 2]!] });
+      // As in a deployment: once nothing is under way there any more, the old service stops for good.
+      const old = services[(round + 1) % 2]!;
+      await until(
+        'the old service to be drained',
+        async () => (await rig.status()).backends[old.backend] === undefined,
+      );
+      old.server.close();
+      old.server.closeAllConnections();
+      await new Promise<void>((done) => old.server.once('close', done));
+      await new Promise<void>((done) =>
+        old.server.listen(Number(old.backend.split(':')[1]), '127.0.0.1', done),
+      );
     }
     clearInterval(timer);
     await Promise.all(pending);
