@@ -38,13 +38,27 @@ export function openSource(settings: SourceSettings, log: Log, clock: Clock): So
   const memory = new Map<string, SourceFiles>();
   let health: SourceHealth = { reachable: true };
 
+  let last: Verdict | undefined;
+
+  /** What was found out about the same two commits before holds: a no-op poll reads no object. */
+  const judge = async (
+    mirror: GitMirror,
+    head: string,
+    accepted: string | undefined,
+    others: readonly GitMirror[],
+  ): Promise<Outcome<SourceState>> => {
+    if (last?.mirror === mirror && last.head === head && last.accepted === accepted) return last.state;
+    const state = await stateOf(mirror, head, accepted, others);
+    mirror.release();
+    last = state.kind === 'ok' || state.kind === 'blocked' ? { mirror, head, accepted, state } : undefined;
+    return state;
+  };
   const ask = async (accepted: string | undefined): Promise<Outcome<SourceState>> => {
     const failures: Failure[] = [];
     for (const [index, mirror] of mirrors.entries()) {
       const head = await mirror.update(accepted);
       if (head.kind === 'ok') {
-        const state = await stateOf(mirror, head.value.oid, accepted, index > 0);
-        mirror.release();
+        const state = await judge(mirror, head.value.oid, accepted, mirrors.slice(0, index));
         health = { reachable: true, lastContactAt: clock.now() };
         return state;
       }
@@ -72,6 +86,13 @@ export function openSource(settings: SourceSettings, log: Log, clock: Clock): So
   };
 }
 
+interface Verdict {
+  readonly mirror: GitMirror;
+  readonly head: string;
+  readonly accepted: string | undefined;
+  readonly state: Outcome<SourceState>;
+}
+
 function mirrorSettings(
   url: string,
   settings: SourceSettings,
@@ -95,9 +116,9 @@ async function stateOf(
   mirror: GitMirror,
   head: string,
   accepted: string | undefined,
-  isFallback: boolean,
+  others: readonly GitMirror[],
 ): Promise<Outcome<SourceState>> {
-  const trusted = await mayFollow(mirror, head, accepted, isFallback);
+  const trusted = await mayFollow(mirror, head, accepted, others);
   if (trusted.kind !== 'ok') return trusted;
   const info = await mirror.commitInfo(head);
   if (info.kind !== 'ok') return info;

@@ -3,13 +3,14 @@ import type { GitMirror } from '../base/git/mirror.ts';
 
 /**
  * May `head` follow `accepted`? Only when the accepted commit is in its history (G26): a force-push, a rewind or
- * another repository at the same address is refused, and the accepted commit stays in force.
+ * another repository at the same address is refused, and the accepted commit stays in force. `others`: the mirrors
+ * that are asked before this one; they may know that a fallback only lags behind.
  */
 export async function mayFollow(
   mirror: GitMirror,
   head: string,
   accepted: string | undefined,
-  isFallback: boolean,
+  others: readonly GitMirror[],
 ): Promise<Outcome<undefined>> {
   if (accepted === undefined || accepted === head) return ok();
   const follows = (await mirror.has(accepted)) ? await mirror.isDescendant(head, accepted) : ok(false);
@@ -17,8 +18,8 @@ export async function mayFollow(
   if (follows.value) return ok();
 
   const names = `${mirror.shown}: the branch is at ${short(head)}, and the accepted commit ${short(accepted)}`;
-  const older = await isOlder(mirror, accepted, head);
-  if (older && isFallback) {
+  const older = await isOlder([mirror, ...others], accepted, head);
+  if (older && others.length > 0) {
     return retry(
       `${names} is newer: this fallback lags behind`,
       'Nothing to do once the first url answers again.',
@@ -32,10 +33,13 @@ export async function mayFollow(
   );
 }
 
-async function isOlder(mirror: GitMirror, accepted: string, head: string): Promise<boolean> {
-  if (!(await mirror.has(accepted))) return false;
-  const result = await mirror.isDescendant(accepted, head);
-  return result.kind === 'ok' && result.value;
+async function isOlder(mirrors: readonly GitMirror[], accepted: string, head: string): Promise<boolean> {
+  for (const mirror of mirrors) {
+    if (!(await mirror.has(accepted))) continue;
+    const result = await mirror.isDescendant(accepted, head);
+    if (result.kind === 'ok' && result.value) return true;
+  }
+  return false;
 }
 
 function short(oid: string): string {

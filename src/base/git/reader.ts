@@ -62,7 +62,8 @@ export function openReader(gitdir: string): GitReader {
       if (size !== undefined && size > maxBytes) throw tooLarge(oid, size, maxBytes);
       const bytes = await raw(oid, 'blob');
       if (bytes.length > maxBytes) throw tooLarge(oid, bytes.length, maxBytes);
-      return bytes;
+      // A copy of its own size: the inflated bytes are a view into a larger buffer, which would be kept with them.
+      return new Uint8Array(bytes);
     },
     blobSize: (oid) => sizes.size(oid),
     async has(oid) {

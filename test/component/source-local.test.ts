@@ -1,0 +1,139 @@
+import { rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { openMirror } from '../../src/base/git/mirror.ts';
+import { until } from '../support/until.ts';
+import { git, makeRepository, openTestSource, type Repository } from './source-support.ts';
+
+describe('source on the local disk', () => {
+  let repository: Repository;
+  beforeEach(async () => {
+    repository = await makeRepository();
+  });
+  afterEach(() => repository.close());
+
+  const data = (): string => join(repository.root, 'data');
+
+  it('reads a bare repository, a work tree and a file:// address, and copies nothing', async () => {
+    const oid = await repository.push({ 'services/a.toml': 'a\n' });
+    const linked = join(repository.root, 'linked');
+    await repository.git('worktree', 'add', '--quiet', '-b', 'side', linked);
+    for (const url of [
+      repository.bare,
+      `file://${repository.bare}`,
+      repository.work,
+      join(repository.work, '.git'),
+    ]) {
+      const { source } = openTestSource([url], data());
+      const state = await source.poll();
+      expect(state).to.have.nested.property('value.commit.oid', oid);
+      expect(await source.files(oid)).to.have.nested.property('value.files.length', 1);
+    }
+    expect(await openTestSource([linked], data(), { branch: 'side' }).source.poll()).to.have.property(
+      'kind',
+      'ok',
+    );
+    expect(await git(repository.root, 'init', '--quiet', 'check')).to.equal('');
+    const { existsSync } = await import('node:fs');
+    expect(existsSync(data())).to.equal(false);
+  });
+
+  it('sees a push at once', async () => {
+    const first = await repository.push({ 'services/a.toml': 'a\n' });
+    const { source } = openTestSource([repository.bare], data());
+    await source.poll();
+    let signals = 0;
+    const watch = await source.watch(() => (signals += 1));
+    try {
+      const started = performance.now();
+      const next = await repository.push({ 'services/a.toml': 'b\n' });
+      await until('the signal of a push', () => signals > 0, 5_000);
+      expect(performance.now() - started).to.be.lessThan(2_000);
+      expect(await source.poll(first)).to.have.nested.property('value.commit.oid', next);
+      await git(repository.bare, 'pack-refs', '--all');
+      signals = 0;
+      const packed = await repository.push({ 'services/a.toml': 'c\n' });
+      await until('the signal of a push after pack-refs', () => signals > 0, 5_000);
+      expect(await source.poll(next)).to.have.nested.property('value.commit.oid', packed);
+    } finally {
+      await watch.close();
+    }
+  });
+
+  it('reads on while git gc moves everything below it', async () => {
+    let accepted = await repository.push({ 'services/a.toml': 'a\n', 'services/b.toml': 'b\n' });
+    const { source, again } = openTestSource([repository.bare], data());
+    await source.poll();
+    for (let i = 0; i < 4; i += 1) {
+      const next = await repository.push({ 'services/a.toml': `${i}\n` });
+      const collecting = git(repository.bare, 'gc', '--quiet', '--prune=now');
+      for (let read = 0; read < 20; read += 1) {
+        const reader = read % 2 === 0 ? source : again();
+        expect(await reader.poll(accepted)).to.have.nested.property('value.commit.oid', next);
+        expect(await reader.files(next)).to.have.nested.property('value.files.length', 2);
+      }
+      await collecting;
+      expect(await source.poll(accepted)).to.have.property('kind', 'ok');
+      accepted = next;
+    }
+  });
+
+  it('says what is wrong with a folder that is gone, is no repository, or borrows its objects', async () => {
+    const oid = await repository.push({ 'services/a.toml': 'a\n' });
+    const { source } = openTestSource([repository.bare], data());
+    await source.poll();
+    await source.files(oid);
+    await rename(repository.bare, `${repository.bare}.away`);
+    expect(await source.poll(oid))
+      .to.include({ kind: 'retry' })
+      .and.have.property('why')
+      .that.contains('does not exist');
+    expect(source.health().reachable).to.equal(false);
+    expect(await source.files(oid)).to.have.property('kind', 'ok');
+    await rename(`${repository.bare}.away`, repository.bare);
+    expect(await source.poll(oid)).to.have.property('kind', 'ok');
+    expect(await openTestSource(['/etc'], data()).source.poll()).to.have.property('kind', 'blocked');
+    await writeFile(join(repository.bare, 'objects/info/alternates'), '/somewhere\n');
+    expect(await source.poll(oid))
+      .to.have.property('why')
+      .that.contains('alternates');
+    await rm(join(repository.bare, 'objects/info/alternates'));
+    for (const url of [
+      'ext::sh -c id',
+      '--upload-pack=id',
+      'relative/path',
+      'git@-oProxyCommand:x',
+      'ssh://-x/y',
+      'https://',
+    ]) {
+      expect(await openTestSource([url], data()).source.poll()).to.have.property('kind', 'blocked');
+    }
+    expect(
+      await openTestSource([repository.bare], data(), { branch: '../x' }).source.poll(),
+    ).to.have.property('kind', 'blocked');
+  });
+
+  it('resolves a tag to its commit, annotated or not, and tells when there is none', async () => {
+    const oid = await repository.push({ Dockerfile: 'FROM scratch\n', 'cmd/main.go': 'package main\n' });
+    await repository.git('tag', 'v1.0.0');
+    await repository.git('tag', '-a', 'v1.1.0', '-m', 'one');
+    const mirror = openMirror({
+      dir: data(),
+      url: repository.work,
+      deadlineMs: 5_000,
+      maxPackBytes: 1 << 20,
+    });
+    expect(await mirror.resolveTag('v1.0.0')).to.deep.equal({
+      kind: 'ok',
+      value: { tag: oid, commit: oid, fresh: true },
+    });
+    const annotated = await mirror.resolveTag('v1.1.0');
+    expect(annotated).to.have.nested.property('value.commit', oid);
+    expect(annotated).to.have.nested.property('value.tag', await repository.git('rev-parse', 'v1.1.0'));
+    expect(await mirror.resolveTag('v9.9.9')).to.deep.equal({ kind: 'ok', value: undefined });
+    expect(await mirror.resolveTag('../v1')).to.have.property('kind', 'blocked');
+    const tree = await mirror.readTree(oid, '', { maxEntries: 100 });
+    expect(tree).to.have.nested.property('value[0].path', 'Dockerfile');
+    expect(tree).to.have.nested.property('value[1].path', 'cmd/main.go');
+  });
+});

@@ -1,0 +1,218 @@
+import { execFile, spawn } from 'node:child_process';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import type { AddressInfo } from 'node:net';
+import { systemClock, type Clock } from '../../src/base/clock.ts';
+import { makeLog } from '../../src/base/log.ts';
+import { openSource, type Source } from '../../src/source/source.ts';
+import type { SourceSettings } from '../../src/source/types.ts';
+
+const run = promisify(execFile);
+
+/** `git` with a fixed identity and without the machine's settings. */
+export async function git(cwd: string, ...args: string[]): Promise<string> {
+  const { stdout } = await run('git', args, {
+    cwd,
+    maxBuffer: 1 << 28,
+    env: {
+      PATH: process.env.PATH,
+      HOME: cwd,
+      GIT_CONFIG_NOSYSTEM: '1',
+      GIT_CONFIG_GLOBAL: '/dev/null',
+      GIT_AUTHOR_NAME: 'Ada',
+      GIT_AUTHOR_EMAIL: 'ada@example.org',
+      GIT_COMMITTER_NAME: 'Ada',
+      GIT_COMMITTER_EMAIL: 'ada@example.org',
+    },
+  });
+  return stdout.trim();
+}
+
+async function gitBytes(cwd: string, args: string[], input = Buffer.alloc(0)): Promise<Buffer> {
+  const child = spawn('git', args, { cwd, stdio: ['pipe', 'pipe', 'inherit'] });
+  const parts: Buffer[] = [];
+  child.stdout.on('data', (part: Buffer) => parts.push(part));
+  child.stdin.end(input);
+  const code = await new Promise((done) => child.on('close', done));
+  if (code !== 0) throw new Error(`git ${args.join(' ')} ended with ${String(code)}`);
+  return Buffer.concat(parts);
+}
+
+export interface Repository {
+  /** Folder that holds `repo.git`, the bare repository. */
+  readonly root: string;
+  readonly bare: string;
+  readonly work: string;
+  /** Writes files (undefined removes one), commits and pushes `main`; the new commit's id. */
+  push(files: Record<string, string | undefined>, message?: string): Promise<string>;
+  git(...args: string[]): Promise<string>;
+  /** A copy of `tree` in which one folder also has entries of names that git itself would refuse. */
+  tree(tree: string, folder: string, names: readonly string[]): Promise<string>;
+  close(): Promise<void>;
+}
+
+export async function makeRepository(initArgs: readonly string[] = []): Promise<Repository> {
+  const root = await mkdtemp(join(tmpdir(), 'mc-source-'));
+  const bare = join(root, 'repo.git');
+  const work = join(root, 'work');
+  await git(root, 'init', '--quiet', '--bare', '--initial-branch=main', ...initArgs, bare);
+  await git(bare, 'config', 'http.receivepack', 'true');
+  await git(bare, 'config', 'uploadpack.allowAnySHA1InWant', 'true');
+  await git(root, 'init', '--quiet', '--initial-branch=main', ...initArgs, work);
+  await git(work, 'remote', 'add', 'origin', bare);
+  return {
+    root,
+    bare,
+    work,
+    git: (...args) => git(work, ...args),
+    async tree(tree, folder, names) {
+      const blob = await git(work, 'rev-parse', `${tree}:services/good.toml`);
+      const old = await gitBytes(work, ['cat-file', 'tree', `${tree}:${folder}`]);
+      const more = names.map((name) =>
+        Buffer.concat([Buffer.from(`100644 ${name}\0`), Buffer.from(blob, 'hex')]),
+      );
+      const inner = await gitBytes(
+        work,
+        ['hash-object', '-t', 'tree', '-w', '--literally', '--stdin'],
+        Buffer.concat([...more, old]),
+      );
+      return (
+        await gitBytes(work, ['mktree'], Buffer.from(`040000 tree ${inner.toString().trim()}\t${folder}\n`))
+      )
+        .toString()
+        .trim();
+    },
+    async push(files, message = 'change') {
+      for (const [path, text] of Object.entries(files)) {
+        const full = join(work, path);
+        await mkdir(dirname(full), { recursive: true });
+        if (text === undefined) await rm(full);
+        else await writeFile(full, text);
+      }
+      await git(work, 'add', '-A');
+      await git(work, 'commit', '--quiet', '--allow-empty', '-m', message);
+      await git(work, 'push', '--quiet', '--force', 'origin', 'HEAD:main');
+      return git(work, 'rev-parse', 'HEAD');
+    },
+    close: () => rm(root, { recursive: true, force: true }),
+  };
+}
+
+export interface GitHost {
+  readonly url: string;
+  readonly port: number;
+  /** Requests since the start, as `GET /repo.git/info/refs`. */
+  readonly requests: string[];
+  /** May answer in git's place (true), wait, or change the answer's bytes. */
+  intercept: ((req: IncomingMessage, res: ServerResponse) => boolean | Promise<boolean>) | undefined;
+  change: ((req: IncomingMessage, body: Buffer) => Buffer) | undefined;
+  close(): Promise<void>;
+}
+
+/** Serves every repository below `root` with `git http-backend`. */
+export async function serveGit(
+  root: string,
+  port = 0,
+  tls?: { key: string; cert: string },
+): Promise<GitHost> {
+  const host: { -readonly [K in keyof GitHost]: GitHost[K] } = {
+    url: '',
+    port: 0,
+    requests: [],
+    intercept: undefined,
+    change: undefined,
+    close: async () => {
+      server.closeAllConnections();
+      await new Promise((done) => server.close(done));
+    },
+  };
+  const listener = (req: IncomingMessage, res: ServerResponse): void => {
+    host.requests.push(`${req.method ?? ''} ${(req.url ?? '').split('?')[0] ?? ''}`);
+    void (async () => {
+      if ((await host.intercept?.(req, res)) === true) return;
+      const output = await backend(root, req);
+      const end = output.indexOf('\r\n\r\n');
+      const headers = output.toString('latin1', 0, end).split('\r\n');
+      for (const line of headers) {
+        const [name = '', value = ''] = line.split(/: (.*)/);
+        if (name === 'Status') res.statusCode = Number(value.split(' ')[0]);
+        else if (name !== '') res.setHeader(name, value);
+      }
+      const body = output.subarray(end + 4);
+      res.end(host.change?.(req, body) ?? body);
+    })().catch(() => res.destroy());
+  };
+  const server: Server = tls ? createTlsServer(tls, listener) : createServer(listener);
+  await new Promise<void>((done) => server.listen(port, '127.0.0.1', done));
+  host.port = (server.address() as AddressInfo).port;
+  host.url = `${tls ? 'https' : 'http'}://127.0.0.1:${host.port}/repo.git`;
+  return host;
+}
+
+function backend(root: string, req: IncomingMessage): Promise<Buffer> {
+  const url = new URL(req.url ?? '/', 'http://localhost');
+  const child = spawn('git', ['http-backend'], {
+    env: {
+      PATH: process.env.PATH,
+      GIT_PROJECT_ROOT: root,
+      GIT_HTTP_EXPORT_ALL: '1',
+      GIT_CONFIG_GLOBAL: '/dev/null',
+      PATH_INFO: url.pathname,
+      QUERY_STRING: url.search.slice(1),
+      REQUEST_METHOD: req.method,
+      CONTENT_TYPE: req.headers['content-type'] ?? '',
+      CONTENT_LENGTH: req.headers['content-length'] ?? '',
+      GIT_PROTOCOL: req.headers['git-protocol'] as string | undefined,
+      REMOTE_USER: 'test',
+      REMOTE_ADDR: '127.0.0.1',
+    },
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
+  child.stdin.on('error', () => undefined);
+  req.pipe(child.stdin);
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = [];
+    child.stdout.on('data', (part: Buffer) => parts.push(part));
+    child.on('error', reject);
+    child.on('close', () => resolve(Buffer.concat(parts)));
+  });
+}
+
+export interface Opened {
+  readonly source: Source;
+  readonly settings: SourceSettings;
+  /** Everything that was logged. */
+  readonly lines: string[];
+  /** The same settings and data directory, as after a restart. */
+  again(changes?: Partial<SourceSettings>): Source;
+}
+
+export function openTestSource(
+  urls: string[],
+  dataDir: string,
+  changes: Partial<SourceSettings> = {},
+  clock: Clock = systemClock,
+): Opened {
+  const settings: SourceSettings = {
+    urls,
+    path: '',
+    deadlineMs: 20_000,
+    maxFiles: 20_000,
+    maxFileBytes: 256 * 1024,
+    maxTotalBytes: 64 * 1024 * 1024,
+    dataDir,
+    ...changes,
+  };
+  const lines: string[] = [];
+  const log = makeLog('debug', { write: (line) => void lines.push(line) });
+  return {
+    source: openSource(settings, log, clock),
+    settings,
+    lines,
+    again: (more = {}) => openSource({ ...settings, ...more }, log, clock),
+  };
+}
