@@ -47,7 +47,7 @@ export function openDistribution(options: { clock: Clock; timeoutMs: number }): 
 async function find(endpoint: Endpoint, logins: Logins, ref: ImageRef, clock: Clock): Promise<Answer> {
   const head = await askManifest(endpoint, logins, ref, 'HEAD');
   if ('kind' in head) return head;
-  const fromHead = judge(endpoint, ref, head, clock);
+  const fromHead = judge(endpoint, ref, head, clock) ?? digestOfHead(endpoint, ref, head);
   if (fromHead !== undefined) return fromHead;
   const get = await askManifest(endpoint, logins, ref, 'GET');
   if ('kind' in get) return get;
@@ -74,12 +74,11 @@ async function askManifest(
   return endpoint.ask({ method, url, headers: { ...accept, authorization: login.value.reveal() } });
 }
 
-/** `undefined`: only the manifest itself can tell. */
+/** `undefined`: there is a manifest, which is to be looked at. */
 function judge(endpoint: Endpoint, ref: ImageRef, response: HttpResponse, clock: Clock): Answer | undefined {
   const { status, headers } = response;
-  const type = (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
   const name = `${ref.repository}:${ref.tag}`;
-  if (type === 'text/html') {
+  if (mediaType(headers) === 'text/html') {
     return retry(
       `${endpoint.host} answers with a web page (status ${status}) when asked for ${name}`,
       'Something else answers under this address, or stands before the registry: is the host right?',
@@ -89,9 +88,21 @@ function judge(endpoint: Endpoint, ref: ImageRef, response: HttpResponse, clock:
   if (status === 401 || status === 403) return denied(endpoint, status, `image ${name}`);
   if (status === 405) return undefined;
   if (status !== 200) return refused(endpoint.host, response, `image ${name}`, clock);
+  return undefined;
+}
+
+function digestOfHead(
+  endpoint: Endpoint,
+  ref: ImageRef,
+  { status, headers }: HttpResponse,
+): Answer | undefined {
   const digest = headers['docker-content-digest'];
-  if (digest === undefined || !DIGEST.test(digest) || !MANIFEST_TYPES.includes(type)) return undefined;
-  return matching(endpoint, ref, digest);
+  const named = status === 200 && digest !== undefined && DIGEST.test(digest);
+  return named && MANIFEST_TYPES.includes(mediaType(headers)) ? matching(endpoint, ref, digest) : undefined;
+}
+
+function mediaType(headers: HttpResponse['headers']): string {
+  return (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
 }
 
 function digestOfBody(endpoint: Endpoint, ref: ImageRef, response: HttpResponse): Answer {

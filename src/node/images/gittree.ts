@@ -1,7 +1,4 @@
-import { failureOf } from '../../base/git/faults.ts';
-import { findGitDir, readLocalRef } from '../../base/git/local.ts';
-import { openReader } from '../../base/git/reader.ts';
-import { walkTree } from '../../base/git/walk.ts';
+import { openMirror } from '../../base/git/mirror.ts';
 import { ok } from '../../base/outcome.ts';
 import type { OpenTag } from './types.ts';
 
@@ -10,30 +7,20 @@ const MAX_ENTRIES = 500_000;
 
 /** Reads the tag's objects from the repository in `directory`. Its work tree, index and branches are not looked at (L19). */
 export const openGitTag: OpenTag = async (directory, tag) => {
-  try {
-    const gitdir = await findGitDir(directory);
-    const oid = await readLocalRef(gitdir, `refs/tags/${tag}`);
-    if (oid === undefined) return ok(undefined);
-    const reader = openReader(gitdir);
-    const commit = await reader.peel(oid);
-    const [{ time }, files] = await Promise.all([
-      reader.commit(commit),
-      walkTree(reader, commit, '', { maxEntries: MAX_ENTRIES }),
-    ]);
-    return ok({
-      tag,
-      commit,
-      taggedAt: time,
-      files,
-      readBlob: async (blob, maxBytes) => {
-        try {
-          return ok(await reader.blob(blob, maxBytes));
-        } catch (error) {
-          return failureOf(error, directory);
-        }
-      },
-    });
-  } catch (error) {
-    return failureOf(error, directory);
-  }
+  // A repository on the local disk is read where it is: no folder, no exchange, no pack to fetch.
+  const repository = openMirror({ dir: directory, url: directory, deadlineMs: 60_000, maxPackBytes: 0 });
+  const found = await repository.resolveTag(tag);
+  if (found.kind !== 'ok' || found.value === undefined) return found.kind === 'ok' ? ok(undefined) : found;
+  const { commit } = found.value;
+  const info = await repository.commitInfo(commit);
+  if (info.kind !== 'ok') return info;
+  const files = await repository.readTree(commit, '', { maxEntries: MAX_ENTRIES });
+  if (files.kind !== 'ok') return files;
+  return ok({
+    tag,
+    commit,
+    taggedAt: info.value.time,
+    files: files.value,
+    readBlob: (oid, maxBytes) => repository.readBlob(oid, maxBytes),
+  });
 };
