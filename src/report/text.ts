@@ -1,0 +1,103 @@
+import type { ServiceView, View } from './types.ts';
+
+/** `mc-gitops status`: the node, then desired, applied and observed of each service (or of one). */
+export function formatStatus(view: View, service?: string): string {
+  const chosen = view.services.filter((entry) => service === undefined || entry.name === service);
+  const head = [
+    `node     ${view.node} (${view.owner}), mc-gitops ${view.version}`,
+    view.commit === undefined
+      ? `commit   none yet: ${view.idle?.why ?? 'the first pass has not ended'}`
+      : `commit   ${view.commit.oid.slice(0, 12)} ${view.commit.message} (${view.commit.author}, ${time(view.commit.at)})`,
+    `source   ${view.source.url}: ${view.source.reachable ? 'reachable' : `unreachable since ${time(view.source.since)}: ${view.source.why ?? ''}`}`,
+    `engine   ${'kind' in view.engine ? `${view.engine.kind} ${view.engine.version}` : view.engine.why}`,
+  ];
+  return [...(service === undefined ? head : []), ...chosen.flatMap(serviceLines)].map(oneLine).join('\n');
+}
+
+/** `mc-gitops ps`: one line a container of ours. */
+export function formatPs(view: View): string {
+  const rows = view.services.flatMap((service) =>
+    service.observed.map((container) => [
+      container.name,
+      service.name,
+      container.component,
+      container.image,
+      container.state,
+      container.ready === undefined ? '-' : container.ready ? 'ready' : 'not ready',
+      String(container.restarts),
+      time(container.since),
+    ]),
+  );
+  return table([
+    ['CONTAINER', 'SERVICE', 'COMPONENT', 'IMAGE', 'STATE', 'READY', 'RESTARTS', 'SINCE'],
+    ...rows,
+  ]);
+}
+
+/** Columns padded to the widest cell; control characters of names made visible, so that a row is one line. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const clean = rows.map((row) => row.map(oneLine));
+  const widths = (clean[0] ?? []).map((_, column) =>
+    Math.max(...clean.map((row) => row[column]?.length ?? 0)),
+  );
+  return clean
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+function serviceLines(service: ServiceView): string[] {
+  const { desired, applied } = service;
+  return [
+    '',
+    `${service.name}: ${service.state}`,
+    `  desired   ${desired === undefined ? 'gone' : `${desired.active ? 'running' : 'stopped'} ${desired.images.join(', ')} (commit ${short(desired.commit)})`}`,
+    `  applied   ${applied === undefined ? 'never' : `${applied.state} ${applied.images.join(', ')} (commit ${short(applied.commit)}, ${time(applied.at)})`}`,
+    ...(service.observed.length === 0 ? ['  observed  no container'] : []),
+    ...service.observed.map(
+      (c) =>
+        `  observed  ${c.name} ${c.state}${c.ready === undefined ? '' : c.ready ? ', ready' : ', not ready'} ${c.image}`,
+    ),
+    ...service.routes.map(
+      (r) =>
+        `  route     ${r.hostname}:${r.port} ${r.mode} -> ${r.backend ?? 'nothing yet'}${r.served ? '' : ' (not served)'}`,
+    ),
+    ...service.waiting.flatMap((w) => [`  waiting   ${w.for}: ${w.why}`, ...hint(w.hint)]),
+    ...service.refused.flatMap((r) => [`  refused   ${r.why}`, ...hint(r.hint)]),
+    ...service.issues.flatMap((i) => [
+      `  ${i.severity.padEnd(9)} ${i.file}:${i.line}:${i.column} ${i.message}`,
+      ...hint(i.hint),
+    ]),
+    ...(service.lastReason === undefined
+      ? []
+      : [`  because   ${service.lastReason.summary} (${service.lastReason.step})`]),
+    ...(service.lastError === undefined
+      ? []
+      : [`  error     ${service.lastError.why}`, ...hint(service.lastError.hint)]),
+  ];
+}
+
+function hint(text: string | undefined): string[] {
+  return text === undefined ? [] : [`            ${text}`];
+}
+
+function short(commit: string): string {
+  return commit.slice(0, 12);
+}
+
+function time(at: number | undefined): string {
+  return at === undefined ? '-' : new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
+/** Control characters and those that turn the direction of text are shown as escapes (G53). */
+function oneLine(text: string): string {
+  return text.replaceAll(
+    // eslint-disable-next-line no-control-regex -- control characters are what is looked for
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}

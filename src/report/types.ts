@@ -1,0 +1,101 @@
+import type { Issue } from '../definitions/types.ts';
+import type { Refused, Waiting } from '../plan/types.ts';
+import type { Because, PassRecord } from '../registry/types.ts';
+
+/** The one word for a service, derived at every look and never latched. */
+export type ServiceState =
+  | 'converged'
+  | 'changing'
+  | 'waiting'
+  | 'degraded'
+  | 'held back'
+  | 'refused'
+  | 'stopped'
+  | 'removing'
+  | 'unknown';
+
+/** What a person or a program may see of the node. Names only: no value and no hash of an environment variable. */
+export interface View {
+  readonly node: string;
+  readonly owner: string;
+  readonly version: string;
+  /** All times: milliseconds since the epoch. */
+  readonly startedAt: number;
+  /** When the node was looked at last; absent before the first pass ended. */
+  readonly at?: number;
+  /** Why there is nothing to converge to, for example that git was never reached. */
+  readonly idle?: { readonly why: string; readonly hint?: string };
+  readonly commit?: {
+    readonly oid: string;
+    readonly author: string;
+    readonly at: number;
+    /** First line. */
+    readonly message: string;
+  };
+  readonly source: {
+    readonly url: string;
+    readonly reachable: boolean;
+    readonly since?: number;
+    readonly why?: string;
+    readonly lastContactAt?: number;
+  };
+  readonly engine: { readonly kind: string; readonly version: string } | { readonly why: string };
+  readonly proxy:
+    | { readonly driver: 'none' }
+    | { readonly driver: string; readonly routes: number; readonly serving: boolean; readonly why?: string };
+  readonly services: readonly ServiceView[];
+  readonly issues: readonly Issue[];
+  readonly foreign: readonly { readonly name: string; readonly image: string; readonly state: string }[];
+  /** Newest first. */
+  readonly passes: readonly PassRecord[];
+}
+
+export interface ServiceView {
+  readonly name: string;
+  readonly file?: string;
+  readonly state: ServiceState;
+  readonly desired?: {
+    readonly active: boolean;
+    readonly commit: string;
+    readonly digest: string;
+    readonly images: readonly string[];
+    readonly heldBack: boolean;
+  };
+  readonly applied?: {
+    readonly state: 'running' | 'stopped';
+    readonly commit: string;
+    readonly digest: string;
+    readonly images: readonly string[];
+    readonly at: number;
+  };
+  readonly observed: readonly ContainerView[];
+  readonly ports: readonly { readonly component: string; readonly route: string; readonly port: number }[];
+  readonly routes: readonly RouteView[];
+  readonly waiting: readonly Waiting[];
+  readonly refused: readonly Refused[];
+  readonly issues: readonly Issue[];
+  readonly lastReason?: Because & { readonly step: string; readonly at: number };
+  readonly lastError?: { readonly why: string; readonly hint?: string; readonly at: number };
+}
+
+export interface ContainerView {
+  readonly name: string;
+  readonly component: string;
+  readonly image: string;
+  readonly state: string;
+  readonly since?: number;
+  readonly restarts: number;
+  /** Absent where readiness is not watched: a predecessor, or a container that does not run. */
+  readonly ready?: boolean;
+}
+
+export interface RouteView {
+  readonly hostname: string;
+  readonly port: number;
+  readonly mode: 'l4' | 'l7';
+  /** Absent while the route is not in the table. */
+  readonly backend?: string;
+  readonly served: boolean;
+  /** End of the certificate's life, for l7. */
+  readonly notAfter?: number;
+}
