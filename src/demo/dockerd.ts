@@ -23,7 +23,7 @@ export async function startEngine(directory: string): Promise<KeptEngine> {
       `a Docker daemon runs already (process ${others.join(', ')}) but does not answer at its usual socket: set DOCKER_HOST`,
     );
   }
-  writeFileSync(join(directory, BEFORE), JSON.stringify(await lookAtFirewall(CHAIN)));
+  writeFileSync(join(directory, BEFORE), JSON.stringify(await lookAtFirewall(false)));
   const socketPath = join(directory, 'docker.sock');
   const programs = await iptablesOf(directory);
   const file = join(directory, 'daemon.json');
@@ -63,7 +63,8 @@ export async function clearEngine(directory: string): Promise<void> {
   const file = join(directory, BEFORE);
   if (!existsSync(file)) return;
   const before = JSON.parse(readFileSync(file, 'utf8')) as FirewallBefore;
-  if (!before.chains) await run('ip', ['link', 'delete', 'docker0']).catch(() => undefined);
+  // No other daemon ran when this one began: what is there is ours, or a leftover that a daemon makes anew.
+  await run('ip', ['link', 'delete', 'docker0']).catch(() => undefined);
   await restoreFirewall(before, CHAIN, 'docker0');
 }
 

@@ -1,23 +1,23 @@
 import { run } from './process.ts';
 
-/** What an engine of ours found in the machine's packet filter before it started: the machine's own, to be left alone. */
+/** What an engine of ours found in the machine's packet filter before it started. */
 export interface FirewallBefore {
-  /** Chains of this kind of engine were there already. */
-  readonly chains: boolean;
+  /** Another engine of this kind has bridges here: its chains are left alone. Chains without a bridge are leftovers. */
+  readonly inUse: boolean;
   readonly forward: string;
 }
 
-export async function lookAtFirewall(chain: string): Promise<FirewallBefore> {
+export async function lookAtFirewall(inUse: boolean): Promise<FirewallBefore> {
   const rules = await tableRules('filter');
   return {
-    chains: rules.some((rule) => rule.startsWith(`:${chain}`)),
+    inUse,
     forward: /^:FORWARD (\w+)/m.exec(rules.join('\n'))?.[1] ?? 'ACCEPT',
   };
 }
 
 /** Takes back the chains with this beginning, the rules that call them or name `bridge`, and the policy of FORWARD. */
 export async function restoreFirewall(before: FirewallBefore, chain: string, bridge: string): Promise<void> {
-  if (before.chains) return;
+  if (before.inUse) return;
   for (const table of ['filter', 'nat']) {
     const rules = await tableRules(table);
     const chains = rules

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  readdirSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -28,7 +29,7 @@ export const podmanModule = import.meta.filename;
 export async function startEngine(directory: string, name: string): Promise<KeptEngine> {
   const rootless = name === 'podman-rootless';
   const user = rootless ? await makeUser(directory) : undefined;
-  if (!rootless) writeFileSync(join(directory, BEFORE), JSON.stringify(await lookAtFirewall(CHAIN)));
+  if (!rootless) writeFileSync(join(directory, BEFORE), JSON.stringify(await lookAtFirewall(hasBridge())));
   const env = configure(directory, user);
   const socketPath = join(directory, 'run', 'podman.sock');
   const log = openSync(join(directory, 'engine.log'), 'a', 0o600);
@@ -179,6 +180,10 @@ function hardLimit(name: string): string {
   const found = new RegExp(`Max ${name}\\s+\\S+\\s+(\\d+)`).exec(readFileSync('/proc/self/limits', 'utf8'));
   const limit = Math.min(20_000, Number(found?.[1] ?? 20_000));
   return `${limit}:${limit}`;
+}
+
+function hasBridge(): boolean {
+  return readdirSync('/sys/class/net').some((name) => /^(podman|cni-podman)\d/.test(name));
 }
 
 function readIfThere(path: string): string | undefined {
