@@ -1,6 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -8,6 +7,7 @@ import { promisify } from 'node:util';
 import type { AddressInfo } from 'node:net';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { makeLog } from '../../src/base/log.ts';
+import { startGitServer } from '../../src/demo/gitserver.ts';
 import { openSource, type Source } from '../../src/source/source.ts';
 import type { SourceSettings } from '../../src/source/types.ts';
 
@@ -113,12 +113,9 @@ export interface GitHost {
   close(): Promise<void>;
 }
 
-/** Serves every repository below `root` with `git http-backend`. */
-export async function serveGit(
-  root: string,
-  port = 0,
-  tls?: { key: string; cert: string },
-): Promise<GitHost> {
+/** Serves every repository below `root`: the git server of the demo, behind a relay that can be made to misbehave. */
+export async function serveGit(root: string, port = 0): Promise<GitHost> {
+  const inner = await startGitServer({ root });
   const host: { -readonly [K in keyof GitHost]: GitHost[K] } = {
     url: '',
     port: 0,
@@ -126,59 +123,50 @@ export async function serveGit(
     intercept: undefined,
     change: undefined,
     close: async () => {
+      const closed = new Promise((done) => server.close(done));
       server.closeAllConnections();
-      await new Promise((done) => server.close(done));
+      await Promise.all([closed, inner.stop()]);
     },
   };
-  const listener = (req: IncomingMessage, res: ServerResponse): void => {
+  const server = createServer((req, res) => {
     host.requests.push(`${req.method ?? ''} ${(req.url ?? '').split('?')[0] ?? ''}`);
     void (async () => {
       if ((await host.intercept?.(req, res)) === true) return;
-      const output = await backend(root, req);
-      const end = output.indexOf('\r\n\r\n');
-      const headers = output.toString('latin1', 0, end).split('\r\n');
-      for (const line of headers) {
-        const [name = '', value = ''] = line.split(/: (.*)/);
-        if (name === 'Status') res.statusCode = Number(value.split(' ')[0]);
-        else if (name !== '') res.setHeader(name, value);
-      }
-      const body = output.subarray(end + 4);
-      res.end(host.change?.(req, body) ?? body);
+      const answer = await forward(inner.url, req);
+      const body = host.change?.(req, answer.body) ?? answer.body;
+      res.writeHead(answer.status, { ...answer.headers, 'content-length': body.length });
+      res.end(body);
     })().catch(() => res.destroy());
-  };
-  const server: Server = tls ? createTlsServer(tls, listener) : createServer(listener);
+  });
   await new Promise<void>((done) => server.listen(port, '127.0.0.1', done));
   host.port = (server.address() as AddressInfo).port;
-  host.url = `${tls ? 'https' : 'http'}://127.0.0.1:${host.port}/repo.git`;
+  host.url = `http://127.0.0.1:${host.port}/repo.git`;
   return host;
 }
 
-function backend(root: string, req: IncomingMessage): Promise<Buffer> {
-  const url = new URL(req.url ?? '/', 'http://localhost');
-  const child = spawn('git', ['http-backend'], {
-    env: {
-      PATH: process.env.PATH,
-      GIT_PROJECT_ROOT: root,
-      GIT_HTTP_EXPORT_ALL: '1',
-      GIT_CONFIG_GLOBAL: '/dev/null',
-      PATH_INFO: url.pathname,
-      QUERY_STRING: url.search.slice(1),
-      REQUEST_METHOD: req.method,
-      CONTENT_TYPE: req.headers['content-type'] ?? '',
-      CONTENT_LENGTH: req.headers['content-length'] ?? '',
-      GIT_PROTOCOL: req.headers['git-protocol'] as string | undefined,
-      REMOTE_USER: 'test',
-      REMOTE_ADDR: '127.0.0.1',
-    },
-    stdio: ['pipe', 'pipe', 'ignore'],
-  });
-  child.stdin.on('error', () => undefined);
-  req.pipe(child.stdin);
+interface Forwarded {
+  readonly status: number;
+  readonly headers: Record<string, string | string[] | undefined>;
+  readonly body: Buffer;
+}
+
+function forward(to: string, req: IncomingMessage): Promise<Forwarded> {
   return new Promise((resolve, reject) => {
-    const parts: Buffer[] = [];
-    child.stdout.on('data', (part: Buffer) => parts.push(part));
-    child.on('error', reject);
-    child.on('close', () => resolve(Buffer.concat(parts)));
+    const onward = request(
+      `${to}${req.url ?? ''}`,
+      { method: req.method, headers: req.headers, agent: false },
+      (res) => {
+        const headers: Forwarded['headers'] = { ...res.headers };
+        delete headers['transfer-encoding'];
+        delete headers.connection;
+        const parts: Buffer[] = [];
+        res.on('data', (part: Buffer) => parts.push(part));
+        res.on('error', reject);
+        res.on('end', () => resolve({ status: res.statusCode ?? 502, headers, body: Buffer.concat(parts) }));
+      },
+    );
+    onward.on('error', reject);
+    req.pipe(onward);
   });
 }
 
@@ -188,7 +176,7 @@ export interface Opened {
   /** Everything that was logged. */
   readonly lines: string[];
   /** The same settings and data directory, as after a restart. */
-  again(changes?: Partial<SourceSettings>): Source;
+  readonly again: (changes?: Partial<SourceSettings>) => Source;
 }
 
 export function openTestSource(
