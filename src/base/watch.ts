@@ -30,19 +30,16 @@ export async function watchFiles(
   options: WatchOptions = {},
 ): Promise<FileWatch> {
   const files = [...new Set(paths)].map((given) => ({ given, absolute: resolve(given), mark: '' }));
-  for (const file of files) file.mark = await markOf(file.absolute);
+  await Promise.all(files.map(async (file) => (file.mark = await markOf(file.absolute))));
 
   let closed = false;
   let looking: Promise<void> | undefined;
   let again = false;
   const shouldLook = (): boolean => again && !closed;
   const lookOnce = async (): Promise<void> => {
-    const changed: string[] = [];
-    for (const file of files) {
-      const mark = await markOf(file.absolute);
-      if (mark !== file.mark) changed.push(file.given);
-      file.mark = mark;
-    }
+    const marks = await Promise.all(files.map(({ absolute }) => markOf(absolute)));
+    const changed = files.filter((file, index) => file.mark !== marks[index]).map(({ given }) => given);
+    for (const [index, file] of files.entries()) file.mark = marks[index] ?? '';
     if (changed.length > 0 && !closed) onChange(changed);
   };
   const look = (): void => {
@@ -55,6 +52,7 @@ export async function watchFiles(
       }
     })().finally(() => {
       looking = undefined;
+      if (shouldLook()) look();
     });
   };
 

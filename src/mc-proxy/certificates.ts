@@ -14,6 +14,8 @@ export interface Certificate {
 /** By `certificateKey`. */
 export type Certificates = ReadonlyMap<string, Certificate>;
 
+const READ_AT_ONCE = 32;
+
 export function certificateKey(route: TerminatedRoute): string {
   return `${route.tlsCert}\n${route.tlsKey}`;
 }
@@ -33,25 +35,39 @@ export async function loadCertificates(
 ): Promise<Outcome<Certificates>> {
   const byDigest = new Map([...known.values()].map((certificate) => [certificate.digest, certificate]));
   const loaded = new Map<string, Certificate>();
-  for (const route of terminatedRoutes(table)) {
-    const key = certificateKey(route);
-    try {
-      const certificate = loaded.get(key) ?? (await loadOne(route, byDigest));
-      if (certificate.leaf.checkHost(route.hostname) === undefined) {
-        throw new Error(`it is not for ${route.hostname}`);
-      }
-      loaded.set(key, certificate);
-    } catch (error) {
-      return blocked(
-        `route ${route.hostname}: the certificate ${route.tlsCert} with the key ${route.tlsKey} cannot be served: ${messageOf(error)}`,
-        'Put a certificate for this name and its key there; the last good table stays in force.',
-      );
+  const routes = terminatedRoutes(table);
+  for (let first = 0; first < routes.length; first += READ_AT_ONCE) {
+    const group = routes.slice(first, first + READ_AT_ONCE);
+    const results = await Promise.all(
+      group.map(async (route) => ({ route, result: await loadOne(route, byDigest) })),
+    );
+    for (const { route, result } of results) {
+      if (result.kind !== 'ok') return result;
+      loaded.set(certificateKey(route), result.value);
     }
   }
   return ok(loaded);
 }
 
-async function loadOne(route: TerminatedRoute, byDigest: Map<string, Certificate>): Promise<Certificate> {
+async function loadOne(
+  route: TerminatedRoute,
+  byDigest: Map<string, Certificate>,
+): Promise<Outcome<Certificate>> {
+  try {
+    const certificate = await readOne(route, byDigest);
+    if (certificate.leaf.checkHost(route.hostname) === undefined) {
+      throw new Error(`it is not for ${route.hostname}`);
+    }
+    return ok(certificate);
+  } catch (error) {
+    return blocked(
+      `route ${route.hostname}: the certificate ${route.tlsCert} with the key ${route.tlsKey} cannot be served: ${messageOf(error)}`,
+      'Put a certificate for this name and its key there; the last good table stays in force.',
+    );
+  }
+}
+
+async function readOne(route: TerminatedRoute, byDigest: Map<string, Certificate>): Promise<Certificate> {
   const [cert, key] = await Promise.all([readFile(route.tlsCert), readFile(route.tlsKey)]);
   const digest = createHash('sha256').update(`${cert.length}\n`).update(cert).update(key).digest('hex');
   const same = byDigest.get(digest);

@@ -120,24 +120,23 @@ async function follow(
   reload: () => Promise<RouteTable[]>,
 ): Promise<{ close(): Promise<void> }> {
   let watch: FileWatch | undefined;
-  let watched = '';
+  let watched = new Set<string>();
   let running: Promise<void> | undefined;
   let again = false;
   let closed = false;
 
   const rewatch = async (tables: RouteTable[]): Promise<void> => {
     const routes = tables.flatMap(terminatedRoutes);
-    const files = [
-      ...new Set([tablePath, ...routes.flatMap(({ tlsCert, tlsKey }) => [tlsCert, tlsKey])]),
-    ].sort();
-    const next = files.join('\n');
-    if (next === watched || closed) return;
+    const files = new Set([tablePath, ...routes.flatMap(({ tlsCert, tlsKey }) => [tlsCert, tlsKey])]);
+    // To watch a file too many costs nothing; to set up the watch of a thousand anew at each removal does.
+    const covered = [...files].every((file) => watched.has(file)) && watched.size < 2 * files.size + 100;
+    if (covered || closed) return;
     const before = watch;
-    watch = await watchFiles(files, trigger, {
+    watch = await watchFiles([...files], trigger, {
       onError: (error) =>
         log.warn({ why: messageOf(error) }, 'files cannot be watched; they are looked at instead'),
     });
-    watched = next;
+    watched = files;
     await before?.close();
     // What was written between reading and watching would not be told.
     again = true;
@@ -154,6 +153,7 @@ async function follow(
       .catch((error: unknown) => log.error({ why: messageOf(error) }, 'reading the route table'))
       .finally(() => {
         running = undefined;
+        if (again && !closed) trigger();
       });
   };
 
