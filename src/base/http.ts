@@ -274,6 +274,7 @@ const TLS_CAUSES: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT: 'its certificate authority is not trusted',
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate authority is not trusted',
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate authority is not trusted, or the chain is incomplete',
+  CERT_SIGNATURE_FAILURE: 'its certificate was not signed by the trusted authority of that name',
   CERT_REVOKED: 'its certificate is revoked',
   ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS on this port',
   EPROTO: 'the TLS handshake failed',

@@ -1,9 +1,10 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { closeHttp } from '../../src/base/http.ts';
 import { openMirror } from '../../src/base/git/mirror.ts';
 import { until } from '../support/until.ts';
-import { git, makeRepository, openTestSource, type Repository } from './source-support.ts';
+import { git, makeRepository, openTestSource, serveGit, type Repository } from './source-support.ts';
 
 describe('source on the local disk', () => {
   let repository: Repository;
@@ -135,5 +136,48 @@ describe('source on the local disk', () => {
     const tree = await mirror.readTree(oid, '', { maxEntries: 100 });
     expect(tree).to.have.nested.property('value[0].path', 'Dockerfile');
     expect(tree).to.have.nested.property('value[1].path', 'cmd/main.go');
+  });
+});
+
+describe('tags of a remote source repository', () => {
+  it('brings one tag without the history, later ones on top, and knows them while the server is down (L02, L19)', async () => {
+    const repository = await makeRepository();
+    const host = await serveGit(repository.root);
+    try {
+      await repository.push({ 'large.bin': 'x'.repeat(50_000), Dockerfile: 'FROM scratch\n' }, 'old');
+      const one = await repository.push({ 'large.bin': 'y', Dockerfile: 'FROM scratch\nCOPY a /\n' });
+      await repository.git('tag', '-a', 'v1.0.0', '-m', 'one');
+      const two = await repository.push({ Dockerfile: 'FROM scratch\nCOPY b /\n' });
+      await repository.git('tag', 'v1.1.0');
+      await repository.git('push', '--quiet', '--tags', 'origin');
+      const dir = join(repository.root, 'tags');
+      const mirror = openMirror({ dir, url: host.url, deadlineMs: 5_000, maxPackBytes: 1 << 20 });
+      const tag = await repository.git('rev-parse', 'v1.0.0');
+      expect(await mirror.resolveTag('v1.0.0')).to.deep.equal({
+        kind: 'ok',
+        value: { tag, commit: one, fresh: true },
+      });
+      expect(await mirror.has(await repository.git('rev-parse', 'HEAD~2:large.bin'))).to.equal(false);
+      expect(await mirror.resolveTag('v1.1.0')).to.deep.equal({
+        kind: 'ok',
+        value: { tag: two, commit: two, fresh: true },
+      });
+      const before = host.requests.length;
+      expect(await mirror.resolveTag('v1.0.0')).to.have.nested.property('value.commit', one);
+      expect(host.requests.length - before).to.equal(1);
+      expect(await mirror.resolveTag('v2.0.0')).to.deep.equal({ kind: 'ok', value: undefined });
+      const blob = await repository.git('rev-parse', 'v1.1.0:Dockerfile');
+      expect(await mirror.readBlob(blob, 100)).to.have.property('kind', 'ok');
+      await host.close();
+      const restarted = openMirror({ dir, url: host.url, deadlineMs: 5_000, maxPackBytes: 1 << 20 });
+      expect(await restarted.resolveTag('v1.0.0')).to.deep.equal({
+        kind: 'ok',
+        value: { tag, commit: one, fresh: false },
+      });
+      expect(await restarted.resolveTag('v3.0.0')).to.have.property('kind', 'retry');
+    } finally {
+      await closeHttp();
+      await repository.close();
+    }
   });
 });
