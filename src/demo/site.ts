@@ -7,10 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { httpRequest } from '../base/http.ts';
 import { stringifyToml } from '../base/toml.ts';
-import { makeKey, pemOfKey } from '../node/certs/localca.ts';
+import { ensureLocalCa, makeKey, pemOfKey } from '../node/certs/localca.ts';
 import type { View } from '../report/types.ts';
-import { selfSigned } from './selfsigned.ts';
-import { startGitServer, type GitServer } from './gitserver.ts';
+import { startGitServer } from './gitserver.ts';
 import { makeRepository, type Repository } from './repository.ts';
 import { sourceFiles } from './services.ts';
 
@@ -27,13 +26,14 @@ export interface Site {
   readonly dashboard: string;
   readonly baseImage: string;
   readonly images: string;
-  readonly definitions: Repository;
   readonly hello: Repository;
   readonly docs: Repository;
   /** The text of an example definition, as it is for this site. */
   definition(service: string, change?: (text: string) => string): Promise<string>;
   /** Commits to the definitions repository and pushes it to the git server, as an operator would. */
   push(message: string, files: Readonly<Record<string, string | undefined>>): Promise<string>;
+  /** The commit that was pushed last. */
+  head(): string | undefined;
   startAgent(): ChildProcess;
   startProxy(): ChildProcess;
   view(): Promise<View | undefined>;
@@ -50,127 +50,119 @@ export interface SiteOptions {
 export async function makeSite(options: SiteOptions): Promise<Site> {
   const dir = await mkdtemp(join(tmpdir(), 'mc-gitops-demo-'));
   const instance = `demo-${randomBytes(3).toString('hex')}`;
-  const [webPort, apiPort, freePort] = await freePorts(3);
+  const images = `localhost/mcg-${instance}`;
+  const baseImage = `${images}/node:v1.0.0`;
+  const [webPort, apiPort, freePort] = await freePorts();
   const port = options.dashboardPort === 0 ? freePort : options.dashboardPort;
-  for (const part of ['git', 'src', 'operator', 'data', 'certs', 'srv/hello/certs', 'logs']) await mkdir(join(dir, part), { recursive: true });
+  for (const part of ['git', 'src', 'operator', 'data', 'certs', 'srv/hello/certs', 'logs']) {
+    await mkdir(join(dir, part), { recursive: true });
+  }
   const server = await startGitServer({ root: join(dir, 'git') });
   await makeRepository(join(dir, 'git', 'definitions.git'));
   const definitions = await makeRepository(join(dir, 'operator', 'definitions.git'));
-  const hello = await makeRepository(join(dir, 'src', 'hello'));
-  const docs = await makeRepository(join(dir, 'src', 'docs'));
-  const images = `localhost/mcg-${instance}`;
-  const baseImage = `${images}/node:v1.0.0`;
+  const [hello, docs] = [
+    await makeRepository(join(dir, 'src', 'hello')),
+    await makeRepository(join(dir, 'src', 'docs')),
+  ];
   await hello.commit(sourceFiles(baseImage, 'hello'), { message: 'hello' });
   await docs.commit(sourceFiles(baseImage, 'docs'), { message: 'docs' });
-  await selfSigned(join(dir, 'srv/hello/certs'), `hello.${SUFFIX}`, makeKey, pemOfKey);
+  await ownCertificate(join(dir, 'srv/hello/certs'), `hello.${SUFFIX}`);
   const config = join(dir, 'mc-gitops.toml');
-  await writeFile(config, settingsOf(dir, instance, server.url, options.socketPath, [webPort, apiPort], port));
-  return new DemoSite({ dir, instance, webPort, apiPort, port, baseImage, images, definitions, hello, docs, server, config });
+  await writeFile(
+    config,
+    settingsOf(dir, instance, server.url, options.socketPath, [webPort, apiPort], port),
+  );
+  const children = new Set<ChildProcess>();
+  let head: string | undefined;
+  const start = (command: string): ChildProcess => startChild(command, config, join(dir, 'logs'), children);
+  const dashboard = `http://127.0.0.1:${port}`;
+  return {
+    dir,
+    instance,
+    owner: `rift/${instance}`,
+    webPort,
+    apiPort,
+    dashboard,
+    baseImage,
+    images,
+    hello,
+    docs,
+    definition: (service, change) => definitionFor(service, { dir, images, webPort, apiPort }, change),
+    push: async (message, files) => {
+      const commit = await definitions.commit(files, { message });
+      await definitions.push(`${server.url}/definitions.git`, 'main');
+      head = commit;
+      return commit;
+    },
+    head: () => head,
+    startAgent: () => start('agent'),
+    startProxy: () => start('proxy'),
+    view: () => viewAt(dashboard),
+    stop: async () => {
+      await Promise.all([...children].map(end));
+      await server.stop();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
 }
 
-interface Parts {
-  readonly dir: string;
-  readonly instance: string;
-  readonly webPort: number;
-  readonly apiPort: number;
-  readonly port: number;
-  readonly baseImage: string;
-  readonly images: string;
-  readonly definitions: Repository;
-  readonly hello: Repository;
-  readonly docs: Repository;
-  readonly server: GitServer;
-  readonly config: string;
+/** An example definition, with this machine's free ports for the proxy's, images that stay local, and a directory of our own for /srv. */
+async function definitionFor(
+  service: string,
+  site: Pick<Site, 'dir' | 'images' | 'webPort' | 'apiPort'>,
+  change: (text: string) => string = (text) => text,
+): Promise<string> {
+  const text = await readFile(new URL(`${service}.toml`, EXAMPLES), 'utf8');
+  return change(
+    text
+      .replaceAll('mcr.svc.mcp.metacircular.net:8443', site.images)
+      .replaceAll('port = 443\n', `port = ${site.webPort}\n`)
+      .replaceAll('port = 8443\n', `port = ${site.apiPort}\n`)
+      .replaceAll(`"/srv/${service}:`, `"${join(site.dir, 'srv', service)}:`),
+  );
 }
 
-class DemoSite implements Site {
-  readonly dir: string;
-  readonly instance: string;
-  readonly owner: string;
-  readonly webPort: number;
-  readonly apiPort: number;
-  readonly dashboard: string;
-  readonly baseImage: string;
-  readonly images: string;
-  readonly definitions: Repository;
-  readonly hello: Repository;
-  readonly docs: Repository;
-  readonly #parts: Parts;
-  readonly #children = new Set<ChildProcess>();
-
-  constructor(parts: Parts) {
-    this.#parts = parts;
-    this.dir = parts.dir;
-    this.instance = parts.instance;
-    this.owner = `rift/${parts.instance}`;
-    this.webPort = parts.webPort;
-    this.apiPort = parts.apiPort;
-    this.dashboard = `http://127.0.0.1:${parts.port}`;
-    this.baseImage = parts.baseImage;
-    this.images = parts.images;
-    this.definitions = parts.definitions;
-    this.hello = parts.hello;
-    this.docs = parts.docs;
+async function viewAt(dashboard: string): Promise<View | undefined> {
+  try {
+    const url = `${dashboard}/api/v1/status`;
+    const answer = await httpRequest({ method: 'GET', url, deadlineMs: 5_000, maxBytes: 64 * 1024 * 1024 });
+    return answer.status === 200
+      ? (JSON.parse(Buffer.from(answer.body).toString('utf8')) as View)
+      : undefined;
+  } catch {
+    // Not started yet, or just killed: the caller waits for it with a deadline.
+    return undefined;
   }
+}
 
-  async definition(service: string, change: (text: string) => string = (text) => text): Promise<string> {
-    const text = await readFile(new URL(`${service}.toml`, EXAMPLES), 'utf8');
-    // This machine's free ports for the proxy's, images that stay local, and a directory of our own for /srv.
-    return change(
-      text
-        .replaceAll('mcr.svc.mcp.metacircular.net:8443', this.images)
-        .replaceAll('port = 443\n', `port = ${this.webPort}\n`)
-        .replaceAll('port = 8443\n', `port = ${this.apiPort}\n`)
-        .replaceAll(`"/srv/${service}:`, `"${join(this.dir, 'srv', service)}:`),
-    );
-  }
+/** The TLS certificate that the API of `hello` brings along, as an operator would place it. */
+async function ownCertificate(dir: string, hostname: string): Promise<void> {
+  const ca = await ensureLocalCa(join(dir, 'ca'), 'demo service', Date.now());
+  if (ca.kind !== 'ok') throw new Error(ca.why);
+  const key = makeKey();
+  await writeFile(join(dir, 'cert.pem'), await ca.value.issue(hostname, key, Date.now()));
+  await writeFile(join(dir, 'key.pem'), pemOfKey(key), { mode: 0o600 });
+}
 
-  async push(message: string, files: Readonly<Record<string, string | undefined>>): Promise<string> {
-    const commit = await this.definitions.commit(files, { message });
-    await this.definitions.push(`${this.#parts.server.url}/definitions.git`, 'main');
-    return commit;
-  }
-
-  startAgent(): ChildProcess {
-    return this.#start('agent');
-  }
-
-  startProxy(): ChildProcess {
-    return this.#start('proxy');
-  }
-
-  async view(): Promise<View | undefined> {
-    try {
-      const url = `${this.dashboard}/api/v1/status`;
-      const answer = await httpRequest({ method: 'GET', url, deadlineMs: 5_000, maxBytes: 64 * 1024 * 1024 });
-      return answer.status === 200 ? (JSON.parse(Buffer.from(answer.body).toString('utf8')) as View) : undefined;
-    } catch {
-      // Not started yet, or just killed: the caller waits for it with a deadline.
-      return undefined;
-    }
-  }
-
-  async stop(): Promise<void> {
-    await Promise.all([...this.#children].map(end));
-    await this.#parts.server.stop();
-    await rm(this.dir, { recursive: true, force: true });
-  }
-
-  #start(command: string): ChildProcess {
-    const program = process.argv[1] ?? '';
-    const log = createWriteStream(join(this.dir, 'logs', `${command}.log`), { flags: 'a' });
-    const child = spawn(process.execPath, [...process.execArgv, program, command, '--config', this.#parts.config], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    child.stdout.pipe(log, { end: false });
-    child.stderr.pipe(log, { end: false });
-    this.#children.add(child);
-    child.once('exit', () => {
-      this.#children.delete(child);
-      log.end();
-    });
-    return child;
-  }
+function startChild(
+  command: string,
+  config: string,
+  logs: string,
+  children: Set<ChildProcess>,
+): ChildProcess {
+  const log = createWriteStream(join(logs, `${command}.log`), { flags: 'a' });
+  const program = process.argv[1] ?? '';
+  const child = spawn(process.execPath, [...process.execArgv, program, command, '--config', config], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  child.stdout.pipe(log, { end: false });
+  child.stderr.pipe(log, { end: false });
+  children.add(child);
+  child.once('exit', () => {
+    children.delete(child);
+    log.end();
+  });
+  return child;
 }
 
 /** Asks a process to end, waits for it, and insists after 10 s. */
@@ -183,7 +175,14 @@ async function end(child: ChildProcess): Promise<void> {
   clearTimeout(insist);
 }
 
-function settingsOf(dir: string, instance: string, gitUrl: string, socket: string, listeners: readonly number[], port: number): string {
+function settingsOf(
+  dir: string,
+  instance: string,
+  gitUrl: string,
+  socket: string,
+  listeners: readonly number[],
+  port: number,
+): string {
   return stringifyToml({
     node: 'rift',
     instance,
@@ -207,9 +206,9 @@ function settingsOf(dir: string, instance: string, gitUrl: string, socket: strin
 }
 
 /** Free ports of loopback, all different: held at the same time, then let go. */
-async function freePorts(count: number): Promise<[number, number, number]> {
+async function freePorts(): Promise<[number, number, number]> {
   const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
+    Array.from({ length: 3 }, async () => {
       const server = createServer();
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       return server;

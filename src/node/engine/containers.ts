@@ -141,3 +141,16 @@ async function withPortHolder(api: Api, name: string, error: unknown): Promise<u
     ),
   );
 }
+
+/** Removes a network that carries our owner; gone is as good, a foreign one of that name is left alone. */
+export async function removeNetwork(site: Site, name: string): Promise<void> {
+  const path = `/networks/${encodeURIComponent(name)}`;
+  const seen = await site.api
+    .call<{ Labels?: Record<string, string> | null }>(`inspect network ${name}`, 'GET', path)
+    .catch((error: unknown) => {
+      unlessGone(error);
+      return undefined;
+    });
+  if (seen?.Labels?.[LABELS.owner] !== site.owner) return;
+  await site.api.call(`remove network ${name}`, 'DELETE', path).catch(unlessGone);
+}

@@ -5,6 +5,7 @@ import type { ContainerSpec, EngineFacts } from '../types.ts';
 import { openApi, type Api } from './api.ts';
 import {
   createNetwork,
+  removeNetwork,
   removeContainer,
   retireContainer,
   startContainer,
@@ -18,6 +19,7 @@ import { Refusal, attempt } from './failure.ts';
 import {
   buildImage,
   inspectImage,
+  listImages,
   pullImage,
   pushImage,
   removeImage,
@@ -48,6 +50,8 @@ export interface Engine {
   facts(): Promise<Outcome<EngineFacts>>;
   /** One that exists is taken as it is. */
   createNetwork(name: string): Promise<Outcome<undefined>>;
+  /** Only one that carries our owner; gone is as good. */
+  removeNetwork(name: string): Promise<Outcome<undefined>>;
   /** Makes container `name`, joined to its networks and not started; one of ours with the same digest is as good. */
   create(
     spec: ContainerSpec,
@@ -79,6 +83,8 @@ export interface Engine {
   ): Promise<Outcome<{ imageId: string; manifestDigest: string }>>;
   tagImage(source: string, target: string): Promise<Outcome<undefined>>;
   removeImage(reference: string): Promise<Outcome<undefined>>;
+  /** Tagged references that begin with `prefix`, sorted. */
+  listImages(prefix: string): Promise<Outcome<string[]>>;
   /** The last lines of a container of ours, registered secrets masked. */
   logs(id: string, options: { readonly tail: number }): Promise<Outcome<string[]>>;
   close(): void;
@@ -120,6 +126,7 @@ function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engin
     socketPath: api.socketPath,
     facts: () => door('look at the engine', () => facts.read()),
     createNetwork: (name) => quiet(`create network ${name}`, () => createNetwork(site, name)),
+    removeNetwork: (name) => quiet(`remove network ${name}`, () => removeNetwork(site, name)),
     create: (spec, specDigest, name, env) =>
       door(`create container ${name}`, () => createContainer(site, spec, specDigest, name, env)),
     start: (from, name, specDigest) =>
@@ -145,6 +152,7 @@ function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engin
       door(`pull image ${reference}`, () => pullImage(api, reference, auth, signal, onProgress)),
     tagImage: (source, target) => quiet(`tag image ${source}`, () => tagImage(api, source, target)),
     removeImage: (reference) => quiet(`remove image ${reference}`, () => removeImage(api, reference)),
+    listImages: (prefix) => door('list images', () => listImages(api, prefix)),
     logs: (id, { tail }) =>
       door(`read the log of container ${short(id)}`, async () => {
         if ((await ours(site, id)) === undefined)

@@ -78,7 +78,7 @@ export function isMissing(error: unknown): boolean {
 
 /** The engine's own words, on one line, secrets masked, and never a whole page. */
 export function brief(error: unknown): string {
-  const text = redact(messageOf(error)).replace(/: OCI (permission denied|runtime .*)$/, '');
+  const text = redact(messageOf(error)).replace(/: OCI (permission denied|runtime (attempted|error).*)$/, '');
   return text.length > MAX_MESSAGE ? `${text.slice(0, MAX_MESSAGE)}…` : text;
 }
 

@@ -144,6 +144,17 @@ export async function removeImage(api: Api, reference: string): Promise<void> {
   }
 }
 
+/** Tagged references of the engine's store that begin with `prefix`, sorted. */
+export async function listImages(api: Api, prefix: string): Promise<string[]> {
+  const listed = await api.call<{ RepoTags?: readonly string[] | null }[]>(
+    'list images',
+    'GET',
+    '/images/json',
+  );
+  const tags = listed.flatMap((image) => image.RepoTags ?? []);
+  return [...new Set(tags)].filter((tag) => tag.startsWith(prefix)).sort();
+}
+
 interface RawImage {
   readonly Id: string;
   readonly RepoDigests?: readonly string[] | null;
