@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import type { ProbeCheck } from '../types.ts';
-import { connectTls, describe, type Endpoint } from './tls.ts';
+import { closeGently, connectTls, describe, type Endpoint } from './tls.ts';
 
 type HttpCheck = Extract<ProbeCheck, { kind: 'http' }>;
 
@@ -16,15 +16,17 @@ const ENOUGH_BYTES = 12;
 export async function tryHttp(check: HttpCheck, signal: AbortSignal): Promise<string | undefined> {
   const tried = `${check.tls ? 'HTTPS' : 'HTTP'}, host ${check.hostname}`;
   const where = `${check.ip}:${check.port}`;
+  const wantsTls = `${where} (${tried}) speaks TLS, not plain HTTP — set backend_tls = true in its route`;
   try {
     const head = check.tls ? await askOverTls(check, signal) : await askPlain(check, signal);
     if (isHttp2Settings(head)) return undefined;
     const status = STATUS_LINE.exec(head.toString('latin1'))?.[1];
-    if (!check.tls && (status === '400' || isTlsRecord(head)) && (await speaksTls(check, signal))) {
-      return `${where} (${tried}) speaks TLS, not plain HTTP — set backend_tls = true in its route`;
-    }
+    if (!check.tls && (status === '400' || isTlsRecord(head)) && (await speaksTls(check, signal)))
+      return wantsTls;
     return status === undefined ? `${where} (${tried}) answers, but not with HTTP` : undefined;
   } catch (error) {
+    const wasAccepted = (error as NodeJS.ErrnoException).code !== 'ECONNREFUSED';
+    if (!check.tls && wasAccepted && (await speaksTls(check, signal))) return wantsTls;
     const answer = describe(error, check, tried);
     return answer.startsWith('no TLS')
       ? `${answer} — backend_tls = true asks for TLS behind the route`
@@ -92,7 +94,7 @@ function isTlsRecord(head: Buffer): boolean {
 /** Servers for TLS answer a plain request with a polite 400 (Go, nginx): that is not the service. */
 async function speaksTls(endpoint: Endpoint, signal: AbortSignal): Promise<boolean> {
   try {
-    (await connectTls(endpoint, [], signal)).destroy();
+    closeGently(await connectTls(endpoint, [], signal));
     return true;
   } catch {
     return false;

@@ -1,7 +1,9 @@
-import { isIP } from 'node:net';
-import { connect, type TLSSocket } from 'node:tls';
+import * as net from 'node:net';
+import * as tls from 'node:tls';
 import { messageOf } from '../../base/outcome.ts';
 import type { ProbeCheck } from '../types.ts';
+
+const FAREWELL_MS = 500;
 
 type TlsCheck = Extract<ProbeCheck, { kind: 'tls' }>;
 
@@ -14,8 +16,7 @@ export interface Endpoint {
 /** A TLS 1.3 handshake with SNI. Resolves with the reason of a failure, undefined when the service answered. */
 export async function tryTls(check: TlsCheck, signal: AbortSignal): Promise<string | undefined> {
   try {
-    const socket = await connectTls(check, [], signal);
-    socket.destroy();
+    closeGently(await connectTls(check, [], signal));
     return undefined;
   } catch (error) {
     const answer = describe(error, check, `TLS, SNI ${check.hostname}`);
@@ -29,28 +30,44 @@ export async function tryTls(check: TlsCheck, signal: AbortSignal): Promise<stri
  * Opens a TLS 1.3 connection. The certificate is not verified: a service behind an l4 route may have a CA of its own,
  * and what is asked here is whether somebody answers. Rejects with the socket's error.
  */
-export function connectTls(
+export async function connectTls(
   { ip, port, hostname }: Endpoint,
   alpn: readonly string[],
   signal: AbortSignal,
-): Promise<TLSSocket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({
-      host: ip,
-      port,
-      rejectUnauthorized: false,
-      minVersion: 'TLSv1.3',
-      ...(isIP(hostname) === 0 ? { servername: hostname } : {}),
-      ...(alpn.length === 0 ? {} : { ALPNProtocols: [...alpn] }),
-    });
-    const abort = (): void => void socket.destroy(new Error('ended'));
-    signal.addEventListener('abort', abort, { once: true });
-    socket.once('close', () => signal.removeEventListener('abort', abort));
-    // Stays for the socket's whole life: a late reset must not become an uncaught exception.
-    socket.on('error', reject);
-    socket.once('secureConnect', () => resolve(socket));
-    if (signal.aborted) abort();
+): Promise<tls.TLSSocket> {
+  // First the connection, then the handshake: a TLS socket that is destroyed before it is connected keeps its connection.
+  const raw = net.connect({ host: ip, port });
+  const abort = (): void => void raw.destroy(new Error('ended'));
+  signal.addEventListener('abort', abort, { once: true });
+  raw.once('close', () => signal.removeEventListener('abort', abort));
+  if (signal.aborted) abort();
+  await opened(raw, 'connect');
+  const socket = tls.connect({
+    socket: raw,
+    rejectUnauthorized: false,
+    minVersion: 'TLSv1.3',
+    ...(net.isIP(hostname) === 0 ? { servername: hostname } : {}),
+    ...(alpn.length === 0 ? {} : { ALPNProtocols: [...alpn] }),
   });
+  await opened(socket, 'secureConnect');
+  return socket;
+}
+
+/** Rejects with the socket's error; its listener stays, so that a late reset does not become an uncaught exception. */
+function opened(socket: net.Socket, event: 'connect' | 'secureConnect'): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.on('error', reject);
+    socket.once('close', () => reject(Object.assign(new Error('closed'), { code: 'ERR_CLOSED' })));
+    socket.once(event, () => resolve());
+  });
+}
+
+/** Lets the end of the handshake and the farewell reach the service, so that its log has no broken handshakes of ours. */
+export function closeGently(socket: tls.TLSSocket): void {
+  socket.resume();
+  socket.end();
+  const timer = setTimeout(() => socket.destroy(), FAREWELL_MS);
+  socket.once('close', () => clearTimeout(timer));
 }
 
 /** One sentence for a failed connection: where, what was tried, what came. */
