@@ -6,6 +6,7 @@ import { messageOf } from './base/outcome.ts';
 /** Passes that may follow each other at once while something changes; afterwards one a second on average. */
 const BURST = 12;
 const REFILL_MS = 1_000;
+const MAX_JITTER_MS = 2_000;
 
 export interface PassReport {
   /** The pass did something: look again at once. */
@@ -15,9 +16,8 @@ export interface PassReport {
 }
 
 export interface LoopOptions {
-  /** Cron expression of the timer; each tick is delayed by up to `jitterMs`, so that many nodes do not ask git at once. */
+  /** Cron expression of the timer; each tick is delayed by up to a tenth of its interval, so that many nodes do not ask git at once. */
   readonly poll: string;
-  readonly jitterMs: number;
   readonly run: (triggers: ReadonlySet<string>, signal: AbortSignal) => Promise<PassReport>;
   readonly clock: Clock;
   readonly log: Log;
@@ -48,9 +48,13 @@ export function startLoop(options: LoopOptions): Loop {
     wake.abort();
   };
   const timer = schedule(options.poll, () => {
-    const delay = Math.floor(Math.random() * options.jitterMs);
+    const delay = Math.floor(Math.random() * jitterMs);
     void clock.sleep(delay, stopping.signal).then(() => signal('timer'));
   });
+
+  const [first, second] = timer.getNextRuns(2);
+  const intervalMs = first === undefined || second === undefined ? 0 : second.getTime() - first.getTime();
+  const jitterMs = Math.min(MAX_JITTER_MS, intervalMs / 10);
 
   const turn = async (): Promise<void> => {
     if (pending.size === 0) {

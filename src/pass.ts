@@ -28,6 +28,8 @@ export interface House {
   readonly parallel: number;
   readonly clock: Clock;
   readonly log: Log;
+  /** Git has news: look again. */
+  readonly onNews: () => void;
 }
 
 /** Everything a pass saw and did: what the view is made of. */
@@ -49,6 +51,9 @@ export interface Memory {
   seen?: PassSeen;
   /** Why there is nothing to work on. */
   idle?: Failure;
+  /** Why the last poll brought no commit. */
+  pollFailure?: Failure;
+  polling?: Promise<void>;
 }
 
 /** The triggers that ask git; the others look at the node only. */
@@ -63,7 +68,7 @@ export async function runPass(
 ): Promise<PassReport> {
   const { registry, node, clock } = house;
 
-  if (ASKS_GIT.some((trigger) => triggers.has(trigger))) await pollGit(house, memory);
+  if (ASKS_GIT.some((trigger) => triggers.has(trigger))) beginPoll(house, memory);
   const resolved = await definitionsInForce(house, memory);
   if (resolved.kind !== 'ok') {
     memory.idle = resolved;
@@ -108,6 +113,19 @@ export async function runPass(
   };
 }
 
+/** Git is asked beside the pass: a remote that hangs must not keep the node from being healed (L40). One poll at a time. */
+function beginPoll(house: House, memory: Memory): void {
+  const before = memory.head;
+  memory.polling ??= pollGit(house, memory)
+    .catch((error: unknown) => {
+      house.log.error({ why: messageOf(error) }, 'a poll of git ended with a bug');
+    })
+    .finally(() => {
+      delete memory.polling;
+      if (memory.head !== before || memory.resolved === undefined) house.onNews();
+    });
+}
+
 /** A failure changes nothing: the accepted commit goes on being enforced (L02, G24). */
 async function pollGit(house: House, memory: Memory): Promise<void> {
   const { source, registry, log } = house;
@@ -117,10 +135,11 @@ async function pollGit(house: House, memory: Memory): Promise<void> {
   if (polled.kind === 'ok') {
     if (!wasReachable) log.info({ url: polled.value.url }, 'the definitions repository answers again');
     memory.head = polled.value.commit.oid;
+    delete memory.pollFailure;
     return;
   }
   log.warn({ why: polled.why, hint: polled.hint, accepted }, 'git: the accepted commit stays in force');
-  memory.idle = polled;
+  memory.pollFailure = polled;
 }
 
 /** The definitions of the newest commit that may be believed, resolved once a commit, and accepted in the registry. */
@@ -132,7 +151,9 @@ async function definitionsInForce(
   const accepted = registry.promised().accepted?.commit;
   const commit = memory.head ?? accepted;
   if (commit === undefined) {
-    return memory.idle ?? { kind: 'wait', why: 'no commit of the definitions repository was seen yet' };
+    return (
+      memory.pollFailure ?? { kind: 'wait', why: 'no commit of the definitions repository was seen yet' }
+    );
   }
   if (memory.resolved?.commit === commit) return ok(memory.resolved);
 

@@ -22,4 +22,6 @@ export async function runAgent(options: { config: string }): Promise<void> {
   }
   log.info({ signal: await told }, 'stopping; containers go on running');
   await agent.value.stop();
+  // A poll of git that hangs must not keep the process: what it would have brought is fetched by the next start.
+  process.exit(0);
 }

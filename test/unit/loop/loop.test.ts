@@ -11,7 +11,7 @@ function loopOf(
   run: (triggers: ReadonlySet<string>) => Promise<PassReport>,
   poll = NEVER,
 ): ReturnType<typeof startLoop> {
-  return startLoop({ poll, jitterMs: 0, run, clock: systemClock, log });
+  return startLoop({ poll, run, clock: systemClock, log });
 }
 
 describe('the loop', () => {

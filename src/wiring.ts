@@ -1,0 +1,129 @@
+import { systemClock } from './base/clock.ts';
+import type { Log } from './base/log.ts';
+import { openFileProxy, openNoProxy } from './node/proxy/file.ts';
+import type { NodeOptions } from './node/node.ts';
+import type { House } from './pass.ts';
+import { dataPath, type Settings } from './settings.ts';
+import type { SourceSettings } from './source/types.ts';
+
+const CALL_DEADLINE_MS = 30_000;
+const MIB = 1024 * 1024;
+
+/** From the one settings file to what each room asks for. */
+export function sourceSettings(settings: Settings): SourceSettings {
+  const { source } = settings;
+  return {
+    urls: source.urls,
+    path: source.path,
+    deadlineMs: source.timeout_s * 1000,
+    maxFiles: 20_000,
+    maxFileBytes: 256 * 1024,
+    maxTotalBytes: 64 * MIB,
+    dataDir: dataPath(settings, 'source'),
+    ...(source.branch === undefined ? {} : { branch: source.branch }),
+    ...(source.token_file === undefined ? {} : { tokenFile: source.token_file }),
+    ...(source.user === undefined ? {} : { user: source.user }),
+    ...(source.ca_cert === undefined ? {} : { caCert: source.ca_cert }),
+    ...(source.ssh_key_file === undefined ? {} : { sshKeyFile: source.ssh_key_file }),
+    ...(source.known_hosts_file === undefined ? {} : { knownHostsFile: source.known_hosts_file }),
+  };
+}
+
+export function nodeOptions(settings: Settings, log: Log, onSignal: (trigger: string) => void): NodeOptions {
+  const { build, mcproxy, owner } = settings;
+  const clock = systemClock;
+  return {
+    engine: {
+      owner,
+      callDeadlineMs: CALL_DEADLINE_MS,
+      log,
+      ...(settings.engine.socket === undefined ? {} : { socket: settings.engine.socket }),
+    },
+    images: {
+      registries: Object.fromEntries(
+        Object.entries(settings.registries).map(([host, entry]) => [
+          host,
+          {
+            realmHosts: entry.realm_hosts,
+            ...(entry.credentials_file === undefined ? {} : { credentialsFile: entry.credentials_file }),
+            ...(entry.ca_cert === undefined ? {} : { caCert: entry.ca_cert }),
+          },
+        ]),
+      ),
+      build: {
+        concurrency: build.concurrency,
+        timeoutMs: build.timeout_s * 1000,
+        maxContextBytes: build.max_context_mib * MIB,
+        maxFiles: build.max_context_files,
+        maxLogBytes: MIB,
+        ...(build.workspace === undefined ? {} : { workspace: build.workspace }),
+      },
+    },
+    proxy:
+      mcproxy.driver === 'none'
+        ? openNoProxy()
+        : openFileProxy({
+            tablePath: mcproxy.table,
+            statusSocket: mcproxy.status_socket,
+            listeners: mcproxy.listeners,
+            owner,
+            log,
+          }),
+    certificates: {
+      driver: settings.certs.driver,
+      certDir: mcproxy.cert_dir,
+      caDir: dataPath(settings, 'ca'),
+      hostnameSuffix: settings.defaults.hostname_suffix,
+      clock,
+      log,
+    },
+    clock,
+    log,
+    onSignal,
+  };
+}
+
+export function planSettings(settings: Settings, keyId: string): House['planSettings'] {
+  const { defaults, deploy, ports } = settings;
+  return {
+    node: settings.node,
+    owner: settings.owner,
+    portRange: ports.range,
+    publishIp: ports.publish_ip,
+    logMaxSize: defaults.log_max_size,
+    logMaxFiles: defaults.log_max_files,
+    stableForMs: deploy.stable_for_s * 1000,
+    stopTimeoutS: deploy.stop_timeout_s,
+    proxy: settings.mcproxy.driver !== 'none',
+    hostnameSuffix: defaults.hostname_suffix,
+    certificates: settings.certs.driver,
+    canBuild: settings.build.workspace !== undefined,
+    keyId,
+  };
+}
+
+/** Policy is the node's own, never from git: who may write definitions may not widen it. */
+export function definitionOptions(settings: Settings, hash: (value: string) => string): House['definitions'] {
+  const { defaults, policy, mcproxy } = settings;
+  return {
+    node: settings.node,
+    hash,
+    defaults: {
+      network: defaults.network,
+      restart: defaults.restart,
+      hostnameSuffix: defaults.hostname_suffix,
+      ...(defaults.user === undefined ? {} : { user: defaults.user }),
+    },
+    policy: {
+      mounts: policy.mounts,
+      networks: [...policy.networks, defaults.network],
+      ports: policy.ports,
+      hostnames: policy.hostnames,
+      ...(mcproxy.driver === 'none' ? {} : { listeners: mcproxy.listeners.map(portOf) }),
+    },
+  };
+}
+
+function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(':') + 1));
+}
