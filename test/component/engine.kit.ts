@@ -63,7 +63,10 @@ export async function makeKit(socketPath: string): Promise<Kit> {
       await Promise.all(
         made.map(({ id }) => callEngine(socketPath, 'DELETE', `/containers/${id}?force=1&v=1`)),
       );
-      for (const one of [image, ...images]) valueOf(await engine.removeImage(one));
+      // By force: a build that was cut off leaves a working container behind on Podman.
+      for (const one of [image, ...images]) {
+        await callEngine(socketPath, 'DELETE', `/images/${one}?force=1`);
+      }
       const { networks } = valueOf(await engine.facts());
       for (const one of networks.filter((name) => name.includes(mark))) {
         await callEngine(socketPath, 'DELETE', `/networks/${one}`);
