@@ -83,7 +83,7 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
   };
 
   const run = async (job: Job<L>): Promise<void> => {
-    if (stopping.signal.aborted) return;
+    if (stopping.signal.aborted) return void states.delete(job.key);
     const since = clock.now();
     const { timeoutMs } = lanes[job.lane];
     states.set(job.key, { lane: job.lane, kind: 'running', since });

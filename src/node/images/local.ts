@@ -55,8 +55,8 @@ export function openLocal(engine: ImageEngine, clock: Clock, ttlMs: number): Loc
         kind: 'present',
         imageId,
         ...(manifestDigest === undefined ? {} : { manifestDigest }),
-        // Podman invents a digest for what was only built: there it proves nothing.
-        proved: engine.kind === 'docker' && manifestDigest !== undefined,
+        // Podman has a digest for what was only built too, and it is not the one that a push makes.
+        proved: pinned !== undefined || (engine.kind === 'docker' && manifestDigest !== undefined),
         user,
         volumes,
       };

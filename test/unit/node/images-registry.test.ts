@@ -161,7 +161,7 @@ describe('images: registries', () => {
         (request, response) => {
           if (request.method === 'HEAD') return void response.writeHead(405).end();
           response.writeHead(200, { 'content-type': MANIFEST_TYPE });
-          const more = (): void => void (response.destroyed || response.write('x'.repeat(1 << 20), more));
+          const more = (): boolean => response.destroyed || response.write('x'.repeat(1 << 20), more);
           more();
         },
         /^retry: .* sent more than 4194304 bytes/,
