@@ -1,3 +1,4 @@
+import { visible } from './shown.ts';
 import type { ServiceView, View } from './types.ts';
 
 /** `mc-gitops status`: the node, then desired, applied and observed of each service (or of one). */
@@ -11,7 +12,7 @@ export function formatStatus(view: View, service?: string): string {
     `source   ${view.source.url}: ${view.source.reachable ? 'reachable' : `unreachable since ${time(view.source.since)}: ${view.source.why ?? ''}`}`,
     `engine   ${'kind' in view.engine ? `${view.engine.kind} ${view.engine.version}` : view.engine.why}`,
   ];
-  return [...(service === undefined ? head : []), ...chosen.flatMap(serviceLines)].map(oneLine).join('\n');
+  return [...(service === undefined ? head : []), ...chosen.flatMap(serviceLines)].map(visible).join('\n');
 }
 
 /** `mc-gitops ps`: one line a container of ours. */
@@ -36,7 +37,7 @@ export function formatPs(view: View): string {
 
 /** Columns padded to the widest cell; control characters of names made visible, so that a row is one line. */
 export function table(rows: readonly (readonly string[])[]): string {
-  const clean = rows.map((row) => row.map(oneLine));
+  const clean = rows.map((row) => row.map(visible));
   const widths = (clean[0] ?? []).map((_, column) =>
     Math.max(...clean.map((row) => row[column]?.length ?? 0)),
   );
@@ -91,13 +92,4 @@ function short(commit: string): string {
 
 function time(at: number | undefined): string {
   return at === undefined ? '-' : new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
-}
-
-/** Control characters and those that turn the direction of text are shown as escapes (G53). */
-function oneLine(text: string): string {
-  return text.replaceAll(
-    // eslint-disable-next-line no-control-regex -- control characters are what is looked for
-    /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
 }

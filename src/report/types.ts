@@ -1,6 +1,6 @@
-import type { Issue } from '../definitions/types.ts';
+import type { FixedPort, Issue } from '../definitions/types.ts';
 import type { Refused, Waiting } from '../plan/types.ts';
-import type { Because, PassRecord } from '../registry/types.ts';
+import type { Because, PassRecord, StepRecord } from '../registry/types.ts';
 
 /** The one word for a service, derived at every look and never latched. */
 export type ServiceState =
@@ -12,6 +12,9 @@ export type ServiceState =
   | 'refused'
   | 'stopped'
   | 'removing'
+  /** Ours by label, but neither git nor the registry knows the service. */
+  | 'orphan'
+  /** The engine could not be asked. */
   | 'unknown';
 
 /** What a person or a program may see of the node. Names only: no value and no hash of an environment variable. */
@@ -43,11 +46,21 @@ export interface View {
   readonly proxy:
     | { readonly driver: 'none' }
     | { readonly driver: string; readonly routes: number; readonly serving: boolean; readonly why?: string };
+  /** The node at a glance: what it depends on, and whether it is as it should be. */
+  readonly conditions: readonly Condition[];
   readonly services: readonly ServiceView[];
   readonly issues: readonly Issue[];
   readonly foreign: readonly { readonly name: string; readonly image: string; readonly state: string }[];
   /** Newest first. */
   readonly passes: readonly PassRecord[];
+}
+
+export interface Condition {
+  readonly name: 'git' | 'definitions' | 'engine' | 'proxy' | 'services';
+  readonly ok: boolean;
+  /** One sentence for an operator. */
+  readonly text: string;
+  readonly hint?: string;
 }
 
 export interface ServiceView {
@@ -69,12 +82,26 @@ export interface ServiceView {
     readonly at: number;
   };
   readonly observed: readonly ContainerView[];
-  readonly ports: readonly { readonly component: string; readonly route: string; readonly port: number }[];
+  /** Leased host ports. */
+  readonly ports: readonly {
+    readonly component: string;
+    readonly route: string;
+    readonly slot: 'a' | 'b';
+    readonly port: number;
+  }[];
+  /** Ports that the definition fixes. */
+  readonly fixedPorts: readonly (FixedPort & { readonly component: string })[];
   readonly routes: readonly RouteView[];
   readonly waiting: readonly Waiting[];
   readonly refused: readonly Refused[];
   readonly issues: readonly Issue[];
-  readonly lastReason?: Because & { readonly step: string; readonly at: number };
+  readonly lastReason?: Because & {
+    /** Kind and subject, for example `start-container web`. */
+    readonly step: string;
+    readonly at: number;
+    /** Absent while the step is under way. */
+    readonly result?: NonNullable<StepRecord['result']>;
+  };
   readonly lastError?: { readonly why: string; readonly hint?: string; readonly at: number };
 }
 
@@ -87,15 +114,22 @@ export interface ContainerView {
   readonly restarts: number;
   /** Absent where readiness is not watched: a predecessor, or a container that does not run. */
   readonly ready?: boolean;
+  /** Why it does not run or is not ready, as far as that is known. */
+  readonly why?: string;
 }
 
 export interface RouteView {
+  readonly component: string;
+  /** Empty for the only, unnamed route. */
+  readonly name: string;
   readonly hostname: string;
   readonly port: number;
   readonly mode: 'l4' | 'l7';
   /** Absent while the route is not in the table. */
   readonly backend?: string;
   readonly served: boolean;
+  /** Where a browser finds it: l7 only, made by us from host name and port. */
+  readonly url?: string;
   /** End of the certificate's life, for l7. */
   readonly notAfter?: number;
 }

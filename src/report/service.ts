@@ -1,0 +1,163 @@
+import { redact } from '../base/secret.ts';
+import type { DesiredService, Route } from '../definitions/types.ts';
+import type { Observed, ObservedContainer, ProbeState } from '../node/types.ts';
+import type { Applied, StepRecord } from '../registry/types.ts';
+import { clean, issueShown, reasonOf } from './shown.ts';
+import type { ContainerView, RouteView, ServiceState, ServiceView } from './types.ts';
+import type { Seen } from './view.ts';
+
+/** One service in three columns that are never one: what git says, what was brought into line, what is there (L13). */
+export function serviceView(
+  name: string,
+  seen: Seen,
+  owner: string,
+  last: StepRecord | undefined,
+): ServiceView {
+  const { desired, promised, observed, plan } = seen;
+  const wanted = desired.services.find((entry) => entry.service.name === name);
+  const applied = promised.applied.find((entry) => entry.service.name === name);
+  const failure = promised.failures.find((entry) => entry.service === name);
+  const components = wanted?.service.components ?? [];
+  const file = wanted?.file ?? applied?.file ?? promised.files.find((entry) => entry.service === name)?.file;
+  return {
+    name,
+    ...(file === undefined ? {} : { file }),
+    state: stateOf(name, seen, wanted, applied),
+    ...(wanted === undefined ? {} : { desired: desiredOf(wanted) }),
+    ...(applied === undefined ? {} : { applied: appliedOf(applied) }),
+    observed: containersOf(name, owner, observed).map((container) => containerView(container, observed)),
+    ports: promised.leases
+      .filter((lease) => lease.service === name)
+      .map(({ component, route, slot, port }) => ({ component, route, slot, port })),
+    fixedPorts: components.flatMap(({ name: component, ports }) =>
+      ports.map((port) => ({ ...port, component })),
+    ),
+    routes: components.flatMap((component) =>
+      component.routes.map((route) => routeView(component.name, route, observed)),
+    ),
+    waiting: plan.waiting.filter((entry) => entry.service === name).map(clean),
+    refused: plan.refused.filter((entry) => entry.service === name).map(clean),
+    issues: desired.issues
+      .filter((issue) => issue.service === name || (file !== undefined && issue.file === file))
+      .map(issueShown),
+    ...(last === undefined ? {} : { lastReason: lastReasonOf(last) }),
+    ...(failure === undefined
+      ? {}
+      : {
+          lastError: clean({
+            why: failure.why,
+            at: failure.lastAt,
+            ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+          }),
+        }),
+  };
+}
+
+function lastReasonOf(step: StepRecord): NonNullable<ServiceView['lastReason']> {
+  return {
+    ...reasonOf(step.because),
+    step: `${step.kind} ${step.subject}`,
+    at: step.startedAt,
+    ...(step.result === undefined ? {} : { result: step.result }),
+  };
+}
+
+/** The worst that is so now; the columns beside it say the rest. */
+function stateOf(
+  name: string,
+  seen: Seen,
+  wanted: DesiredService | undefined,
+  applied: Applied | undefined,
+): ServiceState {
+  const { plan, observed, desired } = seen;
+  const of = (entry: { service: string }): boolean => entry.service === name;
+  if (plan.refused.some(of) || desired.refused.includes(name)) return 'refused';
+  if (!observed.engine.known) return 'unknown';
+  if (wanted === undefined)
+    return plan.waiting.some((entry) => of(entry) && entry.for === 'orphan') ? 'orphan' : 'removing';
+  if (plan.steps.some(of)) return 'changing';
+  const waits = plan.waiting.filter((entry) => of(entry) && entry.for !== 'proved');
+  const wasInLine = applied?.digest === wanted.digest;
+  if (waits.length > 0) return wasInLine ? 'degraded' : 'waiting';
+  if (wanted.heldBack) return 'held back';
+  if (!wanted.service.active) return 'stopped';
+  return wasInLine ? 'converged' : 'changing';
+}
+
+function desiredOf({
+  service,
+  commit,
+  digest,
+  heldBack,
+}: DesiredService): NonNullable<ServiceView['desired']> {
+  return {
+    active: service.active,
+    commit,
+    digest,
+    heldBack,
+    images: service.components.map((c) => c.image.reference),
+  };
+}
+
+function appliedOf({
+  service,
+  state,
+  commit,
+  digest,
+  appliedAt,
+}: Applied): NonNullable<ServiceView['applied']> {
+  return { state, commit, digest, at: appliedAt, images: service.components.map((c) => c.image.reference) };
+}
+
+/** Of this agent: a service of the same name under another owner is foreign (house rule 8). */
+function containersOf(service: string, owner: string, observed: Observed): ObservedContainer[] {
+  return observed.engine.known
+    ? observed.engine.value.containers.filter(
+        ({ identity }) => identity?.service === service && identity.owner === owner,
+      )
+    : [];
+}
+
+function containerView(container: ObservedContainer, observed: Observed): ContainerView {
+  const probe = observed.probes[container.id];
+  const why = whyNot(container, probe);
+  return {
+    name: container.name,
+    component: container.identity?.component ?? '',
+    image: container.image,
+    state: container.state,
+    ...(container.startedAt === undefined ? {} : { since: container.startedAt }),
+    restarts: container.restartCount,
+    ...(probe === undefined ? {} : { ready: probe.kind === 'ready' }),
+    ...(why === undefined ? {} : { why: redact(why) }),
+  };
+}
+
+function whyNot(container: ObservedContainer, probe: ProbeState | undefined): string | undefined {
+  if (probe?.kind === 'starting') return probe.last;
+  if (container.state === 'running' || container.state === 'created') return container.startError;
+  const code = container.exitCode === undefined ? undefined : `exit code ${container.exitCode}`;
+  return container.startError ?? code;
+}
+
+function routeView(component: string, route: Route, observed: Observed): RouteView {
+  const { hostname, port, mode } = route;
+  const facts = observed.proxy.known ? observed.proxy.value : undefined;
+  const matches = (entry: { hostname: string; listenerPort: number }): boolean =>
+    entry.hostname === hostname && entry.listenerPort === port;
+  const written = facts?.table.find(matches);
+  const certificate = observed.certificates[hostname];
+  return {
+    component,
+    name: route.name,
+    hostname,
+    port,
+    mode,
+    ...(written === undefined ? {} : { backend: written.backend }),
+    served:
+      facts?.live.known === true &&
+      facts.live.value.some((entry) => matches(entry) && entry.backend === written?.backend),
+    ...(mode === 'l7' ? { url: `https://${hostname}${port === 443 ? '' : `:${port}`}/` } : {}),
+    ...(mode === 'l7' && certificate?.kind === 'valid' ? { notAfter: certificate.notAfter } : {}),
+  };
+}

@@ -1,0 +1,85 @@
+import { redact } from '../base/secret.ts';
+import type { Issue } from '../definitions/types.ts';
+import type { Because, PassRecord, PatchOperation, StepRecord } from '../registry/types.ts';
+
+/**
+ * A copy in which every text can be shown: control characters, and those that turn the direction of text, are visible as
+ * escapes (G53). Applied once to the whole view, so that page, API and command line are safe by construction.
+ */
+export function visibleAll<T>(value: T): T {
+  return mapStrings(value) as T;
+}
+
+/** `\u001b` for ESC and the like; a text without such characters comes back as it is. */
+export function visible(text: string): string {
+  return text.replaceAll(
+    /[\p{Cc}\p{Cs}\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** Free text of errors, with registered secrets masked. */
+export function clean<T extends { readonly why: string; readonly hint?: string }>(entry: T): T {
+  return {
+    ...entry,
+    why: redact(entry.why),
+    ...(entry.hint === undefined ? {} : { hint: redact(entry.hint) }),
+  };
+}
+
+export function issueShown(issue: Issue): Issue {
+  return { ...issue, message: redact(issue.message), hint: redact(issue.hint) };
+}
+
+/** The reason of a step without what its patch says of environment variables but their names (GHSA-3v3m-wc6v-x4x3). */
+export function reasonOf(because: Because): Because {
+  const { summary, patch } = because;
+  return {
+    summary: redact(summary),
+    ...(because.commit === undefined ? {} : { commit: because.commit }),
+    ...(because.file === undefined ? {} : { file: because.file }),
+    ...(patch === undefined ? {} : { patch: patch.map(withoutEnv) }),
+  };
+}
+
+export function stepShown(step: StepRecord): StepRecord {
+  return {
+    ...step,
+    because: reasonOf(step.because),
+    ...(step.message === undefined ? {} : { message: redact(step.message) }),
+  };
+}
+
+export function passShown(pass: PassRecord): PassRecord {
+  return { ...pass, steps: pass.steps.map(stepShown) };
+}
+
+/** The journal has keyed hashes of values; whoever reads the page has no business with them either. */
+function withoutEnv({ op, path, value }: PatchOperation): PatchOperation {
+  if (value === undefined || /\/env\//.test(path)) return { op, path };
+  return { op, path, value: path.endsWith('/env') ? namesOf(value) : namesIn(value) };
+}
+
+function namesIn(value: unknown): unknown {
+  if (value === null || typeof value !== 'object') return value;
+  if (Array.isArray(value)) return value.map(namesIn);
+  return Object.fromEntries(
+    Object.entries(value).map(([key, part]) => [key, key === 'env' ? namesOf(part) : namesIn(part)]),
+  );
+}
+
+/** Of `{ NAME: hash }` and of `[{ name, hash }]`. */
+function namesOf(env: unknown): string[] {
+  if (env === null || typeof env !== 'object') return [];
+  if (!Array.isArray(env)) return Object.keys(env);
+  return env.flatMap((entry: unknown) =>
+    entry !== null && typeof entry === 'object' && 'name' in entry ? [String(entry.name)] : [],
+  );
+}
+
+function mapStrings(value: unknown): unknown {
+  if (typeof value === 'string') return visible(value);
+  if (value === null || typeof value !== 'object') return value;
+  if (Array.isArray(value)) return value.map(mapStrings);
+  return Object.fromEntries(Object.entries(value).map(([key, part]) => [visible(key), mapStrings(part)]));
+}
