@@ -151,7 +151,7 @@ function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engin
     pullImage: (reference, auth, signal, onProgress) =>
       door(`pull image ${reference}`, () => pullImage(api, reference, auth, signal, onProgress)),
     tagImage: (source, target) => quiet(`tag image ${source}`, () => tagImage(api, source, target)),
-    removeImage: (reference) => quiet(`remove image ${reference}`, () => removeImage(api, reference)),
+    removeImage: (reference) => quiet(`remove image ${reference}`, () => removeImage(api, kind, reference)),
     listImages: (prefix) => door('list images', () => listImages(api, prefix)),
     logs: (id, { tail }) =>
       door(`read the log of container ${short(id)}`, async () => {

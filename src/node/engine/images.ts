@@ -135,10 +135,18 @@ export async function tagImage(api: Api, source: string, target: string): Promis
   await api.call(`tag ${source} as ${target}`, 'POST', path, { query: { repo: name, tag } });
 }
 
-/** Takes the reference away, and the image with its last one. Gone is as good; one in use stays (blocked). */
-export async function removeImage(api: Api, reference: string): Promise<void> {
+/**
+ * Takes the reference away, and the image with its last one. Gone is as good; one in use stays (blocked). By a digest
+ * Podman would remove the image with all its tags: there an image that still has a tag stays.
+ */
+export async function removeImage(api: Api, kind: 'docker' | 'podman', reference: string): Promise<void> {
+  const path = `/images/${imagePath(engineReference(reference))}`;
   try {
-    await api.call(`remove image ${reference}`, 'DELETE', `/images/${imagePath(engineReference(reference))}`);
+    if (kind === 'podman' && referenceParts(reference).digest !== undefined) {
+      const image = await api.call<RawImage>(`inspect image ${reference}`, 'GET', `${path}/json`);
+      if ((image.RepoTags ?? []).length > 0) return;
+    }
+    await api.call(`remove image ${reference}`, 'DELETE', path);
   } catch (error) {
     if (!isMissing(error)) throw error;
   }
@@ -157,6 +165,7 @@ export async function listImages(api: Api, prefix: string): Promise<string[]> {
 
 interface RawImage {
   readonly Id: string;
+  readonly RepoTags?: readonly string[] | null;
   readonly RepoDigests?: readonly string[] | null;
   readonly Architecture?: string;
   readonly Config?: {

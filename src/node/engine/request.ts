@@ -30,7 +30,13 @@ export function containerInput(
     env.set(variable, value);
   }
   for (const { name: variable, value } of spec.agentEnv) env.set(variable, value);
-  const labels = {
+  const labels = labelsOf(spec, specDigest);
+  return ok({ name, spec, labels, env });
+}
+
+/** Identity of a container, and what a lost registry is rebuilt from (house rule 8). */
+export function labelsOf(spec: ContainerSpec, specDigest: string): Readonly<Record<string, string>> {
+  return {
     [LABELS.owner]: spec.owner,
     [LABELS.service]: spec.service,
     [LABELS.component]: spec.component,
@@ -38,7 +44,6 @@ export function containerInput(
     [LABELS.ports]: canonicalJson(spec.leases),
     [LABELS.format]: '1',
   };
-  return ok({ name, spec, labels, env });
 }
 
 /** The names of the networks to join; a network `none` is the absence of networks. */
