@@ -107,6 +107,7 @@ export function definitionOptions(settings: Settings, hash: (value: string) => s
   const { defaults, policy, mcproxy } = settings;
   return {
     node: settings.node,
+    root: settings.source.path,
     hash,
     defaults: {
       network: defaults.network,

@@ -4,7 +4,7 @@
 const SERVER = `
 const http = require('node:http'), https = require('node:https'), fs = require('node:fs');
 const { env } = process;
-const role = process.argv[2];
+const role = process.argv[2] || 'docs';
 const say = (req, res) => {
   res.writeHead(200, { 'content-type': 'text/plain' });
   res.end(role + ' ' + env.VERSION + '\\n');
@@ -12,7 +12,7 @@ const say = (req, res) => {
 process.on('SIGTERM', () => process.exit(0));
 if (role === 'api') {
   const tls = { cert: fs.readFileSync('/srv/hello/certs/cert.pem'), key: fs.readFileSync('/srv/hello/certs/key.pem'), minVersion: 'TLSv1.3' };
-  https.createServer(tls, say).listen(Number(env.PORT_REST), '0.0.0.0');
+  https.createServer(tls, say).listen(Number(env.PORT), '0.0.0.0');
 } else {
   http.createServer(say).listen(Number(role === 'docs' ? 8080 : env.PORT), '0.0.0.0');
 }

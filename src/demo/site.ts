@@ -62,7 +62,7 @@ export async function makeSite(options: SiteOptions): Promise<Site> {
   const definitions = await makeRepository(join(dir, 'operator', 'definitions.git'));
   const [hello, docs] = [
     await makeRepository(join(dir, 'src', 'hello')),
-    await makeRepository(join(dir, 'src', 'docs')),
+    await makeRepository(join(dir, 'src', 'docs-site')),
   ];
   await hello.commit(sourceFiles(baseImage, 'hello'), { message: 'hello' });
   await docs.commit(sourceFiles(baseImage, 'docs'), { message: 'docs' });

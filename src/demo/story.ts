@@ -127,7 +127,7 @@ async function pushBroken({ site, say }: Stage): Promise<void> {
 }
 
 async function removeByHand({ site, engine, say }: Stage): Promise<void> {
-  const { name } = await container(site, 'docs', 'docs');
+  const { name } = await container(site, 'docs', 'site');
   const facts = await engine.facts();
   const id =
     facts.kind === 'ok' ? facts.value.containers.find((entry) => entry.name === name)?.id : undefined;
