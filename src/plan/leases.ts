@@ -101,12 +101,14 @@ function choosePort(
       ? facts.observed.engine.value.containers.flatMap((c) => c.publish.map((p) => p.host))
       : [],
   );
-  const size = high - low + 1;
-  const start = createHash('sha256').update(seed).digest().readUInt32BE(0) % size;
-  for (let offset = 0; offset < size; offset += 1) {
-    const port = low + ((start + offset) % size);
-    const ephemeral = port >= ephemeralLow && port <= ephemeralHigh;
-    if (!ephemeral && !taken.has(port) && !listening.has(port) && !published.has(port)) return port;
+  // The kernel's ephemeral ports are left out before the choice, so that the seeds spread over what remains.
+  const usable = Array.from({ length: high - low + 1 }, (_, offset) => low + offset).filter(
+    (port) => port < ephemeralLow || port > ephemeralHigh,
+  );
+  const start = createHash('sha256').update(seed).digest().readUInt32BE(0);
+  for (let offset = 0; offset < usable.length; offset += 1) {
+    const port = usable[(start + offset) % usable.length] ?? 0;
+    if (!taken.has(port) && !listening.has(port) && !published.has(port)) return port;
   }
   return {
     kind: 'exhausted',
