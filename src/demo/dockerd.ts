@@ -13,6 +13,7 @@ export const dockerdModule = import.meta.filename;
 /**
  * Starts a Docker daemon of our own in `directory`: images, containers, sockets and log are all below it.
  * Refuses when another daemon runs in this network namespace, because the second one takes the first one's bridge away.
+ * @public Called by the keeper that loads this file.
  */
 export async function startEngine(directory: string): Promise<KeptEngine> {
   const others = findProcesses(
@@ -57,7 +58,10 @@ export async function startEngine(directory: string): Promise<KeptEngine> {
   return { socketPath, stop, ended };
 }
 
-/** Ends the daemon and its containers, and takes back what Docker leaves in the machine's network. */
+/**
+ * Ends the daemon and its containers, and takes back what Docker leaves in the machine's network.
+ * @public Called by the keeper that loads this file.
+ */
 export async function clearEngine(directory: string): Promise<void> {
   await clearDirectory(directory);
   const file = join(directory, BEFORE);

@@ -16,7 +16,7 @@ import { messageOf } from '../base/outcome.ts';
 import { procFile } from './leftovers.ts';
 
 /** What a module exports that a keeper loads. */
-export interface EngineModule {
+interface EngineModule {
   readonly startEngine: (directory: string, name: string) => Promise<KeptEngine>;
   /** Ends and takes back all that belongs to an engine in this directory, however it ended; the keeper removes the files. */
   readonly clearEngine: (directory: string) => Promise<void>;

@@ -1,14 +1,14 @@
 import { run } from './process.ts';
 
 /** A file of a commit: its text, or bytes, or what else git can hold; undefined removes the path. */
-export type Content =
+type Content =
   | string
   | Uint8Array
   | { readonly mode: '100644' | '100755' | '120000'; readonly text: string }
   | { readonly mode: '160000'; readonly commit: string }
   | undefined;
 
-export interface CommitOptions {
+interface CommitOptions {
   /** Without `refs/heads/`; `main` when not given. */
   readonly branch?: string;
   readonly message?: string;

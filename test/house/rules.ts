@@ -3,7 +3,7 @@ import ts from 'typescript';
 import { importsOf, packageOf, walk, type Import, type SourceFile } from './sources.ts';
 
 /** The rooms in the order in which data walks (house, section 2). A later room may import the types of an earlier one. */
-export const ROOMS = [
+const ROOMS = [
   'base',
   'settings',
   'source',

@@ -30,7 +30,7 @@ export function startPodman(): Promise<TestEngine> {
 }
 
 /** A private Podman service of a user made for it, one for the whole run. */
-export function startPodmanRootless(): Promise<TestEngine> {
+function startPodmanRootless(): Promise<TestEngine> {
   return once('podman-rootless');
 }
 
@@ -43,7 +43,7 @@ export const allEngines: readonly { readonly name: EngineName; readonly start: (
   ];
 
 /** Gives back every engine of this process. */
-export async function stopEngines(): Promise<void> {
+async function stopEngines(): Promise<void> {
   const engines = await Promise.allSettled(started.values());
   started.clear();
   for (const engine of engines) if (engine.status === 'fulfilled') await engine.value.stop();

@@ -5,7 +5,7 @@ import { run } from '../../src/demo/process.ts';
 import type { TestEngine } from './engines.ts';
 
 /** A file of an image or a build context: text or bytes, `link` for a symbolic link. */
-export type ImageFile = string | Uint8Array | { readonly link: string };
+type ImageFile = string | Uint8Array | { readonly link: string };
 
 export interface ImageOptions {
   /** More files of the image, by absolute path. */
@@ -80,7 +80,7 @@ else if (behaviour !== 'silent') start();
 `;
 
 /** Builds an image from a base and files, without any RUN; rejects with the engine's own words when it does not build. */
-export async function buildImage(
+async function buildImage(
   engine: Pick<TestEngine, 'socketPath'>,
   tag: string,
   base: string,

@@ -25,6 +25,7 @@ export const podmanModule = import.meta.filename;
  * Starts a Podman service of our own in `directory`: storage, networks, sockets and configuration are below it, the
  * machine's own Podman is not touched. The name `podman-rootless` gives it to a new user made for it: a user whose first
  * start failed half-way keeps a broken network namespace.
+ * @public Called by the keeper that loads this file.
  */
 export async function startEngine(directory: string, name: string): Promise<KeptEngine> {
   const rootless = name === 'podman-rootless';
@@ -51,7 +52,10 @@ export async function startEngine(directory: string, name: string): Promise<Kept
   return { socketPath, stop, ended };
 }
 
-/** Ends the service and its containers, removes its user, and takes back what it left in the machine's network. */
+/**
+ * Ends the service and its containers, removes its user, and takes back what it left in the machine's network.
+ * @public Called by the keeper that loads this file.
+ */
 export async function clearEngine(directory: string): Promise<void> {
   const user = readIfThere(join(directory, USER));
   if (user !== undefined) await removeUser(user);
