@@ -11,7 +11,7 @@ interface Entry {
   readonly name: string;
   readonly type: string;
   readonly mode: number;
-  readonly linkname: string;
+  readonly linkname: string | null;
   readonly content: string;
 }
 
@@ -74,11 +74,11 @@ describe('images: build context', () => {
       link: { content: 'a/run', mode: '120000' },
     });
     expect(await entriesOf(await opened(tree))).to.deep.equal([
-      { name: 'a/', type: 'directory', mode: 0o755, linkname: '', content: '' },
-      { name: 'a/b/', type: 'directory', mode: 0o755, linkname: '', content: '' },
-      { name: 'Dockerfile', type: 'file', mode: 0o644, linkname: '', content: 'FROM scratch' },
-      { name: 'a/b/empty', type: 'file', mode: 0o644, linkname: '', content: '' },
-      { name: 'a/run', type: 'file', mode: 0o755, linkname: '', content: '#!' },
+      { name: 'a/', type: 'directory', mode: 0o755, linkname: null, content: '' },
+      { name: 'a/b/', type: 'directory', mode: 0o755, linkname: null, content: '' },
+      { name: 'Dockerfile', type: 'file', mode: 0o644, linkname: null, content: 'FROM scratch' },
+      { name: 'a/b/empty', type: 'file', mode: 0o644, linkname: null, content: '' },
+      { name: 'a/run', type: 'file', mode: 0o755, linkname: null, content: '#!' },
       { name: 'link', type: 'symlink', mode: 0o777, linkname: 'a/run', content: '' },
     ]);
   });
