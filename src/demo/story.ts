@@ -155,8 +155,7 @@ async function killAgent(stage: Stage): Promise<void> {
   });
   const words = await until('the change to begin', async () => {
     const view = await site.view();
-    const steps = view?.passes.flatMap((pass) => (pass.commit === view.commit?.oid ? pass.steps : [])) ?? [];
-    return steps.at(-1);
+    return view?.passes.find((pass) => pass.commit === site.head())?.steps.at(-1);
   });
   const gone = new Promise((resolve) => stage.agent.once('exit', resolve));
   stage.agent.kill('SIGKILL');
