@@ -4,7 +4,7 @@ export type TomlResult =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly line: number; readonly column: number; readonly message: string };
 
-/** Parses TOML 1.0. Never throws: a syntax error comes back with line and column, 1-based. */
+/** Parses TOML 1.0. Never throws: a syntax error comes back with line and column, 1-based; `indexToml` has the places of keys. */
 export function parseToml(text: string): TomlResult {
   try {
     return { ok: true, value: parse(text, { integersAsBigInt: false }) };

@@ -124,3 +124,36 @@ export interface Desired {
 
 /** Environment values by `<service>/<component>`, then by variable name. Never reaches `plan`, journal or view. */
 export type EnvValues = ReadonlyMap<string, ReadonlyMap<string, string>>;
+
+/** What a service gets when neither its file nor its node's file says otherwise. */
+export interface Defaults {
+  readonly network: string;
+  readonly user?: string;
+  readonly restart: 'no' | 'on-failure' | 'unless-stopped' | 'always';
+  /** Default host name of a route: `<service>.<hostnameSuffix>`. */
+  readonly hostnameSuffix: string;
+}
+
+/** What definitions may ask for on a node: the node's own settings, never from git. */
+export interface Policy {
+  /** Image hosts, `host[:port]`; absent: any. */
+  readonly imageHosts?: readonly string[];
+  /** Bind sources: the path itself and what lies below it; `{service}` is the service's name. */
+  readonly mounts: readonly string[];
+  readonly networks: readonly string[];
+  /** Fixed host ports: `53` or `1024-65535`. */
+  readonly ports: readonly string[];
+  /** Domains of host names, besides the default suffix. */
+  readonly hostnames: readonly string[];
+  /** Ports on which the proxy listens; absent: what the node's file says. */
+  readonly listeners?: readonly number[];
+}
+
+/** A node as `nodes/<node>.toml` has it, the defaults of the settings filled in. */
+export interface NodeDefinition {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  /** Ports on which the proxy listens, where the file tells them. */
+  readonly listeners?: readonly number[];
+  readonly defaults: Defaults;
+}

@@ -1,0 +1,185 @@
+import type { TomlPath } from '../base/tomlindex.ts';
+import { v } from '../base/shape.ts';
+import type { DefinitionFile } from '../source/types.ts';
+import { foldedName, readComponent, type ReadComponent } from './component.ts';
+import { insidePath } from './fields.ts';
+import { finding, isError, keyFinding, quote, type Finding } from './findings.ts';
+import { buildName } from './image.ts';
+import { COMPONENT, DNS_LABEL, LIMITS, SERVICE, type ComponentShape, type ServiceShape } from './shape.ts';
+import { isTable, shapeOf } from './structure.ts';
+import { readText } from './text.ts';
+
+/** One service file, judged by itself: what it says, or what is wrong with it. */
+export interface Draft {
+  readonly file: DefinitionFile;
+  /** The service that the file's name stands for, where it is a name. */
+  readonly service?: string;
+  /** The node that the file names, also where the rest of it is bad. */
+  readonly node?: string;
+  /** Absent when there is an error among the findings. */
+  readonly definition?: Definition;
+  readonly findings: readonly Finding[];
+}
+
+/** A service file that is good by itself; defaults, policy and other files are not looked at yet. */
+export interface Definition {
+  readonly name: string;
+  readonly node: string;
+  readonly active: boolean;
+  readonly path?: string;
+  /** Build image name to Dockerfile. */
+  readonly images: ReadonlyMap<string, string>;
+  readonly components: readonly (ReadComponent & { readonly image: NonNullable<ReadComponent['image']> })[];
+}
+
+/** Reads one service file. Pure: the same bytes under the same path give the same draft. */
+export function readDraft(file: DefinitionFile): Draft {
+  const base = file.path.slice(file.path.lastIndexOf('/') + 1).replace(/\.toml$/, '');
+  const named = DNS_LABEL.test(base) ? { service: base } : {};
+  const read = readText(file.bytes);
+  if (!read.ok) return { file, ...named, findings: [read.found] };
+  const node = isTable(read.value) && typeof read.value.node === 'string' ? { node: read.value.node } : {};
+  const shaped = shapeOf(SERVICE, read.value);
+  const findings: Finding[] = [...shaped.findings];
+  const nameThere = isTable(read.value) ? read.value.name : undefined;
+  if (typeof nameThere === 'string' && nameThere !== base) {
+    findings.push(fileNameFinding(nameThere, base));
+  }
+  if (shaped.output === undefined) {
+    // The components that are well formed are judged all the same: everything is told in one run.
+    for (const [at, shape] of wellFormed(read.value)) readComponent(shape, ['components', at], findings);
+    return { file, ...named, ...node, findings };
+  }
+  const definition = readService(shaped.output, findings);
+  const isGood = definition !== undefined && !findings.some(isError);
+  return { file, ...named, ...node, ...(isGood ? { definition } : {}), findings };
+}
+
+function fileNameFinding(name: string, base: string): Finding {
+  const hint = `Rename the file to ${quote(`${name}.toml`)}, or write name = ${quote(base)}.`;
+  return finding(
+    'service/file-name',
+    ['name'],
+    `the service is called ${quote(name)}, its file ${quote(`${base}.toml`)}`,
+    hint,
+  );
+}
+
+/** What is well formed of the components of a bad file; what is not was told already and is left out. */
+function wellFormed(value: unknown): [number, ComponentShape][] {
+  if (!isTable(value) || !Array.isArray(value.components)) return [];
+  return value.components
+    .slice(0, LIMITS.components)
+    .flatMap((part: unknown, at): [number, ComponentShape][] => {
+      if (!isTable(part)) return [];
+      const kept = Object.entries(COMPONENT.entries).filter(
+        ([key, entry]) => Object.hasOwn(part, key) && v.is(entry, part[key]),
+      );
+      const parsed = v.safeParse(COMPONENT, {
+        ...PLACEHOLDER,
+        ...Object.fromEntries(kept.map(([key]) => [key, part[key]])),
+      });
+      return parsed.success ? [[at, parsed.output]] : [];
+    });
+}
+
+/** Stands for required fields that are bad; it is in order, so that nothing is told about it. */
+const PLACEHOLDER = { name: 'x', image: 'x:v1.0.0' };
+
+function readService(shape: ServiceShape, findings: Finding[]): Definition | undefined {
+  const { components: shapes, build } = shape;
+  if (shapes.length === 0 || shapes.length > LIMITS.components) {
+    findings.push(finding('service/components', ['components'], `there are ${shapes.length} components`));
+    return undefined;
+  }
+  const path = shape.path === undefined ? undefined : insidePath(shape.path);
+  if (shape.path !== undefined && path === undefined) {
+    findings.push(finding('service/path', ['path'], `${quote(shape.path)} is no path inside the workspace`));
+  }
+  const components = shapes.map((component, at) => readComponent(component, ['components', at], findings));
+  checkNames(shape.name, components, findings);
+  checkPeers(components, findings);
+  const images = readImages(build.images, components, findings);
+  const whole = components.flatMap((component) =>
+    component.image === undefined ? [] : [{ ...component, image: component.image }],
+  );
+  if (whole.length < components.length) return undefined;
+  return {
+    name: shape.name,
+    node: shape.node,
+    active: shape.active,
+    ...(path === undefined ? {} : { path }),
+    images,
+    components: whole,
+  };
+}
+
+/** `<service>-<component>`, or `<service>` when equal: read by nobody, only shown (L12). */
+export function containerName(service: string, component: string): string {
+  return service === component ? service : `${service}-${component}`;
+}
+
+function checkNames(service: string, components: readonly ReadComponent[], findings: Finding[]): void {
+  const seen = new Set<string>();
+  for (const [at, { name }] of components.entries()) {
+    const path: TomlPath = ['components', at, 'name'];
+    if (seen.has(name))
+      findings.push(finding('component/duplicate', path, `the component "${name}" is there twice`));
+    seen.add(name);
+    const container = containerName(service, name);
+    if (container.length > 63) {
+      findings.push(
+        finding('component/container-name', path, `the container would be called "${container}"`),
+      );
+    }
+  }
+}
+
+/** `PEER_<COMPONENT>` and `PEER_<COMPONENT>_<ROUTE>` of all components: the siblings read them (L25). */
+function checkPeers(components: readonly ReadComponent[], findings: Finding[]): void {
+  const variables = new Map<string, { component: string }>();
+  for (const [at, component] of components.entries()) {
+    const own = new Set(
+      component.routes.flatMap((route) => {
+        const short = `PEER_${foldedName(component.name)}`;
+        return route.name === '' ? [short] : [short, `${short}_${foldedName(route.name)}`];
+      }),
+    );
+    for (const variable of own) {
+      const other = variables.get(variable);
+      if (other === undefined) variables.set(variable, { component: component.name });
+      else if (other.component !== component.name) {
+        const message = `${variable} stands for a route of "${other.component}" and one of "${component.name}"`;
+        findings.push(finding('component/peer-fold', ['components', at, 'name'], message));
+      }
+    }
+  }
+}
+
+function readImages(
+  images: Readonly<Record<string, string>>,
+  components: readonly ReadComponent[],
+  findings: Finding[],
+): Map<string, string> {
+  const used = components.flatMap(({ image }) => (image === undefined ? [] : [buildName(image)]));
+  const read = new Map<string, string>();
+  for (const [name, dockerfile] of Object.entries(images)) {
+    const path: TomlPath = ['build', 'images', name];
+    const inside = insidePath(dockerfile);
+    if (!/^[a-z0-9]+(?:[._-]+[a-z0-9]+)*$/.test(name) || name.length > 128) {
+      findings.push(keyFinding('build/name', path, `${quote(name)} is no name of a repository`));
+    } else if (used.length === components.length && !used.includes(name)) {
+      findings.push(keyFinding('build/unused', path, unusedMessage(name, used)));
+    }
+    if (inside === undefined) {
+      findings.push(
+        finding('build/dockerfile', path, `${quote(dockerfile)} is no path inside the source repository`),
+      );
+    } else read.set(name, inside);
+  }
+  return read;
+}
+
+function unusedMessage(name: string, used: readonly string[]): string {
+  return `no component's image is called "${name}"; there is ${[...new Set(used)].map((one) => `"${one}"`).join(', ')}`;
+}

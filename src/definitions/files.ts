@@ -1,0 +1,91 @@
+import type { DefinitionFile, RefusedFile } from '../source/types.ts';
+import { finding, issueOf, quote, shownPath, type Finding } from './findings.ts';
+import { DNS_LABEL, LIMITS } from './shape.ts';
+import type { Issue } from './types.ts';
+
+export type FileKind = 'service' | 'node' | 'removals';
+
+/** The definition files of a commit, by what they are. Others are nobody's business. */
+export interface SortedFiles {
+  readonly services: readonly DefinitionFile[];
+  /** Files of nodes by node. */
+  readonly nodes: ReadonlyMap<string, DefinitionFile>;
+  readonly removals?: DefinitionFile;
+  /** About entries that were not read. */
+  readonly issues: readonly Issue[];
+  /** Nothing can be said about the repository as a whole. */
+  readonly tooMany: boolean;
+}
+
+/** Sorts by place. `root` is the folder of the definitions inside the repository, empty for its root. */
+export function sortFiles(
+  files: readonly DefinitionFile[],
+  refused: readonly RefusedFile[],
+  root: string,
+): SortedFiles {
+  const issues = refused.map(({ path, why }) => refusedIssue(path, root, why));
+  const total = files.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  if (files.length > LIMITS.files || total > LIMITS.totalBytes) {
+    const what = `there are ${files.length} definition files with ${total} bytes`;
+    return {
+      services: [],
+      nodes: new Map(),
+      issues: [...issues, wholeIssue(root, finding('file/count', [], what))],
+      tooMany: true,
+    };
+  }
+  const services: DefinitionFile[] = [];
+  const nodes = new Map<string, DefinitionFile>();
+  let removals: DefinitionFile | undefined;
+  for (const file of files) {
+    const kind = kindOf(file.path, root);
+    if (kind === 'service') services.push(file);
+    else if (kind === 'removals') removals = file;
+    else if (kind === 'node') {
+      const node = nameOf(file.path);
+      if (node === undefined)
+        issues.push(
+          wholeIssue(
+            file.path,
+            finding('node/file-name', [], `${quote(baseOf(file.path))} is no name of a node`),
+          ),
+        );
+      else nodes.set(node, file);
+    }
+  }
+  return { services, nodes, ...(removals === undefined ? {} : { removals }), issues, tooMany: false };
+}
+
+/** What a path of the repository stands for; undefined when it is no definition. */
+export function kindOf(path: string, root: string): FileKind | undefined {
+  const prefix = root
+    .split('/')
+    .filter((part) => part !== '')
+    .join('/');
+  if (prefix !== '' && !path.startsWith(`${prefix}/`)) return undefined;
+  const inside = prefix === '' ? path : path.slice(prefix.length + 1);
+  if (inside === 'removals.toml') return 'removals';
+  if (!inside.endsWith('.toml')) return undefined;
+  if (inside.startsWith('services/')) return 'service';
+  return /^nodes\/[^/]+$/.test(inside) ? 'node' : undefined;
+}
+
+/** The name that a file stands for: its own without `.toml`, where that is a label. */
+export function nameOf(path: string): string | undefined {
+  const base = baseOf(path).replace(/\.toml$/, '');
+  return DNS_LABEL.test(base) ? base : undefined;
+}
+
+/** An issue about a file or folder as a whole. */
+export function wholeIssue(path: string, found: Finding, service?: string): Issue {
+  return issueOf(path, found, { line: 1, column: 1 }, service);
+}
+
+function refusedIssue(path: string, root: string, why: string): Issue {
+  const service = kindOf(path, root) === 'service' ? nameOf(path) : undefined;
+  return wholeIssue(path, finding('file/refused', [], `${shownPath(path)}: ${why}`), service);
+}
+
+function baseOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}

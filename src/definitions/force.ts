@@ -1,0 +1,253 @@
+import type { DefinitionFile } from '../source/types.ts';
+import { buildService, type BuildContext, type Built } from './build.ts';
+import { judgeClaims, type Claim } from './claims.ts';
+import { readDraft, type Definition, type Draft } from './draft.ts';
+import { kindOf, nameOf, type SortedFiles } from './files.ts';
+import { finding, order, quote, type Finding } from './findings.ts';
+import { plainNode } from './nodes.ts';
+import type { DefinitionsInput, LastGood } from './resolve.ts';
+import { LIMITS } from './shape.ts';
+import type { NodeDefinition } from './types.ts';
+
+/** A service that is in force: from the newest commit, or from its last good state. */
+export interface Force {
+  readonly draft: Draft;
+  readonly built: Built;
+  readonly commit: string;
+  readonly heldBack: boolean;
+}
+
+export interface Judged {
+  readonly force: readonly Force[];
+  /** Names of services whose file is bad and that have no good state. */
+  readonly refused: readonly string[];
+  /** A bad file may belong to the node that asks. */
+  readonly unreadable: boolean;
+  /** Every service file with all that was found in it. */
+  readonly drafts: readonly { readonly draft: Draft; readonly findings: readonly Finding[] }[];
+}
+
+/** A file on its way: its newest state, its last good one, and which of the two is in force. */
+interface Candidate {
+  readonly path: string;
+  /** Absent when the commit has an entry that was not read. */
+  readonly draft?: Draft;
+  /** Good by itself and for its node. */
+  readonly newest?: Built;
+  readonly last?: { readonly draft: Draft; readonly built: Built; readonly commit: string };
+  readonly findings: Finding[];
+  standing: 'newest' | 'last' | 'none';
+}
+
+/** Decides for each service file what is in force. */
+export function judge(
+  sorted: SortedFiles,
+  input: DefinitionsInput,
+  nodes: ReadonlyMap<string, NodeDefinition>,
+  badNodes: ReadonlySet<string>,
+): Judged {
+  const candidates = candidatesOf(sorted, input, nodes, badNodes);
+  settleClaims(candidates);
+  limitServices(candidates);
+  const force = candidates.flatMap((candidate) => forceOf(candidate, input));
+  const bad = candidates.filter((candidate) => candidate.standing !== 'newest');
+  const ofNode = (candidate: Candidate): boolean => {
+    const node = candidate.draft?.node;
+    return input.node === undefined || node === undefined || node === input.node;
+  };
+  const refused = bad
+    .filter((candidate) => candidate.standing === 'none' && ofNode(candidate))
+    .flatMap(({ path, draft }) => draft?.service ?? nameOf(path) ?? []);
+  return {
+    force,
+    refused: [...new Set(refused)].sort(order),
+    unreadable: bad.some(ofNode),
+    drafts: candidates.flatMap(({ draft, findings }) => (draft === undefined ? [] : [{ draft, findings }])),
+  };
+}
+
+function candidatesOf(
+  sorted: SortedFiles,
+  input: DefinitionsInput,
+  nodes: ReadonlyMap<string, NodeDefinition>,
+  badNodes: ReadonlySet<string>,
+): Candidate[] {
+  const lastOf = lastGoodFinder(sorted, input);
+  const build = (file: DefinitionFile): { draft: Draft; built?: Built } => {
+    const draft = readDraft(file);
+    const { definition } = draft;
+    if (definition === undefined || badNodes.has(definition.node)) return { draft };
+    return { draft, built: buildService(draft, definition, contextOf(definition.node, input, nodes)) };
+  };
+  const made = sorted.services.map((file): Candidate => {
+    const { draft, built } = build(file);
+    const last = lastCandidate(lastOf(file), build);
+    const findings = [...draft.findings, ...(built?.findings ?? [])];
+    if (draft.definition !== undefined && badNodes.has(draft.definition.node)) {
+      findings.push(
+        finding('node/bad', ['node'], `the file of the node ${quote(draft.definition.node)} is bad`),
+      );
+    }
+    const moved =
+      draft.definition === undefined ? undefined : movedNode(draft.definition, last?.built, input);
+    if (moved !== undefined) findings.push(moved);
+    const isGood = built?.good === true && moved === undefined;
+    return {
+      path: file.path,
+      draft,
+      ...(isGood ? { newest: built } : {}),
+      ...(last === undefined ? {} : { last }),
+      findings,
+      standing: isGood ? 'newest' : last === undefined ? 'none' : 'last',
+    };
+  });
+  return [...made, ...unread(sorted, input, build)];
+}
+
+/** Entries that are no plain files, and everything when there was too much: what was good goes on. */
+function unread(
+  sorted: SortedFiles,
+  input: DefinitionsInput,
+  build: (file: DefinitionFile) => { draft: Draft; built?: Built },
+): Candidate[] {
+  const refused = new Set(input.refusedFiles.map(({ path }) => path));
+  const paths = sorted.tooMany ? new Set([...refused, ...input.lastGood.keys()]) : refused;
+  return [...paths]
+    .filter((path) => kindOf(path, input.root ?? '') === 'service')
+    .sort(order)
+    .map((path): Candidate => {
+      const last = lastCandidate(input.lastGood.get(path), build);
+      return {
+        path,
+        ...(last === undefined ? {} : { last }),
+        findings: [],
+        standing: last === undefined ? 'none' : 'last',
+      };
+    });
+}
+
+/** The last good state of a file: by its path, or by the service's name where the file was moved to another folder. */
+function lastGoodFinder(
+  sorted: SortedFiles,
+  { lastGood, root }: DefinitionsInput,
+): (file: DefinitionFile) => LastGood | undefined {
+  const present = new Set(sorted.services.map(({ path }) => path));
+  const moved = new Map<string, LastGood>();
+  for (const [path, last] of lastGood) {
+    const name = nameOf(path);
+    if (!present.has(path) && name !== undefined && kindOf(path, root ?? '') === 'service')
+      moved.set(name, last);
+  }
+  return (file) => lastGood.get(file.path) ?? moved.get(nameOf(file.path) ?? '');
+}
+
+function lastCandidate(
+  last: LastGood | undefined,
+  build: (file: DefinitionFile) => { draft: Draft; built?: Built },
+): Candidate['last'] {
+  if (last === undefined) return undefined;
+  const { draft, built } = build(last.file);
+  // A newer policy, or a newer agent, may refuse what was good.
+  return built?.good === true ? { draft, built, commit: last.commit } : undefined;
+}
+
+function contextOf(
+  node: string,
+  input: DefinitionsInput,
+  nodes: ReadonlyMap<string, NodeDefinition>,
+): BuildContext {
+  // The policy of one node says nothing about the services of another.
+  const policy = input.node === node ? input.policy : undefined;
+  return {
+    node: nodes.get(node) ?? plainNode(node, input.defaults),
+    hash: input.hash,
+    hostnameSuffix: input.defaults.hostnameSuffix,
+    ...(policy === undefined ? {} : { policy }),
+  };
+}
+
+/** Two nodes would each write a database of their own: data has to be moved by a person. */
+function movedNode(
+  definition: Definition,
+  last: Built | undefined,
+  { node }: DefinitionsInput,
+): Finding | undefined {
+  const before = last?.service;
+  if (before === undefined || before.node === definition.node || !before.active) return undefined;
+  if (node !== undefined && before.node !== node) return undefined;
+  if (before.components.every(({ mounts }) => mounts.length === 0)) return undefined;
+  const message = `"${definition.name}" is active on ${before.node} and has volumes there: it cannot move to ${definition.node}`;
+  return finding('service/node-move', ['node'], message);
+}
+
+/** Who loses a claim falls back on its last good state, which may claim something else: until nothing changes any more. */
+function settleClaims(candidates: readonly Candidate[]): void {
+  const byPath = new Map(candidates.map((candidate) => [candidate.path, candidate]));
+  for (;;) {
+    const contenders = candidates.flatMap((candidate) => {
+      const built = standing(candidate);
+      if (built === undefined) return [];
+      return [
+        {
+          file: candidate.path,
+          claims: built.claims.map((claim) => at(claim, candidate.path)),
+          held: heldBy(candidate),
+        },
+      ];
+    });
+    const lost = judgeClaims(contenders).filter(({ file }) => byPath.get(file)?.standing === 'newest');
+    if (lost.length === 0) return;
+    for (const { file, finding: found } of lost) byPath.get(file)?.findings.push(found);
+    for (const { file } of lost) {
+      const candidate = byPath.get(file);
+      if (candidate !== undefined) candidate.standing = candidate.last === undefined ? 'none' : 'last';
+    }
+  }
+}
+
+function at(claim: Claim, file: string): Claim {
+  return claim.file === file ? claim : { ...claim, file };
+}
+
+function standing(candidate: Candidate): Built | undefined {
+  if (candidate.standing === 'newest') return candidate.newest;
+  return candidate.standing === 'last' ? candidate.last?.built : undefined;
+}
+
+function heldBy({ last, path }: Candidate): readonly Claim[] {
+  return last?.built.claims.map((claim) => at(claim, path)) ?? [];
+}
+
+/** Beyond the limit only what runs already stays (G46). */
+function limitServices(candidates: readonly Candidate[]): void {
+  const count = new Map<string, number>();
+  for (const candidate of candidates) {
+    const node = standing(candidate)?.service.node;
+    if (node !== undefined) count.set(node, (count.get(node) ?? 0) + 1);
+  }
+  for (const candidate of candidates) {
+    const node = standing(candidate)?.service.node;
+    const there = node === undefined ? 0 : (count.get(node) ?? 0);
+    if (there <= LIMITS.servicesPerNode || candidate.standing !== 'newest' || candidate.last !== undefined)
+      continue;
+    const message = `${node ?? ''} would have ${there} services`;
+    candidate.findings.push(finding('service/limit', ['node'], message));
+    candidate.standing = 'none';
+  }
+}
+
+function forceOf(candidate: Candidate, input: DefinitionsInput): Force[] {
+  const { draft, newest, last, standing: which } = candidate;
+  if (which === 'newest' && newest !== undefined && draft !== undefined) {
+    // An unchanged blob goes on being told by the commit that brought it.
+    const same =
+      last !== undefined &&
+      last.draft.file.oid === draft.file.oid &&
+      last.draft.file.path === draft.file.path;
+    return [{ draft, built: newest, commit: same ? last.commit : input.commit.oid, heldBack: false }];
+  }
+  if (which === 'last' && last !== undefined) {
+    return [{ draft: last.draft, built: last.built, commit: last.commit, heldBack: true }];
+  }
+  return [];
+}

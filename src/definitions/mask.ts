@@ -1,0 +1,69 @@
+import { indexToml, type TomlIndex } from '../base/tomlindex.ts';
+import { readText } from './text.ts';
+import { isTable } from './structure.ts';
+
+/** Keys whose values are never shown, wherever they stand: also where the file has them in the wrong place. */
+const HIDDEN = /env|secret|passw|token|credential|private/i;
+
+/** Keys of the format whose values may be shown of a line in a file that is no TOML. */
+const SHOWN =
+  /^\s*(?:name|node|active|path|image|volumes|cmd|network|user|restart|ports|port|mode|hostname|container_port|backend_tls)\s*=[^=]*$/;
+const HEADER = /^\s*\[{1,2}[\w. \t-]+\]{1,2}\s*(?:#.*)?$/;
+
+/**
+ * The lines of a file as they may be shown: what environment variables are set to is covered by `•`, character by
+ * character. Of a file that cannot be parsed only what is surely no value is left.
+ */
+export function shownLines(bytes: Uint8Array): string[] {
+  const read = readText(bytes);
+  if (!read.ok) {
+    return new TextDecoder('utf-8')
+      .decode(bytes)
+      .split('\n')
+      .map((line) => visible(isSafe(line) ? line : covered(line)));
+  }
+  const spans: [number, number][] = [];
+  collect(read.value, [], false, indexToml(read.text), read.text, spans);
+  let text = read.text;
+  for (const [start, end] of spans) {
+    text = text.slice(0, start) + text.slice(start, end).replaceAll(/[^\r\n]/g, '•') + text.slice(end);
+  }
+  return text.split('\n').map(visible);
+}
+
+/** A line without characters that would move the cursor or turn the text around; tabs stay. */
+function visible(line: string): string {
+  return line.replace(/\r$/, '').replaceAll(/[^\P{C}\t]|[\u2028\u2029]/gu, '·');
+}
+
+function isSafe(line: string): boolean {
+  return line.trim() === '' || HEADER.test(line) || SHOWN.test(line);
+}
+
+function covered(line: string): string {
+  const key = /^\s*[A-Za-z_][\w-]*\s=\s/.exec(line)?.[0] ?? '';
+  return key + line.slice(key.length).replaceAll(/[^\s[\]{}",'#]/g, '•');
+}
+
+function collect(
+  value: unknown,
+  path: (string | number)[],
+  hidden: boolean,
+  index: TomlIndex,
+  text: string,
+  spans: [number, number][],
+): void {
+  if (Array.isArray(value)) {
+    for (const [at, part] of value.entries()) collect(part, [...path, at], hidden, index, text, spans);
+  } else if (isTable(value)) {
+    for (const [key, part] of Object.entries(value)) {
+      collect(part, [...path, key], hidden || HIDDEN.test(key), index, text, spans);
+    }
+  } else if (hidden) {
+    const span = index.find(path);
+    if (span === undefined) return;
+    const equals = text.indexOf('=', span.value);
+    // Of `KEY=VALUE` the key may be shown; of anything else nothing but the quotes.
+    spans.push(equals === -1 || equals >= span.end ? [span.value, span.end] : [equals + 1, span.end - 1]);
+  }
+}

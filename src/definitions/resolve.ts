@@ -1,0 +1,155 @@
+import type { Commit, DefinitionFile, RefusedFile } from '../source/types.ts';
+import { judge, type Force, type Judged } from './force.ts';
+import { nameOf, sortFiles, wholeIssue, type SortedFiles } from './files.ts';
+import { byPlace, locate, order, type Finding } from './findings.ts';
+import { plainNode, readNode, readRemovals } from './nodes.ts';
+import type { Defaults, Desired, DesiredService, EnvValues, Issue, NodeDefinition, Policy } from './types.ts';
+
+/** A blob that was accepted before, and the commit it was taken from. */
+export interface LastGood {
+  readonly file: DefinitionFile;
+  readonly commit: string;
+}
+
+/** What stays the same from commit to commit. */
+export interface ResolveOptions {
+  /** Whose agent asks; absent in `validate`: all nodes. */
+  readonly node?: string;
+  readonly defaults: Defaults;
+  /** Absent: rules that need the node's policy are not checked. */
+  readonly policy?: Policy;
+  /** Keyed hash of a variable's value, given by the caller: this room does no I/O. */
+  readonly hash: (value: string) => string;
+  /** Folder of the definitions inside the repository; default its root. */
+  readonly root?: string;
+}
+
+export interface DefinitionsInput extends ResolveOptions {
+  /** All definition files of the commit. */
+  readonly files: readonly DefinitionFile[];
+  readonly refusedFiles: readonly RefusedFile[];
+  readonly commit: Commit;
+  /** Last accepted blobs by path: in force where the newest is bad. */
+  readonly lastGood: ReadonlyMap<string, LastGood>;
+}
+
+export interface Resolution {
+  readonly desired: Desired;
+  readonly values: EnvValues;
+  /** Every node that has a file, and the one that asks, with the defaults filled in. */
+  readonly nodes: ReadonlyMap<string, NodeDefinition>;
+}
+
+/**
+ * The definitions of a commit to what a node shall run: each file judged by itself, then against the node's policy,
+ * then against each other over what is in force. A bad file holds back its own service only (L33). Pure; the same
+ * input gives the same answer, and no input makes it throw.
+ */
+export function resolve(input: DefinitionsInput): Resolution {
+  const sorted = sortFiles(input.files, input.refusedFiles, input.root ?? '');
+  const read = readNodes(sorted, input);
+  const judged = judge(sorted, input, read.nodes, read.badNodes);
+  const removals = sorted.removals === undefined ? undefined : readRemovals(sorted.removals);
+
+  const issues = [
+    ...sorted.issues,
+    ...read.issues,
+    ...told(judged, input),
+    ...(sorted.removals === undefined || removals === undefined
+      ? []
+      : locatedIn(sorted.removals, removals.findings)),
+  ].sort(byPlace);
+  const services = judged.force
+    .filter(({ built }) => input.node === undefined || built.service.node === input.node)
+    .map(desiredOf)
+    .sort((a, b) => order(a.service.name, b.service.name) || order(a.service.node, b.service.node));
+  return {
+    desired: {
+      node: input.node ?? '',
+      commit: input.commit,
+      services,
+      refused: judged.refused,
+      unreadable:
+        sorted.tooMany ||
+        sorted.issues.some(({ rule }) => rule === 'file/refused') ||
+        (removals?.findings.length ?? 0) > 0 ||
+        read.badNodes.size > 0 ||
+        judged.unreadable,
+      removals: [...new Set(removals?.services)].sort(order),
+      issues,
+    },
+    values: valuesOf(judged.force, input.node),
+    nodes: read.nodes,
+  };
+}
+
+function desiredOf({ draft, built, commit, heldBack }: Force): DesiredService {
+  const { service, digest } = built;
+  return { service, file: draft.file.path, oid: draft.file.oid, digest, commit, heldBack };
+}
+
+interface ReadNodes {
+  readonly nodes: ReadonlyMap<string, NodeDefinition>;
+  /** Nodes whose file is bad and that have no good state: nothing of theirs changes. */
+  readonly badNodes: ReadonlySet<string>;
+  readonly issues: readonly Issue[];
+}
+
+function readNodes(sorted: SortedFiles, input: DefinitionsInput): ReadNodes {
+  const nodes = new Map<string, NodeDefinition>();
+  const badNodes = new Set<string>();
+  const issues: Issue[] = [];
+  if (input.node !== undefined) nodes.set(input.node, plainNode(input.node, input.defaults));
+  for (const [name, file] of sorted.nodes) {
+    const isOwn = input.node === undefined || input.node === name;
+    const policy = input.node === name ? input.policy : undefined;
+    const read = readNode(file, name, input.defaults, policy);
+    if (isOwn) issues.push(...locatedIn(file, read.findings));
+    const last = input.lastGood.get(file.path);
+    const node = read.node ?? (last && readNode(last.file, name, input.defaults, policy).node);
+    if (node !== undefined) nodes.set(name, node);
+    else if (isOwn) badNodes.add(name);
+    else nodes.set(name, plainNode(name, input.defaults));
+  }
+  for (const { path } of input.refusedFiles) {
+    const name = nameOf(path);
+    const last = input.lastGood.get(path);
+    if (name === undefined || last === undefined || !/(?:^|\/)nodes\/[^/]+$/.test(path)) continue;
+    const { node } = readNode(
+      last.file,
+      name,
+      input.defaults,
+      input.node === name ? input.policy : undefined,
+    );
+    if (node !== undefined) nodes.set(name, node);
+  }
+  return { nodes, badNodes, issues };
+}
+
+/** The issues of service files that concern who asks: its own, those of unknown node, and those it has a good state of. */
+function told(judged: Judged, input: DefinitionsInput): Issue[] {
+  return judged.drafts.flatMap(({ draft, findings }) => {
+    const isOurs =
+      input.node === undefined ||
+      draft.node === undefined ||
+      draft.node === input.node ||
+      input.lastGood.has(draft.file.path);
+    return isOurs && findings.length > 0 ? locatedIn(draft.file, findings, draft.service) : [];
+  });
+}
+
+function locatedIn(file: DefinitionFile, findings: readonly Finding[], service?: string): Issue[] {
+  if (findings.length === 0) return [];
+  const [first] = findings;
+  if (first?.rule === 'file/size') return [wholeIssue(file.path, first, service)];
+  return locate(file.path, new TextDecoder('utf-8').decode(file.bytes), findings, service);
+}
+
+function valuesOf(force: readonly Force[], node: string | undefined): EnvValues {
+  const values = new Map<string, ReadonlyMap<string, string>>();
+  for (const { built } of force) {
+    if (node !== undefined && built.service.node !== node) continue;
+    for (const [component, env] of built.values) values.set(`${built.service.name}/${component}`, env);
+  }
+  return values;
+}

@@ -1,0 +1,283 @@
+import { v } from '../base/shape.ts';
+import type { RuleId } from './rules.ts';
+
+/** At most so many of a kind in one definition (G46). */
+export const LIMITS = {
+  fileBytes: 256 * 1024,
+  files: 20_000,
+  totalBytes: 64 * 1024 * 1024,
+  depth: 32,
+  servicesPerNode: 1_000,
+  components: 20,
+  routes: 20,
+  volumes: 50,
+  ports: 50,
+  env: 100,
+  envBytes: 4 * 1024,
+  cmd: 200,
+  cmdBytes: 32 * 1024,
+} as const;
+
+export const RESTARTS = ['no', 'on-failure', 'unless-stopped', 'always'] as const;
+
+/** A label of a host name (RFC 1123, section 2.1), in lower case. */
+export const DNS_LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
+const MARK = ': ';
+
+/** What a check of the schema says: the id of its rule, so that the finding is told by it. */
+function says(rule: RuleId, message: string): string {
+  return `${rule}${MARK}${message}`;
+}
+
+/** The rule and message of a check of this schema; undefined for the schema library's own words. */
+export function ruleOf(message: string): { rule: string; message: string } | undefined {
+  const at = message.indexOf(MARK);
+  return at === -1 ? undefined : { rule: message.slice(0, at), message: message.slice(at + MARK.length) };
+}
+
+function label(rule: RuleId): v.GenericSchema<string> {
+  return v.pipe(v.string(), v.regex(DNS_LABEL, says(rule, 'is no DNS label')));
+}
+
+const port = v.pipe(
+  v.number(),
+  v.integer(says('route/port', 'is no whole number')),
+  v.minValue(1, says('route/port', 'is not between 1 and 65535')),
+  v.maxValue(65_535, says('route/port', 'is not between 1 and 65535')),
+);
+
+const routeName = v.pipe(
+  v.string(),
+  v.regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/, says('route/name', 'is no route name')),
+);
+
+export const ROUTE = v.strictObject({
+  name: v.optional(
+    v.pipe(
+      routeName,
+      v.title('Route name'),
+      v.description('Determines the variable `PORT_<NAME>`. Required when the component has several routes.'),
+      v.examples(['rest', 'grpc']),
+    ),
+  ),
+  port: v.pipe(
+    port,
+    v.title('External port'),
+    v.description("The port of mc-proxy under which the route is reached: one of the node's listeners."),
+    v.examples([443, 8443, 9443]),
+  ),
+  mode: v.pipe(
+    v.picklist(['l4', 'l7']),
+    v.title('Mode'),
+    v.description('`l4`: the service ends TLS itself. `l7`: mc-proxy ends TLS and proxies HTTP.'),
+  ),
+  hostname: v.optional(
+    v.pipe(
+      v.string(),
+      v.title('Host name'),
+      v.description('Public host name instead of `<service>.<hostname suffix of the node>`.'),
+      v.examples(['docs.metacircular.net']),
+    ),
+  ),
+  container_port: v.optional(
+    v.pipe(
+      port,
+      v.title('Container port'),
+      v.description('The port on which the image listens by itself, when it does not read `PORT…`.'),
+      v.examples([8080]),
+    ),
+  ),
+  backend_tls: v.optional(
+    v.pipe(
+      v.boolean(),
+      v.title('Backend TLS'),
+      v.description('The service speaks TLS behind an `l7` route.'),
+    ),
+    false,
+  ),
+});
+
+export const COMPONENT = v.strictObject({
+  name: v.pipe(
+    label('component/name'),
+    v.title('Component name'),
+    v.description(
+      'Unique in the service. The container is `<service>-<component>`, or `<service>` when equal.',
+    ),
+    v.examples(['api', 'web']),
+  ),
+  image: v.pipe(
+    v.string(),
+    v.title('Image'),
+    v.description('Full image reference, pinned to a semantic version.'),
+    v.examples(['mcr.svc.mcp.metacircular.net:8443/myservice:v1.0.0']),
+  ),
+  volumes: v.optional(
+    v.pipe(
+      v.array(v.string()),
+      v.title('Volumes'),
+      v.description('`source:target[:ro]`; a source without a slash is a volume of the engine.'),
+      v.examples([['/srv/myservice:/srv/myservice']]),
+    ),
+    [],
+  ),
+  cmd: v.optional(
+    v.pipe(
+      v.array(v.string()),
+      v.title('Command'),
+      v.description("Replaces the image's command."),
+      v.examples([['server', '--config', '/srv/myservice/myservice.toml']]),
+    ),
+  ),
+  env: v.optional(
+    v.pipe(
+      v.array(v.string()),
+      v.title('Environment'),
+      v.description('`KEY=VALUE`. Not for secrets: they belong into files below /srv/<service>.'),
+      v.examples([['LOG_LEVEL=info']]),
+    ),
+    [],
+  ),
+  network: v.optional(
+    v.pipe(
+      v.string(),
+      v.title('Network'),
+      v.description("Default: the node's, `mcpnet`. `none`: no network."),
+    ),
+  ),
+  user: v.optional(
+    v.pipe(v.string(), v.title('User'), v.description('`uid[:gid]` or `name[:group]`.'), v.examples(['0:0'])),
+  ),
+  restart: v.optional(
+    v.pipe(
+      v.picklist(RESTARTS),
+      v.title('Restart policy'),
+      v.description(
+        "Default: the node's, `unless-stopped`. `always` is given to the engine as `unless-stopped`.",
+      ),
+    ),
+  ),
+  ports: v.optional(
+    v.pipe(
+      v.array(v.string()),
+      v.title('Fixed ports'),
+      v.description('`[ip:]host:container[/tcp|udp]`: published on the host as they are, beside the proxy.'),
+      v.examples([['53:53/udp', '53:53/tcp']]),
+    ),
+    [],
+  ),
+  routes: v.optional(
+    v.pipe(v.array(ROUTE), v.title('Routes'), v.description('What mc-proxy sends to this component.')),
+    [],
+  ),
+});
+
+/** `services/<service>.toml`: the format of the platform, and those of our own fields that this version honours. */
+export const SERVICE = v.strictObject({
+  name: v.pipe(
+    label('service/name'),
+    v.title('Service name'),
+    v.description('The name of the file without `.toml`.'),
+    v.examples(['myservice']),
+  ),
+  node: v.pipe(
+    label('service/node'),
+    v.title('Node'),
+    v.description('The node that runs the service.'),
+    v.examples(['rift']),
+  ),
+  active: v.optional(
+    v.pipe(v.boolean(), v.title('Active'), v.description('Whether the service is kept running.')),
+    true,
+  ),
+  path: v.optional(
+    v.pipe(
+      v.string(),
+      v.title('Source path'),
+      v.description('Source directory relative to the workspace. Default: `name`.'),
+    ),
+  ),
+  build: v.optional(
+    v.pipe(
+      v.strictObject({
+        images: v.optional(
+          v.pipe(
+            v.record(v.string(), v.string()),
+            v.title('Build images'),
+            v.description(
+              'Repository name (after the last `/` of an `image`) to the path of its Dockerfile.',
+            ),
+            v.examples([{ myservice: 'Dockerfile' }]),
+          ),
+          {},
+        ),
+      }),
+      v.title('Build'),
+    ),
+    {},
+  ),
+  components: v.pipe(
+    v.array(COMPONENT),
+    v.title('Components'),
+    v.description('One table a container, in the order of the file.'),
+  ),
+});
+
+/** `nodes/<node>.toml`. */
+export const NODE = v.strictObject({
+  addresses: v.optional(
+    v.pipe(
+      v.array(v.string()),
+      v.title('Addresses'),
+      v.description('Addresses under which the node is reached.'),
+      v.examples([['192.0.2.10']]),
+    ),
+    [],
+  ),
+  listeners: v.optional(
+    v.pipe(
+      v.array(port),
+      v.title('Listeners'),
+      v.description("Ports of the node's mc-proxy."),
+      v.examples([[443, 8443, 9443]]),
+    ),
+  ),
+  hostname_suffix: v.optional(
+    v.pipe(
+      v.string(),
+      v.title('Host name suffix'),
+      v.description('Default host name of a route: `<service>.<hostname_suffix>`.'),
+    ),
+  ),
+  defaults: v.optional(
+    v.pipe(
+      v.strictObject({
+        network: COMPONENT.entries.network,
+        user: COMPONENT.entries.user,
+        restart: COMPONENT.entries.restart,
+      }),
+      v.title('Defaults'),
+      v.description('For components of this node that do not say it themselves.'),
+    ),
+    {},
+  ),
+});
+
+/** `removals.toml`: services that may be removed beyond the budget. */
+export const REMOVALS = v.strictObject({
+  services: v.optional(
+    v.pipe(
+      v.array(label('removals/name')),
+      v.title('Services'),
+      v.description('Names of services whose files were deleted and that may go.'),
+    ),
+    [],
+  ),
+});
+
+export type ServiceShape = v.InferOutput<typeof SERVICE>;
+export type ComponentShape = v.InferOutput<typeof COMPONENT>;
+export type RouteShape = v.InferOutput<typeof ROUTE>;
+export type NodeShape = v.InferOutput<typeof NODE>;
+export type RemovalsShape = v.InferOutput<typeof REMOVALS>;

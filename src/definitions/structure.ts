@@ -1,0 +1,230 @@
+import { v } from '../base/shape.ts';
+import type { TomlPath } from '../base/tomlindex.ts';
+import { finding, formatPath, keyFinding, quote, type Finding } from './findings.ts';
+import { COMPONENT, NODE, REMOVALS, ROUTE, SERVICE, ruleOf } from './shape.ts';
+import { RULES, type RuleId } from './rules.ts';
+import { nearest } from './suggest.ts';
+
+/** The part of a schema that is looked at here. */
+export interface SchemaNode {
+  readonly type: string;
+  readonly entries?: Readonly<Record<string, SchemaNode>>;
+  readonly item?: SchemaNode;
+  readonly value?: SchemaNode;
+  readonly wrapped?: SchemaNode;
+  readonly options?: readonly (string | number)[];
+}
+
+export type Shaped<T> =
+  | { readonly output: T; readonly findings: readonly [] }
+  | { readonly output?: never; readonly findings: readonly Finding[] };
+
+/** Checks a parsed document against a schema. Every finding is told at once, with its way to the key or value. */
+export function shapeOf<S extends v.GenericSchema>(schema: S, value: unknown): Shaped<v.InferOutput<S>> {
+  const findings: Finding[] = [];
+  checkNode(schema, value, [], findings);
+  const structural = new Set(findings.map(({ path }) => formatPath(path)));
+  const parsed = v.safeParse(schema, value);
+  if (parsed.success && findings.length === 0) return { output: parsed.output, findings: [] };
+  for (const issue of parsed.issues ?? []) {
+    const path = (issue.path ?? []).map(({ key }) => (typeof key === 'number' ? key : String(key)));
+    if (structural.has(formatPath(path))) continue;
+    const said = ruleOf(issue.message);
+    // What is not ours is about types and keys: `checkNode` has told that in its own words.
+    if (said !== undefined && isRule(said.rule))
+      findings.push(finding(said.rule, path, describe(issue.input, said.message)));
+  }
+  return { findings };
+}
+
+function isRule(rule: string): rule is RuleId {
+  return Object.hasOwn(RULES, rule);
+}
+
+function describe(input: unknown, message: string): string {
+  return `${typeof input === 'string' ? quote(input) : String(input)} ${message}`;
+}
+
+/** Types, keys and choices, without the schema library: it stops at the first unknown key, and it repeats values. */
+function checkNode(schema: SchemaNode, value: unknown, path: TomlPath, findings: Finding[]): void {
+  const node = unwrap(schema);
+  switch (node.type) {
+    case 'strict_object':
+      if (isTable(value)) checkTable(node, value, path, findings);
+      else findings.push(wrongType(path, 'a table', value));
+      return;
+    case 'record':
+      if (!isTable(value)) {
+        findings.push(wrongType(path, 'a table', value));
+        return;
+      }
+      for (const [key, part] of Object.entries(value)) {
+        if (isReserved(key)) findings.push(reserved([...path, key]));
+        else if (node.value !== undefined) checkNode(node.value, part, [...path, key], findings);
+      }
+      return;
+    case 'array':
+      if (!Array.isArray(value)) findings.push(wrongType(path, 'an array', value));
+      else if (node.item !== undefined) {
+        for (const [index, part] of value.entries()) checkNode(node.item, part, [...path, index], findings);
+      }
+      return;
+    case 'picklist':
+      checkChoice(node, value, path, findings);
+      return;
+    default:
+      if (typeof value !== node.type) findings.push(wrongType(path, `a ${node.type}`, value));
+  }
+}
+
+function checkTable(
+  node: SchemaNode,
+  table: Record<string, unknown>,
+  path: TomlPath,
+  findings: Finding[],
+): void {
+  const entries = node.entries ?? {};
+  for (const [key, part] of Object.entries(table)) {
+    const entry = Object.hasOwn(entries, key) ? entries[key] : undefined;
+    if (isReserved(key)) findings.push(reserved([...path, key]));
+    else if (entry === undefined) findings.push(unknownKey([...path, key], key, Object.keys(entries), table));
+    else checkNode(entry, part, [...path, key], findings);
+  }
+  for (const [key, entry] of Object.entries(entries)) {
+    if (entry.type === 'optional' || Object.hasOwn(table, key)) continue;
+    const where = path.length === 0 ? 'the file' : formatPath(path);
+    findings.push(
+      keyFinding('key/missing', path, `${where} has no \`${key}\``, `Add \`${key} = …\`${title(entry)}.`),
+    );
+  }
+}
+
+function checkChoice(node: SchemaNode, value: unknown, path: TomlPath, findings: Finding[]): void {
+  const options = node.options ?? [];
+  if (options.some((option) => option === value)) return;
+  if (typeof value !== 'string') {
+    findings.push(wrongType(path, 'a string', value));
+    return;
+  }
+  const meant = nearest(value, options.map(String));
+  const choices = options.map((option) => `"${option}"`).join(', ');
+  const hint =
+    meant === undefined ? `Take one of ${choices}.` : `Did you mean "${meant}"? There are ${choices}.`;
+  findings.push(finding('value/choice', path, `${quote(value)} is none of ${choices}`, hint));
+}
+
+function title(entry: SchemaNode): string {
+  const found = v.getTitle(entry as unknown as v.GenericSchema);
+  return found === undefined ? '' : ` (${found.toLowerCase()})`;
+}
+
+function wrongType(path: TomlPath, expected: string, value: unknown): Finding {
+  return finding(
+    'value/type',
+    path,
+    `${formatPath(path) || 'the file'} must be ${expected}, but is ${typeName(value)}`,
+  );
+}
+
+function typeName(value: unknown): string {
+  if (Array.isArray(value)) return 'an array';
+  if (value instanceof Date) return 'a date';
+  return isTable(value) ? 'a table' : `a ${typeof value}`;
+}
+
+function reserved(path: TomlPath): Finding {
+  return keyFinding('key/reserved', path, `the key ${quote(String(path.at(-1)))} is reserved`);
+}
+
+/** These reach the prototype of an object in careless code: not even ours gets to see them. */
+function isReserved(key: string): boolean {
+  return key === '__proto__' || key === 'constructor' || key === 'prototype';
+}
+
+function unknownKey(path: TomlPath, key: string, siblings: readonly string[], table: object): Finding {
+  const shown = /^[A-Za-z0-9_-]{1,64}$/.test(key) ? `\`${key}\`` : quote(key);
+  const free = siblings.filter((sibling) => !Object.hasOwn(table, sibling));
+  return keyFinding('key/unknown', path, `there is no key ${shown} here`, hintFor(key, free));
+}
+
+function hintFor(key: string, siblings: readonly string[]): string {
+  const synonym = SYNONYMS[key.toLowerCase()];
+  const meant = synonym !== undefined && siblings.includes(synonym) ? synonym : nearest(key, siblings);
+  if (meant !== undefined) return `Did you mean \`${meant}\`?`;
+  const known = synonym ?? key;
+  const places = PLACES.filter(({ keys }) => keys.includes(known)).map(({ name }) => name);
+  if (places.length > 0) return `\`${known}\` belongs ${places.join(' or ')}.`;
+  if (PRIVILEGES.has(key.toLowerCase())) return 'Remove it: no field of a definition grants privilege.';
+  if (LATER.has(key))
+    return 'Remove it: this version of mc-gitops does not honour it yet, and what is not honoured is not accepted.';
+  return `Remove it. Known here: ${siblings.join(', ') || 'nothing more'}.`;
+}
+
+/** Words of other tools for the same thing. */
+const SYNONYMS: Readonly<Partial<Record<string, string>>> = {
+  environment: 'env',
+  command: 'cmd',
+  args: 'cmd',
+  mounts: 'volumes',
+  host: 'hostname',
+  domain: 'hostname',
+  enabled: 'active',
+  restart_policy: 'restart',
+  networks: 'network',
+  target_port: 'container_port',
+  tls: 'backend_tls',
+};
+
+const PLACES: readonly { readonly name: string; readonly keys: readonly string[] }[] = [
+  {
+    name: 'at the top of services/<service>.toml, before the first table',
+    keys: Object.keys(SERVICE.entries),
+  },
+  { name: 'under [[components]]', keys: Object.keys(COMPONENT.entries) },
+  { name: 'under [[components.routes]]', keys: Object.keys(ROUTE.entries) },
+  { name: 'in nodes/<node>.toml', keys: Object.keys(NODE.entries) },
+  { name: 'in removals.toml', keys: Object.keys(REMOVALS.entries) },
+];
+
+const PRIVILEGES = new Set([
+  'privileged',
+  'cap_add',
+  'capabilities',
+  'devices',
+  'device',
+  'security_opt',
+  'pid',
+  'ipc',
+  'userns',
+  'userns_mode',
+  'sysctls',
+  'cgroup_parent',
+  'network_mode',
+  'group_add',
+  'tmpfs',
+  'ulimits',
+]);
+
+const LATER = new Set([
+  'paused',
+  'prune',
+  'after',
+  'generation',
+  'deploy',
+  'entrypoint',
+  'stop_signal',
+  'labels',
+  'replaces',
+  'health',
+  'resources',
+  'windows',
+  'mode',
+]);
+
+export function isTable(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === 'object' && !Array.isArray(value) && !(value instanceof Date);
+}
+
+function unwrap(schema: SchemaNode): SchemaNode {
+  return schema.wrapped === undefined ? schema : unwrap(schema.wrapped);
+}
