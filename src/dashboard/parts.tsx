@@ -1,0 +1,36 @@
+/** @jsxRuntime automatic */
+/** @jsxImportSource preact */
+import type { VNode } from 'preact';
+import { imageName, isoTime, relative } from './words.ts';
+
+/** A moment as people say it, with the exact time in its title. */
+export function Time({ at, now }: { readonly at: number; readonly now: number }): VNode {
+  const exact = isoTime(at);
+  return (
+    <time datetime={exact} title={exact}>
+      {relative(at, now)}
+    </time>
+  );
+}
+
+/** What to do about it. */
+export function Hint({ text }: { readonly text: string | undefined }): VNode | null {
+  return text === undefined || text === '' ? null : <span class="hint">{text}</span>;
+}
+
+export function Images({ images }: { readonly images: readonly string[] }): VNode {
+  return (
+    <ul class="images">
+      {images.map((reference) => (
+        <li>
+          <code title={reference}>{imageName(reference)}</code>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** A state as a word on its colour; the word says all, the colour only finds it. */
+export function Badge({ state }: { readonly state: string }): VNode {
+  return <span class={`badge s-${state.replaceAll(/[^a-z]+/g, '-')}`}>{state}</span>;
+}

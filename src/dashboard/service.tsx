@@ -1,0 +1,261 @@
+/** @jsxRuntime automatic */
+/** @jsxImportSource preact */
+import type { ComponentChildren, VNode } from 'preact';
+import type { ContainerView, RouteView, ServiceView } from '../report/types.ts';
+import { Patch } from './journal.tsx';
+import { Badge, Hint, Images, Time } from './parts.tsx';
+import { imageName, short } from './words.ts';
+
+interface Props {
+  readonly service: ServiceView;
+  readonly now: number;
+}
+
+/** One service: the word, the three columns that are never one (L13), and why anything waits. */
+export function Service({ service, now }: Props): VNode {
+  return (
+    <article class={`service s-${service.state.replaceAll(' ', '-')}`}>
+      <div class="title">
+        <h3>{service.name}</h3>
+        <Badge state={service.state} />
+        {service.file !== undefined && <span class="quiet file">{service.file}</span>}
+      </div>
+      <Lines service={service} now={now} />
+      <div class="columns">
+        <Column name="desired">{desired(service)}</Column>
+        <Column name="applied">{applied(service, now)}</Column>
+        <Column name="observed">
+          {service.observed.length === 0 ? <p class="quiet">no container</p> : null}
+          {service.observed.map((container) => (
+            <Container container={container} now={now} />
+          ))}
+        </Column>
+      </div>
+      <Ways service={service} now={now} />
+      <LastReason service={service} now={now} />
+    </article>
+  );
+}
+
+/** Everything expected that does not happen, with what to do about it. */
+function Lines({ service, now }: Props): VNode | null {
+  const { waiting, refused, issues, lastError } = service;
+  if (waiting.length + refused.length + issues.length === 0 && lastError === undefined) return null;
+  return (
+    <ul class="lines">
+      {refused.map((entry) => (
+        <Line kind="refused" text={entry.why} hint={entry.hint} />
+      ))}
+      {issues.map((issue) => (
+        <Line
+          kind={issue.severity}
+          text={`${issue.file}:${issue.line}:${issue.column} ${issue.message}`}
+          hint={issue.hint}
+        />
+      ))}
+      {waiting.map((entry) => (
+        <Line kind="waiting" text={`${entry.for}: ${entry.why}`} hint={entry.hint}>
+          {entry.since !== undefined && (
+            <>
+              since <Time at={entry.since} now={now} />
+            </>
+          )}
+          {entry.until !== undefined && (
+            <>
+              {' '}
+              looked at again <Time at={entry.until} now={now} />
+            </>
+          )}
+        </Line>
+      ))}
+      {lastError !== undefined && (
+        <Line kind="last error" text={lastError.why} hint={lastError.hint}>
+          <Time at={lastError.at} now={now} />
+        </Line>
+      )}
+    </ul>
+  );
+}
+
+interface LineProps {
+  readonly kind: string;
+  readonly text: string;
+  readonly hint: string | undefined;
+  readonly children?: ComponentChildren;
+}
+
+function Line({ kind, text, hint, children }: LineProps): VNode {
+  return (
+    <li class={`k-${kind.replaceAll(' ', '-')}`}>
+      <span class="word">{kind}</span> {text}{' '}
+      {children !== undefined && <span class="quiet">{children}</span>}
+      <Hint text={hint} />
+    </li>
+  );
+}
+
+function Column({ name, children }: { readonly name: string; readonly children: ComponentChildren }): VNode {
+  return (
+    <div class="column">
+      <h4>{name}</h4>
+      {children}
+    </div>
+  );
+}
+
+function desired({ desired: wanted }: ServiceView): VNode {
+  if (wanted === undefined) return <p class="quiet">not in the repository</p>;
+  return (
+    <>
+      <p>
+        {wanted.active ? 'running' : 'stopped'} <span class="quiet">by commit</span>{' '}
+        <code title={wanted.commit}>{short(wanted.commit)}</code>
+        {wanted.heldBack && <span class="quiet">, its last good state</span>}
+      </p>
+      <Images images={wanted.images} />
+      <Digest digest={wanted.digest} />
+    </>
+  );
+}
+
+function applied({ applied: done, desired: wanted }: ServiceView, now: number): VNode {
+  if (done === undefined) return <p class="quiet">never</p>;
+  return (
+    <>
+      <p>
+        {done.state} <span class="quiet">by commit</span>{' '}
+        <code title={done.commit}>{short(done.commit)}</code>{' '}
+        <span class="quiet">
+          <Time at={done.at} now={now} />
+        </span>
+      </p>
+      <Images images={done.images} />
+      <Digest digest={done.digest} differs={wanted !== undefined && wanted.digest !== done.digest} />
+    </>
+  );
+}
+
+function Digest({ digest, differs }: { readonly digest: string; readonly differs?: boolean }): VNode {
+  return (
+    <p class="quiet">
+      digest <code title={digest}>{short(digest)}</code>
+      {differs === true && <strong class="differs"> differs from desired</strong>}
+    </p>
+  );
+}
+
+function Container({ container, now }: { readonly container: ContainerView; readonly now: number }): VNode {
+  const { state, ready, since, restarts, why } = container;
+  const word = ready === undefined ? state : `${state}, ${ready ? 'ready' : 'not ready'}`;
+  return (
+    <div class="container">
+      <p>
+        <strong>{container.name}</strong>{' '}
+        <span class={state === 'running' && ready !== false ? 'fine' : 'off'}>{word}</span>{' '}
+        {since !== undefined && (
+          <span class="quiet">
+            since <Time at={since} now={now} />
+          </span>
+        )}
+        {restarts > 0 && <span class="off">, restarted {restarts}×</span>}
+      </p>
+      <ul class="images">
+        <li>
+          <code title={container.image}>{imageName(container.image)}</code>
+        </li>
+      </ul>
+      {why !== undefined && <p class="why">{why}</p>}
+    </div>
+  );
+}
+
+/** How it is reached: routes through the proxy, and host ports. */
+function Ways({ service, now }: Props): VNode | null {
+  const { routes, ports, fixedPorts } = service;
+  if (routes.length + ports.length + fixedPorts.length === 0) return null;
+  return (
+    <ul class="ways">
+      {routes.map((route) => (
+        <li>
+          <RouteLine route={route} now={now} />
+        </li>
+      ))}
+      {ports.map(({ component, route, slot, port }) => (
+        <li>
+          <span class="label">port</span> <code>{port}</code>{' '}
+          <span class="quiet">
+            {component}
+            {route === '' ? '' : ` ${route}`}
+            {slot === 'a' ? '' : ` (slot ${slot})`}
+          </span>
+        </li>
+      ))}
+      {fixedPorts.map(({ component, ip, host, container, protocol }) => (
+        <li>
+          <span class="label">fixed</span>{' '}
+          <code>
+            {ip === undefined ? '' : `${ip}:`}
+            {host}:{container}/{protocol}
+          </code>{' '}
+          <span class="quiet">{component}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function RouteLine({ route, now }: { readonly route: RouteView; readonly now: number }): VNode {
+  const name = `${route.hostname}:${route.port}`;
+  const link = linkOf(route.url);
+  return (
+    <>
+      <span class="label">{route.mode}</span>{' '}
+      {link === undefined ? (
+        <code>{name}</code>
+      ) : (
+        <a href={link} rel="noopener noreferrer">
+          <code>{name}</code>
+        </a>
+      )}{' '}
+      → <code>{route.backend ?? 'nothing yet'}</code>{' '}
+      <span class={route.served ? 'fine' : 'off'}>{route.served ? 'served' : 'not served'}</span>
+      {route.notAfter !== undefined && (
+        <span class="quiet">
+          , certificate ends <Time at={route.notAfter} now={now} />
+        </span>
+      )}
+    </>
+  );
+}
+
+/** Only http and https become a link, whatever the view says. */
+function linkOf(url: string | undefined): string | undefined {
+  if (url === undefined || !URL.canParse(url)) return undefined;
+  const parsed = new URL(url);
+  return parsed.protocol === 'https:' || parsed.protocol === 'http:' ? parsed.href : undefined;
+}
+
+function LastReason({ service, now }: Props): VNode | null {
+  const { lastReason } = service;
+  if (lastReason === undefined) return null;
+  return (
+    <div class="reason">
+      <p>
+        <span class="label">last step</span> {lastReason.step}{' '}
+        <span class="quiet">
+          because {lastReason.summary}
+          {lastReason.commit !== undefined && (
+            <>
+              , commit <code title={lastReason.commit}>{short(lastReason.commit)}</code>
+            </>
+          )}
+          , <Time at={lastReason.at} now={now} />
+        </span>{' '}
+        {lastReason.result !== undefined && lastReason.result !== 'ok' && (
+          <span class="off">{lastReason.result}</span>
+        )}
+      </p>
+      <Patch patch={lastReason.patch} />
+    </div>
+  );
+}
