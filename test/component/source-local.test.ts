@@ -114,6 +114,72 @@ describe('source on the local disk', () => {
     ).to.have.property('kind', 'blocked');
   });
 
+  it('reads the folder that the settings name, and reports one that is gone or is no folder (L31)', async () => {
+    const oid = await repository.push({
+      'infra/prod/services/a.toml': 'a\n',
+      'services/b.toml': 'b\n',
+      file: 'x',
+    });
+    const read = async (path: string): Promise<[string[], string[]]> => {
+      const { source } = openTestSource([repository.bare], data(), { path });
+      await source.poll();
+      const result = await source.files(oid);
+      if (result.kind !== 'ok') throw new Error(result.why);
+      return [
+        result.value.files.map((file) => file.path),
+        result.value.refused.map(({ path: at, why }) => `${at}: ${why}`),
+      ];
+    };
+    for (const path of ['infra/prod', '/infra/prod/']) {
+      expect(await read(path)).to.deep.equal([['infra/prod/services/a.toml'], []]);
+    }
+    expect((await read('infra/test'))[1][0]).to.match(/^infra\/test: .*the commit does not have it/);
+    expect((await read('file'))[1][0]).to.match(/^file: .*it is no folder/);
+  });
+
+  it('is not drowned by folders in folders, or by the same folder a million times (G44)', async () => {
+    await repository.push({ 'services/good.toml': 'x' });
+    const mktree = async (lines: string): Promise<string> => repository.gitInput(['mktree'], lines);
+    let tree = await repository.git('rev-parse', 'HEAD:services');
+    for (let depth = 0; depth < 40; depth += 1) tree = await mktree(`040000 tree ${tree}\tdeep\n`);
+    const deep = await repository.git(
+      'commit-tree',
+      await mktree(`040000 tree ${tree}\tservices\n`),
+      '-m',
+      'deep',
+    );
+    let wide = await repository.git('rev-parse', 'HEAD:services');
+    for (let level = 0; level < 4; level += 1) {
+      wide = await mktree(
+        Array.from({ length: 50 }, (_unused, i) => `040000 tree ${wide}\tf${i}\n`).join(''),
+      );
+    }
+    const flood = await repository.git(
+      'commit-tree',
+      await mktree(`040000 tree ${wide}\tservices\n`),
+      '-m',
+      'wide',
+    );
+    await repository.git(
+      'push',
+      '--quiet',
+      '--force',
+      'origin',
+      `${deep}:refs/heads/deep`,
+      `${flood}:refs/heads/flood`,
+    );
+    const one = openTestSource([repository.bare], data(), { branch: 'deep' }).source;
+    await one.poll();
+    expect(await one.files(deep))
+      .to.have.nested.property('value.refused[0].why')
+      .that.contains('deeper than 32');
+    const two = openTestSource([repository.bare], data(), { branch: 'flood', maxFiles: 1_000 }).source;
+    await two.poll();
+    expect(await two.files(flood))
+      .to.have.property('why')
+      .that.contains('more than 2000 files');
+  });
+
   it('resolves a tag to its commit, annotated or not, and tells when there is none', async () => {
     const oid = await repository.push({ Dockerfile: 'FROM scratch\n', 'cmd/main.go': 'package main\n' });
     await repository.git('tag', 'v1.0.0');

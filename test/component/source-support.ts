@@ -50,6 +50,8 @@ export interface Repository {
   /** Writes files (undefined removes one), commits and pushes `main`; the new commit's id. */
   push(files: Record<string, string | undefined>, message?: string): Promise<string>;
   git(...args: string[]): Promise<string>;
+  /** As `git`, with something to read on its standard input. */
+  gitInput(args: string[], input: string): Promise<string>;
   /** A copy of `tree` in which one folder also has entries of names that git itself would refuse. */
   tree(tree: string, folder: string, names: readonly string[]): Promise<string>;
   close(): Promise<void>;
@@ -69,6 +71,7 @@ export async function makeRepository(initArgs: readonly string[] = []): Promise<
     bare,
     work,
     git: (...args) => git(work, ...args),
+    gitInput: async (args, input) => (await gitBytes(work, args, Buffer.from(input))).toString().trim(),
     async tree(tree, folder, names) {
       const blob = await git(work, 'rev-parse', `${tree}:services/good.toml`);
       const old = await gitBytes(work, ['cat-file', 'tree', `${tree}:${folder}`]);

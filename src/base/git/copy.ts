@@ -15,7 +15,7 @@ import {
 import { proveWhole } from './walk.ts';
 
 /** isomorphic-git adds a pack with each fetch and never tidies up; reading slows down with their number. */
-const MAX_PACKS = 50;
+const DEFAULT_MAX_PACKS = 50;
 
 /** Keeps the copy of one remote: brings commits, proves them, makes the copy anew when it is damaged. */
 export interface CopyKeeper {
@@ -41,10 +41,22 @@ interface CopyState {
   damaged: boolean;
   /** Commits that were read with all of their folders since this copy is in use. */
   readonly proved: Set<string>;
+  /** Number of packs above which the copy is made anew. */
+  readonly maxPacks: number;
+  /** Raised when tidying was in vain, so that it is not tried at every poll. */
+  packsAllowed: number;
 }
 
-export function copyKeeper(dir: string, remote: GitRemote): CopyKeeper {
-  const state: CopyState = { dir, remote, opened: undefined, damaged: false, proved: new Set() };
+export function copyKeeper(dir: string, remote: GitRemote, maxPacks = DEFAULT_MAX_PACKS): CopyKeeper {
+  const state: CopyState = {
+    dir,
+    remote,
+    opened: undefined,
+    damaged: false,
+    proved: new Set(),
+    maxPacks,
+    packsAllowed: maxPacks,
+  };
   return {
     async reader() {
       const generation = await current(state);
@@ -83,9 +95,11 @@ async function bring(
       state.proved.add(oid);
       return { oid, fetched: false };
     }
-    if ((await listPacks(old.gitdir)).length > MAX_PACKS) {
+    const packs = (await listPacks(old.gitdir)).length;
+    if (packs > state.packsAllowed) {
       const tidied = await tidy(state, old, wish, keep, signal);
       if (tidied !== undefined) return { oid: tidied, fetched: true };
+      state.packsAllowed = packs + state.maxPacks;
     }
     const fetched = await fetchProved(state.remote, old, wish, signal);
     state.proved.add(fetched);
@@ -148,6 +162,7 @@ async function use(state: CopyState, generation: Generation, oid: string): Promi
   await adopt(state.dir, generation);
   state.opened = Promise.resolve(generation);
   state.damaged = false;
+  state.packsAllowed = state.maxPacks;
   state.proved.clear();
   state.proved.add(oid);
 }

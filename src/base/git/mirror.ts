@@ -25,6 +25,8 @@ export interface MirrorSettings {
   /** For one whole exchange, a first clone included. */
   readonly deadlineMs: number;
   readonly maxPackBytes: number;
+  /** Number of packs above which the copy is made anew; default 50. */
+  readonly maxPacks?: number;
 }
 
 export interface GitHead {
@@ -139,7 +141,7 @@ function mirrorOf(shown: string, backend: Backend, settings: MirrorSettings): Gi
 
 function remoteBackend(address: Exclude<GitAddress, { kind: 'local' }>, settings: MirrorSettings): Backend {
   const remote = remoteOf(address, settings);
-  const copy: CopyKeeper = copyKeeper(settings.dir, remote);
+  const copy: CopyKeeper = copyKeeper(settings.dir, remote, settings.maxPacks);
   return {
     reader: () => copy.reader(),
     suspect: () => copy.suspect(),

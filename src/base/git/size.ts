@@ -46,7 +46,7 @@ export function openSizes(gitdir: string): SizeReader {
     async size(oid) {
       if (!isOid(oid)) return undefined;
       try {
-        return (await looseSize(gitdir, oid)) ?? (await packed(oid));
+        return (await packed(oid)) ?? (await looseSize(gitdir, oid));
       } catch {
         // Whatever is wrong here is found and named when the object itself is read.
         return undefined;
