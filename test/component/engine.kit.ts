@@ -58,29 +58,28 @@ export async function makeKit(socketPath: string): Promise<Kit> {
     container: async (name, by = engine) =>
       valueOf(await by.facts()).containers.find((one) => one.name === name),
     clean: async (...images) => {
-      const { containers } = valueOf(await engine.facts());
-      const made = containers.filter(({ name }) => name.includes(mark));
-      await Promise.all(
-        made.map(({ id }) => callEngine(socketPath, 'DELETE', `/containers/${id}?force=1&v=1`)),
-      );
-      // By force: a build that was cut off leaves a working container behind on Podman.
-      for (const one of [image, ...images]) {
-        await callEngine(socketPath, 'DELETE', `/images/${one}?force=1`);
+      try {
+        await removeMarked(engine, mark, [image, ...images]);
+      } finally {
+        for (const one of opened) one.close();
+        rmSync(directory, { recursive: true, force: true });
       }
-      const { networks } = valueOf(await engine.facts());
-      for (const one of networks.filter((name) => name.includes(mark))) {
-        await callEngine(socketPath, 'DELETE', `/networks/${one}`);
-      }
-      const { Volumes: volumes } = (await callEngine(socketPath, 'GET', '/volumes')) as {
-        Volumes: { Name: string }[] | null;
-      };
-      for (const { Name: one } of volumes ?? []) {
-        if (one.includes(mark)) await callEngine(socketPath, 'DELETE', `/volumes/${one}`);
-      }
-      for (const one of opened) one.close();
-      rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+async function removeMarked(engine: Engine, mark: string, images: readonly string[]): Promise<void> {
+  const remove = (path: string): Promise<unknown> => callEngine(engine.socketPath, 'DELETE', path);
+  const { containers, networks } = valueOf(await engine.facts());
+  const made = containers.filter(({ name }) => name.includes(mark));
+  await Promise.all(made.map(({ id }) => remove(`/containers/${id}?force=1&v=1`)));
+  // By force: a build that was cut off leaves a working container behind on Podman.
+  for (const one of images) await remove(`/images/${one}?force=1`);
+  for (const one of networks.filter((name) => name.includes(mark))) await remove(`/networks/${one}`);
+  const { Volumes: volumes } = (await callEngine(engine.socketPath, 'GET', '/volumes')) as {
+    Volumes: { Name: string }[] | null;
+  };
+  for (const { Name: one } of volumes ?? []) if (one.includes(mark)) await remove(`/volumes/${one}`);
 }
 
 export function valueOf<T>(outcome: Outcome<T>): T {
