@@ -29,7 +29,7 @@ export interface MirrorSettings {
   readonly maxPacks?: number;
 }
 
-export interface GitHead {
+interface GitHead {
   readonly oid: string;
   /** For example `refs/heads/main`; `HEAD` when the remote's HEAD is detached. */
   readonly ref: string;
@@ -37,7 +37,7 @@ export interface GitHead {
   readonly fetched: boolean;
 }
 
-export interface GitTag {
+interface GitTag {
   readonly commit: string;
   /** The tag object, or the commit for a lightweight tag: what tells that a tag was moved. */
   readonly tag: string;
