@@ -35,7 +35,7 @@ export async function connectTls(
   alpn: readonly string[],
   signal: AbortSignal,
 ): Promise<tls.TLSSocket> {
-  // First the connection, then the handshake: a TLS socket that is destroyed before it is connected keeps its connection.
+  // The connection apart from the handshake: an abort finds the raw socket at any moment.
   const raw = net.connect({ host: ip, port });
   const abort = (): void => void raw.destroy(new Error('ended'));
   signal.addEventListener('abort', abort, { once: true });
