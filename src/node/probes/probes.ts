@@ -54,6 +54,7 @@ export function openProbes(options: ProbeOptions): Probes {
   return {
     observe(targets) {
       const wanted = new Map(targets.map((target) => [target.containerId, target]));
+      const ended = new Map<string, Job>();
       for (const [id, job] of jobs) {
         const target = wanted.get(id);
         if (target !== undefined && keyOf(target) === job.key) {
@@ -61,10 +62,11 @@ export function openProbes(options: ProbeOptions): Probes {
         } else {
           job.abort.abort();
           jobs.delete(id);
+          ended.set(id, job);
         }
       }
       for (const [id, target] of wanted) {
-        if (!jobs.has(id) && !stopped) jobs.set(id, startJob(target, options, running));
+        if (!jobs.has(id) && !stopped) jobs.set(id, startJob(target, options, running, ended.get(id)));
       }
       return Object.fromEntries(
         [...wanted].map(([id, target]) => [id, jobs.get(id)?.state ?? starting(target)]),
@@ -79,14 +81,22 @@ export function openProbes(options: ProbeOptions): Probes {
   };
 }
 
-function startJob(target: ProbeTarget, options: ProbeOptions, running: Set<Promise<void>>): Job {
+/** A container that was started again keeps the reason of its last failure, and does not signal it anew with every start. */
+function startJob(
+  target: ProbeTarget,
+  options: ProbeOptions,
+  running: Set<Promise<void>>,
+  previous: Job | undefined,
+): Job {
+  const last = previous?.state.kind === 'starting' ? previous.state.last : undefined;
   const job: Job = {
     key: keyOf(target),
     abort: new AbortController(),
-    signalled: new Set(),
+    signalled: previous?.signalled ?? new Set(),
     inside: openInside(options.procRoot ?? '/proc'),
     target,
-    state: target.checks.length === 0 ? { kind: 'ready', since: options.clock.now() } : starting(target),
+    state:
+      target.checks.length === 0 ? { kind: 'ready', since: options.clock.now() } : starting(target, last),
     done: Promise.resolve(),
   };
   // Each check of each try listens on it for as long as the try takes.

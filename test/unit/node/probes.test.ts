@@ -272,6 +272,21 @@ describe('node/probes', () => {
     expect(on.observe([target([tls(port), tls(port)], 6)])[ID]).to.have.property('kind', 'starting');
   });
 
+  it('a container that is started again and again keeps its reason, and signals it once', async () => {
+    const checks = [tls(await closedPort())];
+    const on = open();
+    const why = await reason(target(checks, 1), on);
+    for (let start = 2; start < 10; start += 1) {
+      expect(on.observe([target(checks, start)])[ID]).to.deep.equal({
+        kind: 'starting',
+        since: start,
+        last: why,
+      });
+    }
+    await reason(target(checks, 10), on);
+    expect(signals).to.equal(1);
+  });
+
   it('a target that is no longer named, and stop, end the job at once, also in the middle of a try', async () => {
     let tries = 0;
     const port = await listen(createServer(() => (tries += 1)));
