@@ -32,7 +32,7 @@ function Page({ view, now, refresh }: { readonly view: View | undefined } & Page
         <meta name="color-scheme" content="light dark" />
         {refresh && <meta http-equiv="refresh" content={String(REFRESH_S)} />}
         <title>{title}</title>
-        <link rel="icon" href="data:," />
+        <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
         <link rel="stylesheet" href="/style.css" />
       </head>
       <body>
@@ -121,7 +121,7 @@ function Head({ view, now, refresh }: { readonly view: View } & PageOptions): VN
         {view.conditions.map((condition) => (
           <li class={condition.ok ? 'good' : 'bad'}>
             <span class="word">
-              {condition.name}: {condition.ok ? 'ok' : 'look'}
+              {condition.name}: {condition.ok ? 'ok' : 'attention'}
             </span>
             <span class="text">{condition.text}</span>
             <Hint text={condition.hint} />

@@ -1,7 +1,7 @@
 /** @jsxRuntime automatic */
 /** @jsxImportSource preact */
 import type { VNode } from 'preact';
-import { imageName, isoTime, relative } from './words.ts';
+import { duration, imageName, isoTime, relative } from './words.ts';
 
 /** A moment as people say it, with the exact time in its title. */
 export function Time({ at, now }: { readonly at: number; readonly now: number }): VNode {
@@ -9,6 +9,16 @@ export function Time({ at, now }: { readonly at: number; readonly now: number })
   return (
     <time datetime={exact} title={exact}>
       {relative(at, now)}
+    </time>
+  );
+}
+
+/** How long something has been so, with the exact time of its beginning in the title. */
+export function For({ since, now }: { readonly since: number; readonly now: number }): VNode {
+  const exact = isoTime(since);
+  return (
+    <time datetime={exact} title={`since ${exact}`}>
+      for {duration(now - since)}
     </time>
   );
 }

@@ -5,7 +5,7 @@ import { blocked, messageOf, ok, type Failure, type Outcome } from '../base/outc
 import type { View } from '../report/types.ts';
 import { HEADERS, isOurHost, type HostRules } from './guard.ts';
 import { renderPage } from './page.tsx';
-import { STYLE } from './style.ts';
+import { ICON, STYLE } from './style.ts';
 
 const REQUEST_TIMEOUT_MS = 10_000;
 const MAX_CONNECTIONS = 200;
@@ -111,6 +111,7 @@ function makeApp({ view, log }: DashboardOptions, rules: HostRules): FastifyInst
   });
   app.get('/healthz', async (_request, reply) => reply.type(TEXT).send('ok\n'));
   app.get('/style.css', async (_request, reply) => reply.type('text/css; charset=utf-8').send(STYLE));
+  app.get('/favicon.svg', async (_request, reply) => reply.type('image/svg+xml').send(ICON));
   return app;
 }
 

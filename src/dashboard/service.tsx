@@ -3,7 +3,7 @@
 import type { ComponentChildren, VNode } from 'preact';
 import type { ContainerView, RouteView, ServiceView } from '../report/types.ts';
 import { Patch } from './journal.tsx';
-import { Badge, Hint, Images, Time } from './parts.tsx';
+import { Badge, For, Hint, Images, Time } from './parts.tsx';
 import { imageName, short } from './words.ts';
 
 interface Props {
@@ -13,6 +13,7 @@ interface Props {
 
 /** One service: the word, the three columns that are never one (L13), and why anything waits. */
 export function Service({ service, now }: Props): VNode {
+  const calm = service.desired?.active === false;
   return (
     <article class={`service s-${service.state.replaceAll(' ', '-')}`}>
       <div class="title">
@@ -27,7 +28,7 @@ export function Service({ service, now }: Props): VNode {
         <Column name="observed">
           {service.observed.length === 0 ? <p class="quiet">no container</p> : null}
           {service.observed.map((container) => (
-            <Container container={container} now={now} />
+            <Container container={container} now={now} calm={calm} />
           ))}
         </Column>
       </div>
@@ -55,12 +56,8 @@ function Lines({ service, now }: Props): VNode | null {
       ))}
       {waiting.map((entry) => (
         <Line kind="waiting" text={`${entry.for}: ${entry.why}`} hint={entry.hint}>
-          {entry.since !== undefined && (
-            <>
-              since <Time at={entry.since} now={now} />
-            </>
-          )}
-          {entry.until !== undefined && (
+          {entry.since !== undefined && <For since={entry.since} now={now} />}
+          {entry.until !== undefined && entry.until > now && (
             <>
               {' '}
               looked at again <Time at={entry.until} now={now} />
@@ -103,8 +100,11 @@ function Column({ name, children }: { readonly name: string; readonly children: 
   );
 }
 
-function desired({ desired: wanted }: ServiceView): VNode {
-  if (wanted === undefined) return <p class="quiet">not in the repository</p>;
+function desired({ desired: wanted, issues }: ServiceView): VNode {
+  if (wanted === undefined) {
+    const broken = issues.some((issue) => issue.severity === 'error');
+    return <p class="quiet">{broken ? 'its definition cannot be used' : 'not in the repository'}</p>;
+  }
   return (
     <>
       <p>
@@ -144,17 +144,24 @@ function Digest({ digest, differs }: { readonly digest: string; readonly differs
   );
 }
 
-function Container({ container, now }: { readonly container: ContainerView; readonly now: number }): VNode {
+interface ContainerProps {
+  readonly container: ContainerView;
+  readonly now: number;
+  /** Nothing of it shall run: that it does not is no fault. */
+  readonly calm: boolean;
+}
+
+function Container({ container, now, calm }: ContainerProps): VNode {
   const { state, ready, since, restarts, why } = container;
   const word = ready === undefined ? state : `${state}, ${ready ? 'ready' : 'not ready'}`;
   return (
     <div class="container">
       <p>
         <strong>{container.name}</strong>{' '}
-        <span class={state === 'running' && ready !== false ? 'fine' : 'off'}>{word}</span>{' '}
+        <span class={calm ? 'calm' : state === 'running' && ready !== false ? 'fine' : 'off'}>{word}</span>{' '}
         {since !== undefined && (
           <span class="quiet">
-            since <Time at={since} now={now} />
+            <For since={since} now={now} />
           </span>
         )}
         {restarts > 0 && <span class="off">, restarted {restarts}×</span>}
@@ -164,7 +171,7 @@ function Container({ container, now }: { readonly container: ContainerView; read
           <code title={container.image}>{imageName(container.image)}</code>
         </li>
       </ul>
-      {why !== undefined && <p class="why">{why}</p>}
+      {why !== undefined && !calm && <p class="why">{why}</p>}
     </div>
   );
 }
@@ -177,7 +184,7 @@ function Ways({ service, now }: Props): VNode | null {
     <ul class="ways">
       {routes.map((route) => (
         <li>
-          <RouteLine route={route} now={now} />
+          <RouteLine route={route} now={now} calm={service.desired?.active === false} />
         </li>
       ))}
       {ports.map(({ component, route, slot, port }) => (
@@ -204,7 +211,15 @@ function Ways({ service, now }: Props): VNode | null {
   );
 }
 
-function RouteLine({ route, now }: { readonly route: RouteView; readonly now: number }): VNode {
+function RouteLine({
+  route,
+  now,
+  calm,
+}: {
+  readonly route: RouteView;
+  readonly now: number;
+  readonly calm: boolean;
+}): VNode {
   const name = `${route.hostname}:${route.port}`;
   const link = linkOf(route.url);
   return (
@@ -218,7 +233,9 @@ function RouteLine({ route, now }: { readonly route: RouteView; readonly now: nu
         </a>
       )}{' '}
       → <code>{route.backend ?? 'nothing yet'}</code>{' '}
-      <span class={route.served ? 'fine' : 'off'}>{route.served ? 'served' : 'not served'}</span>
+      <span class={calm ? 'calm' : route.served ? 'fine' : 'off'}>
+        {route.served ? 'served' : 'not served'}
+      </span>
       {route.notAfter !== undefined && (
         <span class="quiet">
           , certificate ends <Time at={route.notAfter} now={now} />

@@ -1,3 +1,6 @@
+/** A square with a round hole: the tab is found again. */
+export const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="4" fill="#1a56c4"/><circle cx="8" cy="8" r="3.2" fill="none" stroke="#fff" stroke-width="2"/></svg>`;
+
 /** The page's own style sheet: light and dark by the reader's choice; nothing is loaded from elsewhere. */
 export const STYLE = `
 :root {
@@ -21,6 +24,8 @@ body {
 h1, h2, h3, h4, p, ul, ol { margin: 0; padding: 0; }
 ul, ol { list-style: none; }
 a { color: var(--link); }
+/* A text of others that runs from right to left does not reorder what stands beside it. */
+code, strong, h3, .text, .hint, .why, .file, .because, .said { unicode-bidi: isolate; }
 code, pre { font: 0.87em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 h1 { font-size: 1.7rem; line-height: 1.2; letter-spacing: -0.01em; }
 h2 { font-size: 1.1rem; margin: 2.2rem 0 0.7rem; }
@@ -65,6 +70,7 @@ h4 { font-size: 0.72rem; font-weight: 600; text-transform: uppercase; letter-spa
 .container + .container { margin-top: 0.5rem; padding-top: 0.5rem; border-top: 1px solid var(--line); }
 .fine { color: var(--good); }
 .off, .differs { color: var(--bad); font-weight: 600; }
+.calm { color: var(--quiet); }
 .why { color: var(--bad); font-size: 0.92em; }
 .ways { display: flex; flex-wrap: wrap; gap: 0.2rem 1.6rem; margin-top: 0.6rem; font-size: 0.95em; }
 .label { color: var(--quiet); font-size: 0.72rem; font-weight: 600; text-transform: uppercase; letter-spacing: 0.07em; }

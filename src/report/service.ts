@@ -18,7 +18,11 @@ export function serviceView(
   const applied = promised.applied.find((entry) => entry.service.name === name);
   const failure = promised.failures.find((entry) => entry.service === name);
   const components = wanted?.service.components ?? [];
-  const file = wanted?.file ?? applied?.file ?? promised.files.find((entry) => entry.service === name)?.file;
+  const file =
+    wanted?.file ??
+    applied?.file ??
+    promised.files.find((entry) => entry.service === name)?.file ??
+    desired.issues.find((issue) => issue.service === name)?.file;
   return {
     name,
     ...(file === undefined ? {} : { file }),

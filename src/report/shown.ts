@@ -2,6 +2,8 @@ import { redact } from '../base/secret.ts';
 import type { Issue } from '../definitions/types.ts';
 import type { Because, PassRecord, PatchOperation, StepRecord } from '../registry/types.ts';
 
+const MAX_CHARACTERS = 4_000;
+
 /**
  * A copy in which every text can be shown: control characters, and those that turn the direction of text, are visible as
  * escapes (G53). Applied once to the whole view, so that page, API and command line are safe by construction.
@@ -10,12 +12,18 @@ export function visibleAll<T>(value: T): T {
   return mapStrings(value) as T;
 }
 
-/** `\u001b` for ESC and the like; a text without such characters comes back as it is. */
+/**
+ * `\u001b` for ESC and the like, `\n` for a line feed. Invisible characters and halves of surrogate pairs count too. A text
+ * without such characters comes back as it is; one that is far too long is cut, and says so.
+ */
 export function visible(text: string): string {
-  return text.replaceAll(
-    /[\p{Cc}\p{Cs}\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  const cut =
+    text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS)}… (${text.length} characters)` : text;
+  return cut.replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0]/gu, (char) => {
+    const point = char.codePointAt(0) ?? 0;
+    if (char === '\n') return String.raw`\n`;
+    return point > 0xffff ? `\\u{${point.toString(16)}}` : `\\u${point.toString(16).padStart(4, '0')}`;
+  });
 }
 
 /** Free text of errors, with registered secrets masked. */

@@ -56,7 +56,7 @@ function serviceLines(service: ServiceView): string[] {
   return [
     '',
     `${service.name}: ${service.state}`,
-    `  desired   ${desired === undefined ? 'gone' : `${desired.active ? 'running' : 'stopped'} ${desired.images.join(', ')} (commit ${short(desired.commit)})`}`,
+    `  desired   ${desired === undefined ? (service.issues.some((issue) => issue.severity === 'error') ? 'unusable' : 'gone') : `${desired.active ? 'running' : 'stopped'} ${desired.images.join(', ')} (commit ${short(desired.commit)})`}`,
     `  applied   ${applied === undefined ? 'never' : `${applied.state} ${applied.images.join(', ')} (commit ${short(applied.commit)}, ${time(applied.at)})`}`,
     ...(service.observed.length === 0 ? ['  observed  no container'] : []),
     ...service.observed.map(
