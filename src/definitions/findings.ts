@@ -44,11 +44,8 @@ export function locate(
     return issueOf(file, found, placeOf(text, found.offset ?? offsetOf(index, found)), service);
   });
   if (findings.length <= MAX_FINDINGS) return issues;
-  const last = issues.at(-1);
-  const first = findings[0];
-  if (last === undefined || first === undefined) return issues;
-  const more = findings.length - MAX_FINDINGS;
-  return [...issues, { ...last, message: `and ${more} more findings in this file` }];
+  const message = `there are ${findings.length} findings in this file, and ${MAX_FINDINGS} are told`;
+  return [...issues, issueOf(file, finding('file/findings', [], message), { line: 1, column: 1 }, service)];
 }
 
 /** The place of a path; of its nearest parent where the path is not in the text (a missing key). */

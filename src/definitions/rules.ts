@@ -28,6 +28,7 @@ export const RULES = {
     'Tables and arrays are nested at most 32 deep.',
     'No field needs more than six; take the nesting out.',
   ),
+  'file/findings': warning('Of one file 50 findings are told.', 'Mend those first, and look again.'),
   'key/unknown': error(
     'Every key is a known one.',
     'Remove it; `mc-gitops schema` lists the keys there are.',

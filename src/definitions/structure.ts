@@ -148,15 +148,19 @@ function unknownKey(path: TomlPath, key: string, siblings: readonly string[], ta
 }
 
 function hintFor(key: string, siblings: readonly string[]): string {
-  const synonym = SYNONYMS[key.toLowerCase()];
-  const meant = synonym !== undefined && siblings.includes(synonym) ? synonym : nearest(key, siblings);
+  if (PRIVILEGES.has(key.toLowerCase())) return 'Remove it: no field of a definition grants privilege.';
+  const fits = (word: string | undefined): string | undefined =>
+    word !== undefined && siblings.includes(word) ? word : undefined;
+  const same = SYNONYMS[key.toLowerCase()];
+  const near = SYNONYMS[nearest(key, Object.keys(SYNONYMS)) ?? ''];
+  const meant = fits(same) ?? nearest(key, siblings) ?? fits(near);
   if (meant !== undefined) return `Did you mean \`${meant}\`?`;
-  const known = synonym ?? key;
+  const known = same ?? key;
   const places = PLACES.filter(({ keys }) => keys.includes(known)).map(({ name }) => name);
   if (places.length > 0) return `\`${known}\` belongs ${places.join(' or ')}.`;
-  if (PRIVILEGES.has(key.toLowerCase())) return 'Remove it: no field of a definition grants privilege.';
-  if (LATER.has(key))
+  if (LATER.has(key)) {
     return 'Remove it: this version of mc-gitops does not honour it yet, and what is not honoured is not accepted.';
+  }
   return `Remove it. Known here: ${siblings.join(', ') || 'nothing more'}.`;
 }
 

@@ -1,0 +1,180 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { expect } from 'chai';
+import { validate, type ValidateOptions } from '../../../src/commands/validate.ts';
+import { shownLines } from '../../../src/definitions/mask.ts';
+import { serviceText } from './support.ts';
+
+const EXAMPLE = join(import.meta.dirname, '../../../definitions-example');
+const TEXT: ValidateOptions = { format: 'text', strict: false, color: false };
+
+describe('mc-gitops validate', () => {
+  let dir = '';
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'mcg-validate-'));
+  });
+  afterEach(() => rmSync(dir, { recursive: true }));
+
+  function put(path: string, content: string): void {
+    mkdirSync(dirname(join(dir, path)), { recursive: true });
+    writeFileSync(join(dir, path), content);
+  }
+
+  async function run(
+    options: Partial<ValidateOptions> = {},
+    where = dir,
+  ): Promise<{ code: number; out: string; err: string }> {
+    let out = '';
+    let err = '';
+    const output = { out: (text: string) => void (out += text), err: (text: string) => void (err += text) };
+    const code = await validate(where, { ...TEXT, ...options }, output);
+    return { code, out: out.replaceAll(where, 'DIR'), err: err.replaceAll(where, 'DIR') };
+  }
+
+  it('accepts the example, also when warnings are errors', async () => {
+    const { code, out } = await run({ strict: true }, EXAMPLE);
+    expect(out).to.match(/^9 files, 8 good services, 0 errors, 0 warnings\n/);
+    expect(code).to.equal(0);
+  });
+
+  it('shows the source line with a caret below the place, and how to mend it', async () => {
+    put('services/a.toml', serviceText('a', '\tuser = "0:0:0"'));
+    const { code, out } = await run();
+    expect(out).to.equal(
+      [
+        'DIR/services/a.toml:7:9: error: "0:0:0" is no user [component/user]',
+        '  7 | \tuser = "0:0:0"',
+        '    | \t       ^',
+        '  Write for example "0:0".',
+        '',
+        '1 file, 0 good services, 1 error, 0 warnings',
+        "Not checked: what the policy in the node's settings allows (image hosts, mounts, networks, fixed ports, domains).",
+        '',
+      ].join('\n'),
+    );
+    expect(code).to.equal(1);
+  });
+
+  it('uses colour only when told so', async () => {
+    put('services/a.toml', serviceText('a', 'user = "0:0:0"\nenv = ["A_TOKEN=abcdefgh"]'));
+    expect((await run()).out).to.not.contain('\x1b');
+    const { out } = await run({ color: true });
+    expect(out).to.contain('\x1b[31merror\x1b[0m').and.contain('\x1b[33mwarning\x1b[0m');
+  });
+
+  it('covers the values of variables in the lines that it shows', async () => {
+    put(
+      'services/a.toml',
+      serviceText(
+        'a',
+        'env = ["DB_PASSWORD=s3cr3t", \'\'\'K=s3\ncr3t\'\'\', "s3cr3t"]\nenvironment = "s3cr3t"',
+      ),
+    );
+    put('services/b.toml', `${serviceText('b', 'env = ["K=s3cr3t"')}\nK=s3cr3t\n`);
+    const { out } = await run();
+    expect(out).to.contain("  7 | env = [\"DB_PASSWORD=••••••\", '''K=••");
+    expect(out).to.not.match(/s3|cr3t/);
+  });
+
+  it('covers everything that may be a value in a file that is no TOML, and leaves what cannot be one', () => {
+    const text = [
+      '[[components]]',
+      'name = "api"',
+      'env = ["K=s3cr3t", oops',
+      'K=s3cr3t',
+      '"s3cr3t",',
+      '["s3cr3t"]',
+      'env=["s3cr3t"]',
+      'name = "api" env = ["K=s3cr3t"]',
+      '',
+      '\x1b[2J\u202e',
+    ].join('\n');
+    const lines = shownLines(Buffer.from(text));
+    expect(lines.slice(0, 2)).to.deep.equal(['[[components]]', 'name = "api"']);
+    expect(lines[2]).to.equal('env = ["••••••••", ••••');
+    expect(lines.join('\n')).to.not.match(/s3cr3t/);
+    expect(lines.at(-1)).to.equal('•[•••');
+  });
+
+  it('--format json: an array of findings', async () => {
+    put('services/a.toml', serviceText('a', 'user = "0:0:0"'));
+    const { code, out } = await run({ format: 'json' });
+    expect(JSON.parse(out)).to.deep.equal([
+      {
+        file: 'services/a.toml',
+        line: 7,
+        column: 8,
+        path: 'components[0].user',
+        rule: 'component/user',
+        severity: 'error',
+        message: '"0:0:0" is no user',
+        hint: 'Write for example "0:0".',
+      },
+    ]);
+    expect(code).to.equal(1);
+    rmSync(join(dir, 'services/a.toml'));
+    expect((await run({ format: 'json' })).out).to.equal('[]\n');
+  });
+
+  it('--format github: annotations, with everything escaped', async () => {
+    put('services/50%,x:y.toml', serviceText('a'));
+    const { out } = await run({ format: 'github' });
+    expect(out).to.equal(
+      '::error file=DIR/services/50%25%2Cx%3Ay.toml,line=1,col=8,title=service/file-name::' +
+        'the service is called "a", its file "50%25,x:y.toml". Rename the file to "a.toml", or write name = "50%25,x:y".\n',
+    );
+  });
+
+  it('gives 0 with warnings only, and 1 with --strict', async () => {
+    put('services/a.toml', serviceText('a', 'env = ["A_TOKEN=abcdefgh"]'));
+    expect((await run()).code).to.equal(0);
+    const strict = await run({ strict: true });
+    expect(strict.code).to.equal(1);
+    expect(strict.out).to.contain('error: "A_TOKEN" looks like a secret');
+  });
+
+  it('--node: only what concerns that node', async () => {
+    put('services/a.toml', serviceText('a', 'oops = 1'));
+    expect((await run({ node: 'rift' })).code).to.equal(1);
+    expect((await run({ node: 'orion' })).code).to.equal(0);
+  });
+
+  it('tells links and never follows them, also links to folders; sorts files; reads no file that is too large', async () => {
+    put('elsewhere/x.toml', 'oops');
+    put('services/z.toml', serviceText('z'));
+    put('services/sub/y.toml', serviceText('y'));
+    put('services/README.md', '# no definition');
+    put('nodes/sub/x.toml', 'no node');
+    put('services/big.toml', '');
+    truncateSync(join(dir, 'services/big.toml'), 100 * 1024 * 1024);
+    symlinkSync('../elsewhere/x.toml', join(dir, 'services/link.toml'));
+    symlinkSync('../elsewhere', join(dir, 'services/folder'));
+    symlinkSync('elsewhere/x.toml', join(dir, 'removals.toml'));
+    const { out } = await run({ format: 'json' });
+    const told = (JSON.parse(out) as { file: string; rule: string }[]).map(
+      ({ file, rule }) => `${file} ${rule}`,
+    );
+    expect(told).to.deep.equal([
+      'removals.toml file/refused',
+      'services/big.toml file/refused',
+      'services/folder file/refused',
+      'services/link.toml file/refused',
+    ]);
+  });
+
+  it('gives 2 for what is no directory of definitions', async () => {
+    expect(await run()).to.deep.include({ code: 2, out: '' });
+    expect((await run()).err).to.contain('DIR has no definitions');
+    put('file', '');
+    expect((await run({}, join(dir, 'file'))).code).to.equal(2);
+    expect((await run({}, join(dir, 'missing'))).err).to.contain('is no directory');
+  });
+
+  it('refuses folders that are nested too deep', async () => {
+    put(`services/${'d/'.repeat(32)}a.toml`, serviceText('a'));
+    expect((await run()).code).to.equal(0);
+    put(`services/${'d/'.repeat(33)}a.toml`, serviceText('a'));
+    expect((await run()).out).to.contain('folders are nested more than 32 deep');
+  });
+});
