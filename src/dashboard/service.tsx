@@ -40,7 +40,10 @@ export function Service({ service, now }: Props): VNode {
 
 /** Everything expected that does not happen, with what to do about it. */
 function Lines({ service, now }: Props): VNode | null {
-  const { waiting, refused, issues, lastError } = service;
+  const { waiting, refused, issues } = service;
+  // The pause after a failure says the same with the time of the next try.
+  const told = waiting.some((entry) => entry.why.includes(service.lastError?.why ?? '\n'));
+  const lastError = told ? undefined : service.lastError;
   if (waiting.length + refused.length + issues.length === 0 && lastError === undefined) return null;
   return (
     <ul class="lines">

@@ -39,7 +39,7 @@ h4 { font-size: 0.72rem; font-weight: 600; text-transform: uppercase; letter-spa
 .looked { color: var(--quiet); font-size: 0.92em; }
 .commit { margin-top: 0.6rem; }
 .note { margin-top: 0.8rem; padding: 0.6rem 0.8rem; border-radius: 8px; background: var(--bad-bg); border-left: 4px solid var(--bad); }
-.conditions { display: grid; grid-template-columns: repeat(auto-fit, minmax(12.5rem, 1fr)); gap: 0.6rem; margin-top: 1rem; }
+.conditions { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: 0.6rem; margin-top: 1rem; }
 .conditions li { background: var(--card); border: 1px solid var(--line); border-top: 3px solid var(--good); border-radius: 8px; padding: 0.5rem 0.75rem 0.6rem; }
 .conditions li.bad { border-top-color: var(--bad); }
 .conditions .word { display: block; font-weight: 600; color: var(--good); }
@@ -90,13 +90,18 @@ pre { margin: 0.3rem 0 0; padding: 0.6rem 0.75rem; background: var(--sunk); bord
 .because { color: var(--quiet); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 0.95em; }
+td:last-child { white-space: nowrap; }
 th, td { text-align: left; padding: 0.35rem 0.8rem; border-top: 1px solid var(--line); }
 thead th { border-top: 0; color: var(--quiet); font-weight: 600; font-size: 0.85em; }
 .empty { color: var(--quiet); padding: 0.5rem 0; }
 footer { margin-top: 2.5rem; color: var(--quiet); font-size: 0.87em; }
 @media (max-width: 46rem) {
   body { padding: 1rem 0.75rem 2rem; }
-  .columns { grid-template-columns: 1fr; }
+  .columns { grid-template-columns: 1fr; gap: 0.35rem; }
+  .column { display: grid; grid-template-columns: 5.2rem 1fr; }
+  .column h4 { grid-row: 1 / span 9; padding-top: 0.15rem; }
+  .column > :not(h4) { grid-column: 2; }
+  .conditions { gap: 0.4rem; }
   .title .file { margin-left: 0; width: 100%; }
   .steps li { grid-template-columns: 4.6rem 1fr; }
 }

@@ -81,8 +81,11 @@ function stateOf(
     return plan.waiting.some((entry) => of(entry) && entry.for === 'orphan') ? 'orphan' : 'removing';
   if (plan.steps.some(of)) return 'changing';
   const waits = plan.waiting.filter((entry) => of(entry) && entry.for !== 'proved');
+  const isProving = plan.waiting.some((entry) => of(entry) && entry.for === 'proved');
   const wasInLine = applied?.digest === wanted.digest;
   if (waits.length > 0) return wasInLine ? 'degraded' : 'waiting';
+  // Until it is proved, its predecessor is still there.
+  if (isProving) return 'changing';
   if (wanted.heldBack) return 'held back';
   if (!wanted.service.active) return 'stopped';
   return wasInLine ? 'converged' : 'changing';
@@ -125,12 +128,14 @@ function containersOf(service: string, owner: string, observed: Observed): Obser
 function containerView(container: ObservedContainer, observed: Observed): ContainerView {
   const probe = observed.probes[container.id];
   const why = whyNot(container, probe);
+  const since =
+    container.state === 'running' ? container.startedAt : (container.finishedAt ?? container.startedAt);
   return {
     name: container.name,
     component: container.identity?.component ?? '',
     image: container.image,
     state: container.state,
-    ...(container.startedAt === undefined ? {} : { since: container.startedAt }),
+    ...(since === undefined ? {} : { since }),
     restarts: container.restartCount,
     ...(probe === undefined ? {} : { ready: probe.kind === 'ready' }),
     ...(why === undefined ? {} : { why: redact(why) }),

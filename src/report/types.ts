@@ -110,6 +110,7 @@ export interface ContainerView {
   readonly component: string;
   readonly image: string;
   readonly state: string;
+  /** When it started, or ended when it does not run. */
   readonly since?: number;
   readonly restarts: number;
   /** Absent where readiness is not watched: a predecessor, or a container that does not run. */

@@ -1,0 +1,51 @@
+import { expect } from 'chai';
+import type { View } from '../../../src/report/types.ts';
+import { formatPs, formatStatus, table } from '../../../src/report/text.ts';
+import { poisoned } from '../../support/poison.ts';
+import { sampleView } from '../../support/sample-view.ts';
+
+describe('the text of status and ps', () => {
+  let view: View;
+  before(async () => {
+    view = await sampleView();
+  });
+
+  it('status says desired, applied and observed of each service, and why anything waits', () => {
+    const text = formatStatus(view);
+    for (const service of view.services) expect(text).to.contain(`\n${service.name}: ${service.state}\n`);
+    for (const word of ['desired', 'applied', 'observed'])
+      expect(text.split('\n').filter((line) => line.startsWith(`  ${word} `)).length, word).to.be.at.least(
+        view.services.length,
+      );
+    for (const { why } of view.services.flatMap((service) => [...service.waiting, ...service.refused]))
+      expect(text).to.contain(why);
+    expect(text).to.contain('f83b51cd902e hello v1.1.0; paste is new (Kyle Isom');
+  });
+
+  it('status of one service is only that one', () => {
+    const text = formatStatus(view, 'docs');
+    expect(text).to.contain('docs: degraded').and.not.contain('hello: ').and.not.contain('source ');
+  });
+
+  it('ps is one aligned line a container of ours', () => {
+    const lines = formatPs(view).split('\n');
+    expect(lines).to.have.length(1 + view.services.flatMap((service) => service.observed).length);
+    const column = lines[0]?.indexOf('STATE') ?? -1;
+    for (const line of lines.slice(1)) expect(line.slice(column - 2, column), line).to.equal('  ');
+    expect(lines.some((line) => line.startsWith('postgres-test'))).to.equal(false);
+  });
+
+  it('G53 hostile text stays on its line and sends nothing to the terminal', () => {
+    const hostile = poisoned(view, '\u001b[2J\r\nfake: converged\u202e');
+    for (const text of [formatStatus(hostile), formatPs(hostile)]) {
+      expect(text.replaceAll('\n', '')).to.not.match(/[\p{Cc}\p{Cf}]/u);
+      expect(text.split('\n').some((line) => line.startsWith('fake'))).to.equal(false);
+    }
+    expect(formatPs(hostile).split('\n')).to.have.length(formatPs(view).split('\n').length);
+  });
+
+  it('a table of nothing is nothing', () => {
+    expect(table([])).to.equal('');
+    expect(table([['A'], ['long'], ['']])).to.equal('A\nlong\n');
+  });
+});

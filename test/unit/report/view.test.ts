@@ -1,0 +1,257 @@
+import { expect } from 'chai';
+import { unknown } from '../../../src/base/outcome.ts';
+import { Secret } from '../../../src/base/secret.ts';
+import type { Seen, ViewInput } from '../../../src/report/view.ts';
+import { makeView } from '../../../src/report/view.ts';
+import type { ServiceView, View } from '../../../src/report/types.ts';
+import { desiredOf } from '../../support/world.ts';
+import { CHOOSING, poisoned } from '../../support/poison.ts';
+import { sampleInput, sampleView } from '../../support/sample-view.ts';
+
+describe('the view', () => {
+  let input: ViewInput & { readonly seen: Seen };
+  let view: View;
+  const of = (name: string, from: View = view): ServiceView => {
+    const found = from.services.find((service) => service.name === name);
+    if (found === undefined) throw new Error(`no service ${name}`);
+    return found;
+  };
+  const seeing = (change: Partial<Seen>): View => makeView({ ...input, seen: { ...input.seen, ...change } });
+
+  before(async () => {
+    const { seen, ...rest } = await sampleInput();
+    if (seen === undefined) throw new Error('nothing was seen');
+    input = { ...rest, seen };
+    view = makeView(input);
+  });
+
+  it('has one word for each service, derived from what is so now', () => {
+    expect(Object.fromEntries(view.services.map(({ name, state }) => [name, state]))).to.deep.equal({
+      blog: 'changing',
+      docs: 'degraded',
+      forum: 'orphan',
+      hello: 'converged',
+      mail: 'refused',
+      mcns: 'degraded',
+      metacrypt: 'stopped',
+      paste: 'waiting',
+      wiki: 'held back',
+    });
+  });
+
+  it('latches nothing: the same service is well again as soon as nothing waits for it', () => {
+    const plan = { steps: [], waiting: [], refused: [] };
+    expect(of('docs', seeing({ plan })).state).to.equal('converged');
+    expect(
+      of('hello', seeing({ plan: { ...plan, refused: [{ service: 'hello', why: 'w', hint: 'h' }] } })).state,
+    ).to.equal('refused');
+  });
+
+  it('a service that left git is removing, or refused while the guard holds its removal', () => {
+    const desired = desiredOf([]);
+    const plan = {
+      steps: [],
+      waiting: [],
+      refused: [{ service: 'hello', why: 'the budget', hint: 'name it' }],
+    };
+    const gone = seeing({ desired, plan });
+    expect([of('hello', gone).state, of('docs', gone).state]).to.deep.equal(['refused', 'removing']);
+    expect(of('docs', gone)).to.not.have.property('desired');
+  });
+
+  it('L02 an engine that does not answer makes services unknown, not gone', () => {
+    const observed = { ...input.seen.observed, engine: unknown('connect ENOENT') };
+    const plan = { steps: [], waiting: [], refused: [] };
+    const blind = seeing({ observed, plan });
+    expect(of('hello', blind)).to.deep.include({ state: 'unknown', observed: [] });
+    expect(of('hello', blind).applied).to.deep.equal(of('hello').applied);
+    expect(blind.engine).to.deep.equal({ why: 'connect ENOENT' });
+    expect(blind.conditions.find((condition) => condition.name === 'engine')).to.include({
+      ok: false,
+      text: 'connect ENOENT',
+    });
+  });
+
+  it('L13 keeps desired, applied and observed apart', () => {
+    const { desired, applied, observed } = of('docs');
+    expect(desired).to.include({ active: true, heldBack: false });
+    expect(applied).to.include({ state: 'running' });
+    expect(applied?.commit).to.not.equal(desired?.commit);
+    expect(observed.map(({ name, state }) => [name, state])).to.deep.equal([['docs', 'exited']]);
+    expect(observed[0]?.since, 'since it ended').to.be.greaterThan(applied?.at ?? Infinity);
+    expect(observed[0]?.why).to.contain('137');
+  });
+
+  it('says of each container whether it is ready and why not, of each route where it leads and whether it is served', () => {
+    expect(of('mcns').observed[0]).to.include({ state: 'running', ready: false, why: 'nothing answers' });
+    expect(of('hello').observed.map((container) => container.ready)).to.deep.equal([true, true]);
+    const [web, api] = of('hello').routes;
+    expect(web).to.include({
+      component: 'web',
+      name: '',
+      mode: 'l7',
+      served: true,
+      url: 'https://hello.svc.mcp.metacircular.net/',
+    });
+    expect(web?.notAfter).to.be.a('number');
+    expect(api).to.include({ component: 'api', name: 'grpc', mode: 'l4', served: true });
+    expect(api).to.not.have.property('url');
+    const lease = of('hello').ports.find((port) => port.component === 'web');
+    expect(web?.backend).to.equal(`127.0.0.1:${lease?.port ?? 0}`);
+    expect(of('mcns').fixedPorts.map(({ host, protocol }) => [host, protocol])).to.deep.equal([
+      [53, 'tcp'],
+      [53, 'udp'],
+    ]);
+  });
+
+  it('has the last step of each service with its reason and result', () => {
+    expect(of('docs').lastReason).to.include({
+      step: 'start-container docs',
+      summary: 'container docs is exited',
+      result: 'retry',
+    });
+    expect(of('docs').lastError?.why).to.contain('already allocated');
+    expect(of('hello').lastError).to.equal(undefined);
+  });
+
+  it('lists foreign containers, and those of another owner under the name of one of our services are foreign too', () => {
+    const { engine } = input.seen.observed;
+    if (!engine.known) throw new Error('unknown');
+    const ours = engine.value.containers.find((container) => container.name === 'hello-web');
+    if (ours?.identity === undefined) throw new Error('no hello-web');
+    const other = {
+      ...ours,
+      id: 'x',
+      name: 'other-hello',
+      identity: { ...ours.identity, owner: 'rift/demo' },
+    };
+    const containers = [...engine.value.containers, other];
+    const shown = seeing({
+      observed: { ...input.seen.observed, engine: { known: true, value: { ...engine.value, containers } } },
+    });
+    expect(shown.foreign.map((entry) => entry.name)).to.deep.equal([
+      'buildx_buildkit_default0',
+      'postgres-test',
+      'other-hello',
+    ]);
+    expect(of('hello', shown).observed.map((container) => container.name)).to.deep.equal([
+      'hello-web',
+      'hello-api',
+    ]);
+  });
+
+  it('G10 has names of environment variables only: no value and no hash, in no patch', () => {
+    const json = JSON.stringify(view);
+    expect(json).to.contain('/components/web/env/DATABASE_URL');
+    for (const hash of ['0123456789abcdef', 'fedcba9876543210', '1111111111111111'])
+      expect(json).to.not.contain(hash);
+  });
+
+  it('G10 drops hashes from a patch that adds a whole component, or its whole environment', () => {
+    const patch = [
+      { op: 'add', path: '/components/web', value: { image: 'i', env: { TOKEN: 'cafecafe' } } },
+      { op: 'replace', path: '/components/web/env', value: { TOKEN: 'cafecafe' } },
+      { op: 'add', path: '/components/web/env/TOKEN', value: 'cafecafe' },
+      { op: 'replace', path: '/components', value: [{ env: [{ name: 'TOKEN', hash: 'cafecafe' }] }] },
+      { op: 'replace', path: '/active', value: false },
+    ] as const;
+    const step = {
+      id: 1,
+      pass: 1,
+      service: 'hello',
+      kind: 'k',
+      subject: 's',
+      startedAt: 1,
+      because: { summary: 'x', patch },
+    };
+    const passes = [{ id: 1, startedAt: 1, commit: 'c', trigger: 't', steps: [step] }];
+    const shown = makeView({ ...input, passes, history: () => step });
+    expect(JSON.stringify(shown)).to.not.contain('cafecafe');
+    expect(shown.passes[0]?.steps[0]?.because.patch).to.deep.equal([
+      { op: 'add', path: '/components/web', value: { image: 'i', env: ['TOKEN'] } },
+      { op: 'replace', path: '/components/web/env', value: ['TOKEN'] },
+      { op: 'add', path: '/components/web/env/TOKEN' },
+      { op: 'replace', path: '/components', value: [{ env: ['TOKEN'] }] },
+      { op: 'replace', path: '/active', value: false },
+    ]);
+  });
+
+  it('G10 masks a secret that got into any free text, and drops the user of a url', () => {
+    const secret = 'pl4nted-S3cret';
+    new Secret(secret);
+    const shown = makeView(
+      poisoned(
+        { ...input, sourceUrl: 'https://user:word@git.example.net/r.git', idle: { why: 'w', hint: 'h' } },
+        ` ${secret}`,
+        [
+          ...CHOOSING,
+          'commit',
+          'trigger',
+          'author',
+          'node',
+          'version',
+          'sourceUrl',
+          'subject',
+          'rule',
+          'image',
+          'proxyDriver',
+          'storageRoot',
+          'oid',
+          'name',
+          'path',
+          'tag',
+          'value',
+          'backend',
+        ],
+      ),
+    );
+    const texts: string[] = [];
+    const collect = (value: unknown, key: string): void => {
+      if (typeof value === 'string' && value.includes(secret)) texts.push(`${key}: ${value}`);
+      else if (value !== null && typeof value === 'object')
+        for (const [name, part] of Object.entries(value)) collect(part, name);
+    };
+    collect(shown, '');
+    expect(texts.filter((text) => /^(why|hint|message|summary|text): /.test(text)).join('\n')).to.equal('');
+    expect(shown.source.url).to.equal('https://git.example.net/r.git');
+  });
+
+  it('G53 makes control characters and those that turn the direction visible in every text', () => {
+    const text = '\u001b[2J\r\n\u202e\u2066\u0000\u{e0041}\ud800';
+    const json = JSON.stringify(makeView(poisoned(input, text, CHOOSING)));
+    JSON.parse(json, (key, value: unknown) => {
+      if (typeof value === 'string') expect(value, key).to.not.match(/[\p{Cc}\p{Cf}\p{Cs}]/u);
+      return value;
+    });
+    expect(json).to.contain(String.raw`\\u001b[2J\\u000d\\n\\u202e\\u2066\\u0000\\u{e0041}\\ud800`);
+  });
+
+  it('is the same bytes for the same facts', async () => {
+    expect(JSON.stringify(await sampleView())).to.equal(JSON.stringify(await sampleView()));
+  });
+
+  it('before the first pass it says that nothing was looked at, and invents nothing', () => {
+    const { node, owner, version, startedAt, sourceUrl, source, proxyDriver } = input;
+    const facts = { node, owner, version, startedAt, sourceUrl, source, proxyDriver };
+    const empty = makeView({ ...facts, passes: [], history: () => undefined });
+    expect(empty).to.deep.include({
+      services: [],
+      issues: [],
+      foreign: [],
+      passes: [],
+      engine: { why: 'not looked at yet' },
+    });
+    expect(empty).to.not.have.any.keys('at', 'commit');
+    expect(empty.conditions.map((condition) => condition.name)).to.deep.equal(['git']);
+  });
+
+  it('has a condition for git, definitions, engine, proxy and services, each with one sentence', () => {
+    expect(view.conditions.map(({ name, ok, text }) => [name, ok, text])).to.deep.equal([
+      ['git', true, 'answers'],
+      ['definitions', false, '2 errors, 1 warning'],
+      ['engine', true, 'docker 1'],
+      ['proxy', true, 'serves 4 routes'],
+      ['services', false, '6 of 9 need a look'],
+    ]);
+  });
+});
