@@ -7,6 +7,7 @@ import { startDashboard } from './dashboard/server.ts';
 import { isCron, startLoop } from './loop.ts';
 import { openNode } from './node/node.ts';
 import { runPass, type House, type Memory } from './pass.ts';
+import type { StepKind } from './plan/types.ts';
 import { openKey } from './registry/key.ts';
 import { openRegistry } from './registry/registry.ts';
 import { makeView } from './report/view.ts';
@@ -18,6 +19,8 @@ import { VERSION } from './version.ts';
 import { definitionOptions, nodeOptions, planSettings, sourceSettings } from './wiring.ts';
 
 const SHOWN_PASSES = 20;
+const RECENT_STEPS = 20;
+const CLEARING: readonly string[] = ['remove-container', 'release-leases', 'push-image'] satisfies StepKind[];
 
 export interface Agent {
   /** Where the dashboard listens; absent when its port was taken. */
@@ -105,6 +108,10 @@ function viewOf(settings: Settings, house: House, memory: Memory, startedAt: num
       : { idle: { why: idle.why, ...(idle.hint === undefined ? {} : { hint: idle.hint }) } }),
     ...(seen === undefined ? {} : { seen }),
     passes: registry.passes(SHOWN_PASSES),
-    history: (service) => registry.history(service, 1)[0],
+    history: (service) => {
+      const steps = registry.history(service, RECENT_STEPS);
+      // Why it is as it is: the clearing up after a change is not the reason of the change.
+      return steps.find((step) => !CLEARING.includes(step.kind)) ?? steps[0];
+    },
   });
 }

@@ -148,7 +148,8 @@ function presentImage(
   if (
     recorded !== undefined &&
     recorded.imageId === state.imageId &&
-    recorded.manifestDigest === state.manifestDigest
+    // A digest that is not known right now is no news: the registry may be down (L02).
+    (state.manifestDigest === undefined || recorded.manifestDigest === state.manifestDigest)
   )
     return READY;
   const step: Step = {

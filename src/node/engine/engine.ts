@@ -119,13 +119,19 @@ function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engin
       await work();
       return undefined;
     });
+  let networks: Promise<unknown> = Promise.resolve();
   const short = (id: string): string => id.slice(0, 12);
 
   return {
     kind,
     socketPath: api.socketPath,
     facts: () => door('look at the engine', () => facts.read()),
-    createNetwork: (name) => quiet(`create network ${name}`, () => createNetwork(site, name)),
+    createNetwork: (name) => {
+      // One after the other: Docker makes two networks of one name when it is asked twice at the same time.
+      const made = networks.then(() => quiet(`create network ${name}`, () => createNetwork(site, name)));
+      networks = made;
+      return made;
+    },
     removeNetwork: (name) => quiet(`remove network ${name}`, () => removeNetwork(site, name)),
     create: (spec, specDigest, name, env) =>
       door(`create container ${name}`, () => createContainer(site, spec, specDigest, name, env)),
