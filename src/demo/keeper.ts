@@ -159,8 +159,9 @@ async function removeEngine(directory: string, module: EngineModule): Promise<vo
   rmSync(directory, { recursive: true, force: true });
 }
 
+/** Short: Podman's containers lose their restart policy when its run directory is longer than 50 characters. */
 function prefixOf(name: string): string {
-  return `mc-gitops-engine-${name}.`;
+  return `mcg-${name}.`;
 }
 
 function readOr(path: string, otherwise: string): string {

@@ -165,32 +165,13 @@ async function watchContainer(docker: Dockerode, image: string, item: Case): Pro
       { kind: 'tls', port: secure, ...at },
       { kind: 'listen', ip: '127.0.0.1', port: plain, containerPort: plain, protocol: 'tcp' },
     ];
-    const done = new AbortController();
-    const looping = item.restart === 'always' ? keepStarting(container, done.signal) : undefined;
-    try {
-      return await Promise.all(checks.map((check) => watchCheck(container, check, item)));
-    } finally {
-      done.abort();
-      await looping;
-    }
+    return await Promise.all(checks.map((check) => watchCheck(container, check, item)));
   } finally {
     // Podman refuses to remove a container that it is just starting again.
     await until('the container is removed', async () => {
       await container.remove({ force: true, v: true });
       return true;
     });
-  }
-}
-
-/** Where the engine does not keep its restart policy (rootless Podman 4.3 here), the loop is made by hand, as healing would. */
-async function keepStarting(container: Dockerode.Container, signal: AbortSignal): Promise<void> {
-  let endedLooks = 0;
-  while (!signal.aborted) {
-    const { State } = await container.inspect();
-    endedLooks = State.Running || State.Restarting ? 0 : endedLooks + 1;
-    // It may be started by the engine or ended again in the meantime: the next look decides.
-    if (endedLooks > 5) await container.start().catch(() => undefined);
-    await systemClock.sleep(100, signal);
   }
 }
 

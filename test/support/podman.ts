@@ -134,7 +134,7 @@ function configure(directory: string, user: User | undefined): Record<string, st
     CONTAINERS_CONF: [at('containers.conf'), containersConf(directory, user === undefined)],
     CONTAINERS_STORAGE_CONF: [
       at('storage.conf'),
-      `[storage]\ndriver = "overlay"\ngraphroot = "${at('data')}"\nrunroot = "${at('run', 'storage')}"\n`,
+      `[storage]\ndriver = "overlay"\ngraphroot = "${at('data')}"\nrootless_storage_path = "${at('data')}"\nrunroot = "${at('run', 'storage')}"\n`,
     ],
     CONTAINERS_REGISTRIES_CONF: [
       at('registries.conf'),
