@@ -29,10 +29,7 @@ export const RULES = {
     'No field needs more than six; take the nesting out.',
   ),
   'file/findings': warning('Of one file 50 findings are told.', 'Mend those first, and look again.'),
-  'key/unknown': error(
-    'Every key is a known one.',
-    'Remove it; `mc-gitops schema` lists the keys there are.',
-  ),
+  'key/unknown': error('Every key is a known one.', 'Remove it; the table of fields has the keys there are.'),
   'key/missing': error('A required key is there.', 'Add it.'),
   'key/reserved': error(
     'No key is called `__proto__`, `constructor` or `prototype`.',

@@ -214,6 +214,7 @@ export const SERVICE = v.strictObject({
         ),
       }),
       v.title('Build'),
+      v.description('What the node builds by itself when a version is missing in the registry.'),
     ),
     {},
   ),
