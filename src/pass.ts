@@ -33,7 +33,7 @@ export interface House {
 }
 
 /** Everything a pass saw and did: what the view is made of. */
-export interface PassSeen {
+interface PassSeen {
   readonly at: number;
   readonly desired: Desired;
   readonly promised: Promised;

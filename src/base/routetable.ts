@@ -19,7 +19,7 @@ export interface Listener {
 export type Route = PassRoute | TerminatedRoute;
 
 /** The service ends TLS itself: bytes are relayed. */
-export interface PassRoute {
+interface PassRoute {
   readonly hostname: string;
   /** `host:port` */
   readonly backend: string;

@@ -24,7 +24,7 @@ export interface ReadComponent {
   readonly ports: readonly { readonly at: number; readonly port: FixedPort }[];
 }
 
-export interface ReadRoute {
+interface ReadRoute {
   /** Index in `routes`. */
   readonly at: number;
   readonly name: string;

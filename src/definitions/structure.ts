@@ -6,7 +6,7 @@ import { RULES, type RuleId } from './rules.ts';
 import { nearest } from './suggest.ts';
 
 /** The part of a schema that is looked at here. */
-export interface SchemaNode {
+interface SchemaNode {
   readonly type: string;
   readonly entries?: Readonly<Record<string, SchemaNode>>;
   readonly item?: SchemaNode;

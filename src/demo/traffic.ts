@@ -70,7 +70,7 @@ export function startTraffic(targets: readonly Target[]): Traffic {
 }
 
 /** One HTTPS request over a connection of its own; resolves with the first line of the body of a 200. */
-export function ask(target: Target): Promise<string> {
+function ask(target: Target): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket: TLSSocket = connect({
       host: '127.0.0.1',

@@ -14,7 +14,7 @@ export async function perform(step: Step, tools: Tools): Promise<Outcome<unknown
 }
 
 /** No kind of step can delete, create, chown or chmod a path of the host (L04, G12). */
-export const handlers: { readonly [K in StepKind]: Handler<K> } = {
+const handlers: { readonly [K in StepKind]: Handler<K> } = {
   'record-image': (step, { registry, clock }) =>
     registry.recordImage(
       {

@@ -37,7 +37,7 @@ export interface Client {
   onClose(listener: () => void): void;
 }
 
-export interface Answer {
+interface Answer {
   readonly status: number;
   readonly message: string;
   readonly headers: RawHeaders;

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { DeadlineError, withDeadline } from '../base/deadline.ts';
 import { bug, ok, retry, wait, type Failure, type Outcome } from '../base/outcome.ts';
 
-export interface Lane {
+interface Lane {
   /** How many run at once; the others are queued in the order in which they were started. */
   readonly concurrency: number;
   /** From the moment a job runs, not from when it is queued. */
@@ -32,7 +32,7 @@ export type JobState<L extends string> = { readonly lane: L } & (
   | { readonly kind: 'done'; readonly at: number }
 );
 
-export interface Job<L extends string> {
+interface Job<L extends string> {
   /** One job a key: a second start while it is under way is refused. */
   readonly key: string;
   readonly lane: L;

@@ -23,7 +23,7 @@ export interface NodeOptions {
 }
 
 /** What is to be looked at, derived from the definitions. */
-export interface Sight {
+interface Sight {
   readonly images: readonly { readonly image: ImageRef; readonly build: boolean }[];
   readonly mounts: readonly string[];
   readonly certificates: readonly {

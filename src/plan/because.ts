@@ -14,7 +14,7 @@ export function becauseOf(desired: DesiredService, applied: Applied | undefined,
 }
 
 /** The JSON Patch from one definition to the other; lists are keyed by name first, so that an insertion is one operation. */
-export function differences(before: Service, after: Service): PatchOperation[] {
+function differences(before: Service, after: Service): PatchOperation[] {
   return jsonpatch
     .compare(keyed(before), keyed(after))
     .flatMap((operation): PatchOperation[] =>

@@ -50,7 +50,7 @@ export function reasonOf(because: Because): Because {
   };
 }
 
-export function stepShown(step: StepRecord): StepRecord {
+function stepShown(step: StepRecord): StepRecord {
   return {
     ...step,
     because: reasonOf(step.because),

@@ -85,7 +85,7 @@ export async function startRig(limits: Partial<Limits> = {}): Promise<ProxyRig> 
   return rig;
 }
 
-export function readStatus(socketPath: string): Promise<ProxyStatus> {
+function readStatus(socketPath: string): Promise<ProxyStatus> {
   return new Promise((resolve, reject) => {
     const request = httpRequest({ socketPath, path: '/status', agent: false }, (response) => {
       let text = '';
@@ -102,10 +102,6 @@ export async function freePort(host = '127.0.0.1'): Promise<number> {
   const port = await listen(server, host);
   await new Promise((done) => server.close(done));
   return port;
-}
-
-export async function freeAddress(): Promise<string> {
-  return `127.0.0.1:${await freePort()}`;
 }
 
 /** Listens on a port that the kernel chooses. */

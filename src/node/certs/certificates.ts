@@ -15,7 +15,7 @@ const RENEWAL_RETRY_MS = 3_600_000;
 const CERT_MODE = 0o644;
 const KEY_MODE = 0o600;
 
-export interface WantedCertificate {
+interface WantedCertificate {
   readonly hostname: string;
   readonly service: string;
   /** The default host name of its service: the files are named after the service. */

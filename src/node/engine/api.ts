@@ -3,17 +3,17 @@ import Docker from 'dockerode';
 import { withDeadline } from '../../base/deadline.ts';
 import { ClosedError, EngineError } from './failure.ts';
 
-export type Method = 'GET' | 'POST' | 'DELETE';
-export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+type Method = 'GET' | 'POST' | 'DELETE';
+type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
-export interface CallOptions {
+interface CallOptions {
   readonly query?: Query;
   readonly body?: object;
   /** On top of the usual call deadline: for a stop that is allowed to take its time. */
   readonly extraMs?: number;
 }
 
-export interface StreamOptions {
+interface StreamOptions {
   readonly query?: Query;
   readonly headers?: Readonly<Record<string, string>>;
   /** A request body that is streamed, for example a build context. */

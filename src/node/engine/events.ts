@@ -9,7 +9,7 @@ const LONGEST_WAIT_MS = 10_000;
 const OPEN_AFTER_MS = 2_000;
 const MAX_LINE = 1_000_000;
 
-export interface EngineEvent {
+interface EngineEvent {
   readonly type: string;
   readonly action: string;
   readonly id: string;

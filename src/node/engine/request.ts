@@ -145,7 +145,7 @@ export function podmanRequest({ name, spec, labels, env }: ContainerInput): obje
 }
 
 /** `80/tcp`, as both engines key their port tables. */
-export function portKey(port: Pick<PublishedPort, 'container' | 'protocol'>): string {
+function portKey(port: Pick<PublishedPort, 'container' | 'protocol'>): string {
   return `${port.container}/${port.protocol}`;
 }
 

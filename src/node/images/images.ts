@@ -14,7 +14,7 @@ import { openLookup } from './lookup.ts';
 import { imageKey, makeLook, pushKey } from './look.ts';
 import type { BuildOrder, ImageEngine, OpenTag, WantedImage } from './types.ts';
 
-export interface ImageFacts {
+interface ImageFacts {
   /** Both by reference. */
   readonly images: Readonly<Record<string, ImageState>>;
   readonly pushes: Readonly<Record<string, PushState>>;

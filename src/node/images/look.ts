@@ -6,7 +6,7 @@ import type { Local, LocalState } from './local.ts';
 import type { Found, Lookup } from './lookup.ts';
 import type { WantedImage } from './types.ts';
 
-export type Lane = 'build' | 'pull' | 'push';
+type Lane = 'build' | 'pull' | 'push';
 
 export interface Sight {
   readonly jobs: Pick<Jobs<Lane>, 'state'>;
