@@ -118,14 +118,15 @@ function openOnce(path: string): Database.Database {
   }
 }
 
-function migrate(db: Database.Database): void {
+/** Brings the schema up to date, each version whole or not at all. */
+export function migrate(db: Database.Database, migrations: readonly string[] = MIGRATIONS): void {
   const version = db.pragma('user_version', { simple: true }) as number;
-  if (version > MIGRATIONS.length) {
+  if (version > migrations.length) {
     throw new NewerError(
-      `it was written by a newer version (${version}; this one knows ${MIGRATIONS.length})`,
+      `it was written by a newer version (${version}; this one knows ${migrations.length})`,
     );
   }
-  for (const [index, statements] of MIGRATIONS.entries()) {
+  for (const [index, statements] of migrations.entries()) {
     if (index < version) continue;
     db.transaction(() => {
       db.exec(statements);
@@ -142,7 +143,7 @@ function isDamage(error: unknown): boolean {
   return error instanceof DamageError || code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB';
 }
 
-export function codeOf(error: unknown): string {
+function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 }
 
@@ -154,5 +155,15 @@ export function failureOf(path: string, error: unknown): Failure {
     return retry(why, 'Make room on the disk of the registry: nothing is done that cannot be written down.');
   if (code.startsWith('SQLITE_BUSY'))
     return retry(why, 'Another program has the registry open; only the agent may write it.');
+  if (code.startsWith('SQLITE_CONSTRAINT'))
+    return blocked(
+      why,
+      'It contradicts what is recorded already, and nothing of it was recorded: see the journal.',
+    );
+  if (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB')
+    return blocked(
+      why,
+      'Restart the agent: a damaged registry is set aside and rebuilt from git and the labels.',
+    );
   return blocked(why, 'Check the file, its directory and its disk; the agent needs to read and write there.');
 }

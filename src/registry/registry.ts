@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { messageOf, ok, type Outcome } from '../base/outcome.ts';
 import { journalOn, type NewPass, type NewStep, type StepEnd } from './journal.ts';
-import { failureOf, openFile } from './open.ts';
+import { failureOf, openFile, type RegistryFile } from './open.ts';
 import { promisesOn } from './promises.ts';
 import type {
   AcceptedFile,
@@ -18,6 +18,7 @@ import type {
 
 const JOURNAL_MAX_AGE_MS = 90 * 24 * 3_600_000;
 const JOURNAL_MAX_PASSES = 20_000;
+const PRUNE_EVERY_PASSES = 100;
 
 export interface RegistryOptions {
   readonly path: string;
@@ -49,6 +50,8 @@ export interface Registry {
   conclude(step: number, end: StepEnd): Outcome<undefined>;
   /** A consistent copy of the whole registry, also while it is in use. The file must not exist. */
   snapshot(file: string): Outcome<undefined>;
+  /** Where a damaged registry was set aside when this one was opened: what it knew is rebuilt from git and the labels. */
+  readonly setAside?: string;
   close(): void;
 }
 
@@ -56,7 +59,12 @@ export interface Registry {
 export function openRegistry({ path, clock, log }: RegistryOptions): Outcome<Registry> {
   const opened = openFile(path, log, clock.now());
   if (opened.kind !== 'ok') return opened;
-  const { db, close } = opened.value;
+  return ok(registryOn(opened.value, { path, clock, log }));
+}
+
+/** The registry on an open file; puts its journal in order first. */
+export function registryOn(file: RegistryFile, { path, clock, log }: RegistryOptions): Registry {
+  const { db, setAside, close } = file;
   const promises = promisesOn(db);
   const journal = journalOn(db);
   const write = (work: () => void): Outcome<undefined> => {
@@ -74,15 +82,17 @@ export function openRegistry({ path, clock, log }: RegistryOptions): Outcome<Reg
       return failureOf(path, error);
     }
   };
+  const prune = (): void =>
+    journal.prune({ maxAgeMs: JOURNAL_MAX_AGE_MS, maxPasses: JOURNAL_MAX_PASSES, now: clock.now() });
   try {
     const open = journal.interrupt(clock.now());
     if (open > 0)
       log.warn({ steps: open }, 'the last agent ended in the middle of steps; the first pass looks again');
-    journal.prune({ maxAgeMs: JOURNAL_MAX_AGE_MS, maxPasses: JOURNAL_MAX_PASSES, now: clock.now() });
+    prune();
   } catch (error) {
     log.error({ why: messageOf(error) }, 'the journal could not be put in order');
   }
-  return ok({
+  return {
     promised: () => promises.promised(),
     passes: (limit) => journal.passes(limit),
     history: (service, limit) => journal.history(service, limit),
@@ -97,10 +107,16 @@ export function openRegistry({ path, clock, log }: RegistryOptions): Outcome<Reg
     recordFailure: (failure) => write(() => promises.recordFailure(failure)),
     clearFailure: (service) => write(() => promises.clearFailure(service)),
     beginPass: (pass) => numbered(() => journal.beginPass(pass)),
-    endPass: (pass, endedAt) => write(() => journal.endPass(pass, endedAt)),
+    endPass: (pass, endedAt) =>
+      write(() => {
+        journal.endPass(pass, endedAt);
+        // An agent may run for years without being opened again.
+        if (pass % PRUNE_EVERY_PASSES === 0) prune();
+      }),
     intend: (pass, step) => numbered(() => journal.intend(pass, step)),
     conclude: (step, end) => write(() => journal.conclude(step, end)),
-    snapshot: (file) => write(() => void db.prepare('VACUUM INTO ?').run(file)),
+    snapshot: (target) => write(() => void db.prepare('VACUUM INTO ?').run(target)),
+    ...(setAside === undefined ? {} : { setAside }),
     close,
-  });
+  };
 }
