@@ -1,11 +1,15 @@
-// mocha's spec reporter, which also keeps the counts in the file that MC_GITOPS_COUNTS names, after each test: a run
-// that is cut off still has them.
+// mocha's spec reporter, which also tells each failure and keeps the counts (in the file that MC_GITOPS_COUNTS names) after
+// each test: a run that is cut off still has them. At the end it tells how long each file took.
+const console = require('node:console');
 const { writeFileSync } = require('node:fs');
+const { relative } = require('node:path');
+const { performance } = require('node:perf_hooks');
 const process = require('node:process');
 const { setTimeout } = require('node:timers');
 const { reporters } = require('mocha');
 
 const PATIENCE_MS = 20_000;
+const SHOWN_FILES = 25;
 
 class Counting extends reporters.Spec {
   constructor(runner, options) {
@@ -17,13 +21,16 @@ class Counting extends reporters.Spec {
       counts.passed += 1;
       keep();
     });
-    runner.on('fail', () => {
+    runner.on('fail', (test, error) => {
       counts.failed += 1;
       keep();
+      console.log(indented(`${test.fullTitle()}\n${error?.stack ?? error}`));
     });
+    const times = new Times(runner);
     runner.on('end', () => {
       counts.ended = true;
       keep();
+      times.tell();
       // Tests stop what they start: something that keeps the process alive is a failure with a name.
       const timer = setTimeout(() => {
         counts.failed += 1;
@@ -36,6 +43,37 @@ class Counting extends reporters.Spec {
       timer.unref();
     });
   }
+}
+
+/** How long each test file took, hooks too: what makes the whole slow has a name. */
+class Times {
+  #took = new Map();
+  #file = '';
+  #since = performance.now();
+
+  constructor(runner) {
+    runner.on('suite', (suite) => this.#now(suite.file));
+    runner.on('suite end', (suite) => this.#now(suite.file));
+    runner.on('end', () => this.#now(''));
+  }
+
+  #now(file = '') {
+    const now = performance.now();
+    this.#took.set(this.#file, (this.#took.get(this.#file) ?? 0) + now - this.#since);
+    this.#file = file;
+    this.#since = now;
+  }
+
+  tell() {
+    const slow = [...this.#took].sort(([, a], [, b]) => b - a).filter(([file]) => file !== '');
+    for (const [file, ms] of slow.slice(0, SHOWN_FILES)) {
+      console.log(`${(ms / 1000).toFixed(1).padStart(8)} s  ${relative(process.cwd(), file)}`);
+    }
+  }
+}
+
+function indented(text) {
+  return text.replaceAll(/^/gm, '      | ');
 }
 
 module.exports = Counting;

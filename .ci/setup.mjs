@@ -112,8 +112,9 @@ async function nativePackages() {
   const tools = { 'g++': 'g++', make: 'make', python3: 'python3' };
   const missing = Object.keys(tools).filter((tool) => !has(tool));
   const headers = existsSync('/usr/include/node/node.h') ? { npm_config_nodedir: '/usr' } : {};
+  const env = { ...headers, JOBS: 'max' };
   const rebuild = () =>
-    step('npm rebuild', 'npm', ['rebuild', '--foreground-scripts', 'better-sqlite3'], headers);
+    step('npm rebuild', 'npm', ['rebuild', '--foreground-scripts', 'better-sqlite3'], env);
   if (missing.length > 0) {
     // A ready-made binary, where it can be fetched, saves the compiler.
     const fetched = await rebuild().then(
