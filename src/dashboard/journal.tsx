@@ -32,7 +32,7 @@ function PassBox({
   readonly now: number;
   readonly open: boolean;
 }): VNode {
-  const failed = pass.steps.filter((step) => step.result !== undefined && step.result !== 'ok').length;
+  const failed = pass.steps.filter((step) => toneOf(step.result) === 'off').length;
   return (
     <details class="pass" open={open}>
       <summary>
@@ -55,10 +55,9 @@ function PassBox({
 
 function StepLine({ step }: { readonly step: Step }): VNode {
   const { result, because } = step;
-  const word = result ?? 'under way';
   return (
-    <li class={word === 'ok' ? 'done' : 'undone'}>
-      <span class={`result ${word === 'ok' ? 'fine' : 'off'}`}>{word}</span>
+    <li>
+      <span class={`result ${toneOf(result)}`}>{result ?? 'under way'}</span>
       <div>
         <span class="kind">{step.kind}</span> <strong>{step.subject}</strong>{' '}
         <span class="quiet">
@@ -66,11 +65,19 @@ function StepLine({ step }: { readonly step: Step }): VNode {
           {step.endedAt === undefined ? '' : duration(step.endedAt - step.startedAt)}
         </span>
         <p class="because">because {because.summary}</p>
-        {step.message !== undefined && <p class="why">{step.message}</p>}
+        {step.message !== undefined && (
+          <p class={toneOf(result) === 'off' ? 'why' : 'because'}>{step.message}</p>
+        )}
         <Patch patch={because.patch} />
       </div>
     </li>
   );
+}
+
+/** `wait` names something outside that is looked at again by itself, for example a build that was begun: no fault. */
+export function toneOf(result: Step['result']): 'fine' | 'soon' | 'off' {
+  if (result === 'ok') return 'fine';
+  return result === undefined || result === 'wait' ? 'soon' : 'off';
 }
 
 /** What changed, as RFC 6902 writes it. */

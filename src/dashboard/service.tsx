@@ -2,7 +2,7 @@
 /** @jsxImportSource preact */
 import type { ComponentChildren, VNode } from 'preact';
 import type { ContainerView, RouteView, ServiceView } from '../report/types.ts';
-import { Patch } from './journal.tsx';
+import { Patch, toneOf } from './journal.tsx';
 import { Badge, For, Hint, Images, Time } from './parts.tsx';
 import { imageName, short } from './words.ts';
 
@@ -272,7 +272,7 @@ function LastReason({ service, now }: Props): VNode | null {
           , <Time at={lastReason.at} now={now} />
         </span>{' '}
         {lastReason.result !== undefined && lastReason.result !== 'ok' && (
-          <span class="off">{lastReason.result}</span>
+          <span class={toneOf(lastReason.result)}>{lastReason.result}</span>
         )}
       </p>
       <Patch patch={lastReason.patch} />

@@ -71,6 +71,7 @@ h4 { font-size: 0.72rem; font-weight: 600; text-transform: uppercase; letter-spa
 .fine { color: var(--good); }
 .off, .differs { color: var(--bad); font-weight: 600; }
 .calm { color: var(--quiet); }
+.soon { color: var(--warn); font-weight: 600; }
 .why { color: var(--bad); font-size: 0.92em; }
 .ways { display: flex; flex-wrap: wrap; gap: 0.2rem 1.6rem; margin-top: 0.6rem; font-size: 0.95em; }
 .label { color: var(--quiet); font-size: 0.72rem; font-weight: 600; text-transform: uppercase; letter-spacing: 0.07em; }

@@ -1,5 +1,5 @@
 import { redact } from '../base/secret.ts';
-import type { DesiredService, Route } from '../definitions/types.ts';
+import type { DesiredService, Route, Service } from '../definitions/types.ts';
 import type { Observed, ObservedContainer, ProbeState } from '../node/types.ts';
 import type { Applied, StepRecord } from '../registry/types.ts';
 import { clean, issueShown, reasonOf } from './shown.ts';
@@ -91,6 +91,10 @@ function stateOf(
   return wasInLine ? 'converged' : 'changing';
 }
 
+function imagesOf(service: Service): string[] {
+  return [...new Set(service.components.map((component) => component.image.reference))];
+}
+
 function desiredOf({
   service,
   commit,
@@ -102,7 +106,7 @@ function desiredOf({
     commit,
     digest,
     heldBack,
-    images: service.components.map((c) => c.image.reference),
+    images: imagesOf(service),
   };
 }
 
@@ -113,7 +117,7 @@ function appliedOf({
   digest,
   appliedAt,
 }: Applied): NonNullable<ServiceView['applied']> {
-  return { state, commit, digest, at: appliedAt, images: service.components.map((c) => c.image.reference) };
+  return { state, commit, digest, at: appliedAt, images: imagesOf(service) };
 }
 
 /** Of this agent: a service of the same name under another owner is foreign (house rule 8). */
