@@ -111,7 +111,9 @@ async function nativePackages() {
   say('better-sqlite3 is not compiled for this Node: fetching or compiling it (about a minute)');
   const tools = { 'g++': 'g++', make: 'make', python3: 'python3' };
   const missing = Object.keys(tools).filter((tool) => !has(tool));
-  const headers = existsSync('/usr/include/node/node.h') ? { npm_config_nodedir: '/usr' } : {};
+  // This Node's own headers, where they came with it, save a download.
+  const prefix = dirname(dirname(process.execPath));
+  const headers = existsSync(join(prefix, 'include', 'node', 'node.h')) ? { npm_config_nodedir: prefix } : {};
   const env = { ...headers, JOBS: 'max' };
   const rebuild = () =>
     step('npm rebuild', 'npm', ['rebuild', '--foreground-scripts', 'better-sqlite3'], env);
