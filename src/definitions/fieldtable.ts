@@ -14,7 +14,7 @@ interface Field {
 
 /** The fields of a file as a Markdown table, from the schema that checks it. */
 export function fieldTable(name: SchemaName): string {
-  const rows = fieldsOf(jsonSchema(name) as Field, '');
+  const rows = fieldsOf(jsonSchema(name), '');
   return ['| field | type | required | meaning |', '|---|---|---|---|', ...rows, ''].join('\n');
 }
 
@@ -22,13 +22,9 @@ function fieldsOf(table: Field, prefix: string): string[] {
   return Object.entries(table.properties ?? {}).flatMap(([key, field]) => {
     const path = prefix + key;
     const isRequired = table.required?.includes(key) === true;
-    const isTables = field.items?.properties !== undefined;
+    const inside = field.items?.properties === undefined ? [] : fieldsOf(field.items, `${path}[].`);
     const row = `| \`${path}\` | ${typeOf(field)} | ${isRequired ? 'yes' : defaultOf(field)} | ${cell(field.description ?? '')} |`;
-    return [
-      row,
-      ...fieldsOf(field, `${path}.`),
-      ...(isTables && field.items !== undefined ? fieldsOf(field.items, `${path}[].`) : []),
-    ];
+    return [row, ...fieldsOf(field, `${path}.`), ...inside];
   });
 }
 

@@ -17,7 +17,7 @@ export interface Finding {
 }
 
 /** More findings of one file are not told: nobody reads them, and a hostile file would fill the journal. */
-const MAX_FINDINGS = 50;
+export const MAX_FINDINGS = 50;
 
 export function finding(rule: RuleId, path: TomlPath, message: string, hint?: string): Finding {
   return { rule, path, at: 'value', message, ...(hint === undefined ? {} : { hint }) };

@@ -37,7 +37,7 @@ export function jsonSchema(name: SchemaName): JsonObject {
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     title: TITLES[name],
-    ...convert(SCHEMAS[name] as unknown as Part),
+    ...convert(SCHEMAS[name]),
   };
 }
 

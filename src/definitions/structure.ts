@@ -1,6 +1,6 @@
 import { v } from '../base/shape.ts';
 import type { TomlPath } from '../base/tomlindex.ts';
-import { finding, formatPath, keyFinding, quote, type Finding } from './findings.ts';
+import { MAX_FINDINGS, finding, formatPath, keyFinding, quote, type Finding } from './findings.ts';
 import { COMPONENT, NODE, REMOVALS, ROUTE, SERVICE, ruleOf } from './shape.ts';
 import { RULES, type RuleId } from './rules.ts';
 import { nearest } from './suggest.ts';
@@ -33,6 +33,9 @@ export function shapeOf<S extends v.GenericSchema>(schema: S, value: unknown): S
     // What is not ours is about types and keys: `checkNode` has told that in its own words.
     if (said !== undefined && isRule(said.rule))
       findings.push(finding(said.rule, path, describe(issue.input, said.message)));
+    // A file that is refused without a word would be the worst of all.
+    else if (findings.length === 0)
+      findings.push(finding('value/type', path, `${formatPath(path)} has no fit value`));
   }
   return { findings };
 }
@@ -73,7 +76,8 @@ function checkNode(schema: SchemaNode, value: unknown, path: TomlPath, findings:
       checkChoice(node, value, path, findings);
       return;
     default:
-      if (typeof value !== node.type) findings.push(wrongType(path, `a ${node.type}`, value));
+      if (typeof value !== node.type || Number.isNaN(value))
+        findings.push(wrongType(path, `a ${node.type}`, value));
   }
 }
 
@@ -87,8 +91,12 @@ function checkTable(
   for (const [key, part] of Object.entries(table)) {
     const entry = Object.hasOwn(entries, key) ? entries[key] : undefined;
     if (isReserved(key)) findings.push(reserved([...path, key]));
-    else if (entry === undefined) findings.push(unknownKey([...path, key], key, Object.keys(entries), table));
-    else checkNode(entry, part, [...path, key], findings);
+    else if (entry === undefined) {
+      // Only what is told needs a suggestion: looking for one is the costly part.
+      const isTold = findings.length < MAX_FINDINGS;
+      const free = isTold ? Object.keys(entries).filter((known) => !Object.hasOwn(table, known)) : undefined;
+      findings.push(unknownKey([...path, key], key, free));
+    } else checkNode(entry, part, [...path, key], findings);
   }
   for (const [key, entry] of Object.entries(entries)) {
     if (entry.type === 'optional' || Object.hasOwn(table, key)) continue;
@@ -129,6 +137,7 @@ function wrongType(path: TomlPath, expected: string, value: unknown): Finding {
 function typeName(value: unknown): string {
   if (Array.isArray(value)) return 'an array';
   if (value instanceof Date) return 'a date';
+  if (Number.isNaN(value)) return 'no number';
   return isTable(value) ? 'a table' : `a ${typeof value}`;
 }
 
@@ -141,10 +150,10 @@ function isReserved(key: string): boolean {
   return key === '__proto__' || key === 'constructor' || key === 'prototype';
 }
 
-function unknownKey(path: TomlPath, key: string, siblings: readonly string[], table: object): Finding {
+function unknownKey(path: TomlPath, key: string, free: readonly string[] | undefined): Finding {
   const shown = /^[A-Za-z0-9_-]{1,64}$/.test(key) ? `\`${key}\`` : quote(key);
-  const free = siblings.filter((sibling) => !Object.hasOwn(table, sibling));
-  return keyFinding('key/unknown', path, `there is no key ${shown} here`, hintFor(key, free));
+  const hint = free === undefined ? undefined : hintFor(key, free);
+  return keyFinding('key/unknown', path, `there is no key ${shown} here`, hint);
 }
 
 function hintFor(key: string, siblings: readonly string[]): string {
