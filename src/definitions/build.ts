@@ -15,6 +15,8 @@ export interface BuildContext {
   readonly policy?: Policy;
   /** Hash of a variable's value: equal values compare equal, nobody can read them. */
   readonly hash: (value: string) => string;
+  /** Equal keys are equal contexts, but for `hash`. */
+  readonly key: string;
   /** Suffix of the settings: host names inside it are always allowed. */
   readonly hostnameSuffix: string;
 }
@@ -33,10 +35,26 @@ export interface Built {
   readonly good: boolean;
 }
 
+/** What was built of a draft last time: most files of a new commit are those of the one before. */
+const memory = new WeakMap<Draft, { readonly context: BuildContext; readonly built: Built }>();
+
+/** `buildService`, remembered for the draft and an equal context. */
+export function builtOf(draft: Draft, definition: Definition, context: BuildContext): Built {
+  const known = memory.get(draft);
+  if (known !== undefined && isSame(known.context, context)) return known.built;
+  const built = buildService(draft, definition, context);
+  memory.set(draft, { context, built });
+  return built;
+}
+
+function isSame(a: BuildContext, b: BuildContext): boolean {
+  return a === b || (a.hash === b.hash && a.key === b.key);
+}
+
 type DraftComponent = Definition['components'][number];
 
 /** Fills the defaults in and asks the node's policy. */
-export function buildService(draft: Draft, definition: Definition, context: BuildContext): Built {
+function buildService(draft: Draft, definition: Definition, context: BuildContext): Built {
   const findings: Finding[] = [];
   const components = definition.components.map((component, at) =>
     buildComponent(definition, component, ['components', at], context, findings),

@@ -32,8 +32,19 @@ export interface Definition {
   readonly components: readonly (ReadComponent & { readonly image: NonNullable<ReadComponent['image']> })[];
 }
 
+/** Drafts of blobs that are still in memory: of a new commit only the changed files are read. */
+const drafts = new WeakMap<Uint8Array, Draft>();
+
 /** Reads one service file. Pure: the same bytes under the same path give the same draft. */
 export function readDraft(file: DefinitionFile): Draft {
+  const known = drafts.get(file.bytes);
+  if (known?.file.path === file.path && known.file.oid === file.oid) return known;
+  const draft = draftOf(file);
+  drafts.set(file.bytes, draft);
+  return draft;
+}
+
+function draftOf(file: DefinitionFile): Draft {
   const base = file.path.slice(file.path.lastIndexOf('/') + 1).replace(/\.toml$/, '');
   const named = DNS_LABEL.test(base) ? { service: base } : {};
   const read = readText(file.bytes);

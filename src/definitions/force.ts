@@ -1,5 +1,6 @@
 import type { DefinitionFile } from '../source/types.ts';
-import { buildService, type BuildContext, type Built } from './build.ts';
+import { canonicalJson } from '../base/json.ts';
+import { builtOf, type BuildContext, type Built } from './build.ts';
 import { judgeClaims, type Claim } from './claims.ts';
 import { readDraft, type Definition, type Draft } from './draft.ts';
 import { kindOf, nameOf, type SortedFiles } from './files.ts';
@@ -73,11 +74,17 @@ function candidatesOf(
   badNodes: ReadonlySet<string>,
 ): Candidate[] {
   const lastOf = lastGoodFinder(sorted, input);
+  const contexts = new Map<string, BuildContext>();
   const build = (file: DefinitionFile): { draft: Draft; built?: Built } => {
     const draft = readDraft(file);
     const { definition } = draft;
     if (definition === undefined || badNodes.has(definition.node)) return { draft };
-    return { draft, built: buildService(draft, definition, contextOf(definition.node, input, nodes)) };
+    let context = contexts.get(definition.node);
+    if (context === undefined) {
+      context = contextOf(definition.node, input, nodes);
+      contexts.set(definition.node, context);
+    }
+    return { draft, built: builtOf(draft, definition, context) };
   };
   const made = sorted.services.map((file): Candidate => {
     const { draft, built } = build(file);
@@ -158,12 +165,12 @@ function contextOf(
 ): BuildContext {
   // The policy of one node says nothing about the services of another.
   const policy = input.node === node ? input.policy : undefined;
-  return {
+  const known = {
     node: nodes.get(node) ?? plainNode(node, input.defaults),
-    hash: input.hash,
     hostnameSuffix: input.defaults.hostnameSuffix,
     ...(policy === undefined ? {} : { policy }),
   };
+  return { ...known, key: canonicalJson(known), hash: input.hash };
 }
 
 /** Two nodes would each write a database of their own: data has to be moved by a person. */

@@ -191,8 +191,8 @@ describe('fuzzed definitions (G45)', () => {
           inForce += resolution.desired.services.some(({ service }) => service.name === 'a') ? 1 : 0;
           expectHarmless(resolution.desired);
           cases += 1;
-        // Until here the engine has compiled what it runs: that is no growth.
-        if (cases === 1_000) before = process.memoryUsage().rss;
+          // Until here the engine has compiled what it runs: that is no growth.
+          if (cases === 1_000) before = process.memoryUsage().rss;
           if (cases % 4 === 0) expectPrintable(resolution, files);
           if (path === 'services/a.toml') {
             // Whatever stands in one file, its neighbour is not held back, unless they claim the same.

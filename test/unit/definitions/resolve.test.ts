@@ -160,6 +160,38 @@ describe('definitions: what a file becomes', () => {
   });
 });
 
+describe('definitions: what is remembered of a blob', () => {
+  const file = fileOf('services/a.toml', serviceText('a', `${L4}hostname = "x.example.org"\n`));
+  const ask = (more: object): { network: string | undefined; rules: string[] } => {
+    const { desired } = resolved({}, { files: [file], ...more });
+    return { network: desired.services[0]?.service.components[0]?.network, rules: rulesOf(desired.issues) };
+  };
+
+  it('never outlives the defaults, the policy, the node or the hash that it was made with', () => {
+    expect(ask({})).to.deep.equal({ network: 'mcpnet', rules: [] });
+    expect(ask({ policy: POLICY }).rules).to.deep.equal(['image/host', 'route/domain']);
+    expect(ask({ defaults: { ...DEFAULTS, network: 'other' } })).to.deep.equal({
+      network: 'other',
+      rules: [],
+    });
+    expect(ask({ files: [file, fileOf('nodes/rift.toml', 'listeners = [1]')] }).rules).to.deep.equal([
+      'route/listener',
+    ]);
+    expect(ask({})).to.deep.equal({ network: 'mcpnet', rules: [] });
+    const env = fileOf('services/e.toml', serviceText('e', 'env = ["A=1"]'));
+    const hashes = [hash, (value: string) => `other ${value}`].map(
+      (one) =>
+        resolved({}, { files: [env], hash: one }).desired.services[0]?.service.components[0]?.env[0]?.hash,
+    );
+    expect(hashes).to.deep.equal([hash('1'), 'other 1']);
+  });
+
+  it('belongs to its path', () => {
+    const { desired } = resolved({}, { files: [{ ...file, path: 'services/b.toml' }] });
+    expect(rulesOf(desired.issues)).to.deep.equal(['service/file-name']);
+  });
+});
+
 describe('definitions: what is in force', () => {
   const OLD = serviceText('a', L4);
   const BAD = serviceText('a', 'oops = 1\n');

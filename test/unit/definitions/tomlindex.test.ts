@@ -273,10 +273,10 @@ describe('places of keys and values in TOML', () => {
   });
 
   it('are found in no more time than the text is long: a key of 60,000 parts, 50,000 tables', () => {
-    const begun = performance.now();
+    const begun = process.cpuUsage().user;
     indexToml(`${'a.'.repeat(60_000)}a = 1`);
     indexToml('[[a]]\n'.repeat(50_000));
     indexToml(`a = [${'1,'.repeat(100_000)}]`);
-    expect(performance.now() - begun).to.be.below(1_000);
+    expect((process.cpuUsage().user - begun) / 1_000).to.be.below(1_000);
   });
 });
