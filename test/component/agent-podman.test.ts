@@ -1,0 +1,68 @@
+import { expect } from 'chai';
+import { definitionOf, makeAgentRig, plainDefinition, type AgentRig } from '../support/agentrig.ts';
+import { allEngines, type TestEngine } from '../support/engines.ts';
+import { buildBusyboxImage, buildNodeImage } from '../support/images.ts';
+import { ask } from '../support/tlsclient.ts';
+import { until } from '../support/until.ts';
+
+const WEB = 'localhost/mcg-agent-podman/web:v1.0.0';
+const WEB_NEXT = 'localhost/mcg-agent-podman/web:v1.1.0';
+const IDLE = 'localhost/mcg-agent-podman/idle:v1.0.0';
+
+for (const { name, start } of allEngines.filter((engine) => engine.name !== 'docker')) {
+  describe(`the agent, on ${name}`, function () {
+    this.timeout(180_000);
+    let engine: TestEngine;
+    let rig: AgentRig;
+
+    before(async () => {
+      engine = await start();
+      await buildNodeImage(engine, WEB);
+      await buildNodeImage(engine, WEB_NEXT, undefined, { lines: ['ENV NEXT=yes'] });
+      await buildBusyboxImage(engine, IDLE);
+    });
+    beforeEach(async () => {
+      rig = await makeAgentRig(engine);
+    });
+    afterEach(() => rig.close());
+
+    it('runs, changes, heals and undeploys a service by commits alone, on the same port', async () => {
+      await rig.startProxy();
+      const status = (): Promise<number> =>
+        ask(
+          { port: rig.webPort, hostname: 'web.svc.mcp.metacircular.net', ca: '' },
+          { rejectUnauthorized: false },
+        ).then(
+          (answer) => answer.status,
+          () => 0,
+        );
+      await rig.push({
+        'services/web.toml': definitionOf(rig, 'web', WEB),
+        'services/idle.toml': plainDefinition('idle', IDLE, `volumes = ["${rig.instance}-data:/data"]`),
+      });
+      await rig.start();
+      const first = await rig.state('web', 'converged', 90_000);
+      await rig.state('idle', 'converged');
+      expect(await status()).to.equal(200);
+
+      await rig.push({ 'services/web.toml': definitionOf(rig, 'web', WEB_NEXT) });
+      const second = await rig.state('web', 'converged', 90_000);
+      expect(second.ports).to.deep.equal(first.ports);
+      expect(second.observed.map((container) => container.name)).to.deep.equal(['web']);
+      expect(await status()).to.equal(200);
+
+      const facts = await rig.engine.facts();
+      const id = facts.kind === 'ok' ? facts.value.containers.find((c) => c.name === 'web')?.id : undefined;
+      await rig.engine.remove(id ?? '', 0);
+      await until('the service to answer again', async () => (await status()) === 200, 60_000);
+
+      await rig.push({ 'services/web.toml': undefined });
+      await until(
+        'web to be gone',
+        async () => (await rig.view()).services.every((service) => service.name !== 'web'),
+        60_000,
+      );
+      expect(await status()).to.equal(0);
+    });
+  });
+}
