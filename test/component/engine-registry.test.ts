@@ -46,7 +46,9 @@ for (const { name: engineName, start } of allEngines) {
       await forget();
       for (const asked of [reference, pinned]) {
         const pulled = valueOf(await kit.engine.pullImage(asked, auth(), signal(), onProgress));
-        expect(pulled.manifestDigest).to.equal(pushed.manifestDigest);
+        // The image was built here too: then Podman has two manifests of it, and does not tell which one it pulled.
+        const untold = kit.engine.kind === 'podman' && asked === reference;
+        expect(pulled.manifestDigest).to.equal(untold ? undefined : pushed.manifestDigest);
         const image = valueOf(await kit.engine.inspectImage(asked));
         expect(image?.imageId).to.equal(pulled.imageId);
         expect(image?.manifestDigests).to.include(pushed.manifestDigest);

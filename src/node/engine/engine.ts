@@ -25,6 +25,7 @@ import {
   removeImage,
   tagImage,
   type BuildOptions,
+  type Pulled,
   type ImageDetails,
   type RegistryAuth,
 } from './images.ts';
@@ -80,7 +81,7 @@ export interface Engine {
     auth: RegistryAuth | undefined,
     signal: AbortSignal,
     onProgress: (line: string) => void,
-  ): Promise<Outcome<{ imageId: string; manifestDigest: string }>>;
+  ): Promise<Outcome<Pulled>>;
   tagImage(source: string, target: string): Promise<Outcome<undefined>>;
   removeImage(reference: string): Promise<Outcome<undefined>>;
   /** Tagged references that begin with `prefix`, sorted. */

@@ -20,6 +20,11 @@ export interface ImageDetails {
   readonly architecture: string;
 }
 
+export interface Pulled {
+  readonly imageId: string;
+  readonly manifestDigest?: string;
+}
+
 export interface RegistryAuth {
   readonly username: string;
   readonly password: Secret;
@@ -106,13 +111,17 @@ export async function pushImage(
   return { manifestDigest };
 }
 
+/**
+ * Pulls and resolves with what is here now. The digest is missing where Podman has several manifests of the image (one of
+ * a build with the same bytes, for example) and does not tell which of them it pulled.
+ */
 export async function pullImage(
   api: Api,
   reference: string,
   auth: RegistryAuth | undefined,
   signal: AbortSignal,
   onProgress: (line: string) => void,
-): Promise<{ imageId: string; manifestDigest: string }> {
+): Promise<Pulled> {
   const { name, tag, digest } = referenceParts(reference);
   const answer = await api.stream('POST', '/images/create', {
     query: { fromImage: name, tag: digest ?? tag },
@@ -122,11 +131,12 @@ export async function pullImage(
   const end = await follow(answer, `pull of ${reference}`, onProgress);
   const image = await inspectImage(api, reference);
   if (image === undefined) throw new Refusal(retry(`pull of ${reference} ended without an image`));
-  const manifestDigest = digest ?? end.digest ?? image.manifestDigests[0];
-  if (manifestDigest === undefined) {
+  const [first, ...others] = image.manifestDigests;
+  const manifestDigest = digest ?? end.digest ?? (others.length === 0 ? first : undefined);
+  if (manifestDigest === undefined && first === undefined) {
     throw new Refusal(retry(`pull of ${reference} ended without the digest of a manifest`));
   }
-  return { imageId: image.imageId, manifestDigest };
+  return { imageId: image.imageId, ...(manifestDigest === undefined ? {} : { manifestDigest }) };
 }
 
 export async function tagImage(api: Api, source: string, target: string): Promise<void> {

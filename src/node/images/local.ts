@@ -50,13 +50,14 @@ export function openLocal(engine: ImageEngine, clock: Clock, ttlMs: number): Loc
       if (found.value === undefined) return { kind: 'absent' };
       const { imageId, manifestDigests, user, volumes } = found.value;
       const pinned = manifestDigests.find((digest) => digest === ref.digest);
-      const manifestDigest = pinned ?? manifestDigests[0];
+      // Of several nobody says which one the tag has.
+      const manifestDigest = pinned ?? (manifestDigests.length === 1 ? manifestDigests[0] : undefined);
       const state: LocalState = {
         kind: 'present',
         imageId,
         ...(manifestDigest === undefined ? {} : { manifestDigest }),
         // Podman has a digest for what was only built too, and it is not the one that a push makes.
-        proved: pinned !== undefined || (engine.kind === 'docker' && manifestDigest !== undefined),
+        proved: pinned !== undefined || (engine.kind === 'docker' && manifestDigests.length > 0),
         user,
         volumes,
       };

@@ -105,7 +105,8 @@ export async function pullWork(
       'Somebody changed what the registry serves: look at it before you trust it.',
     );
   }
-  shop.local.confirm(image.reference, here.imageId, pulled.value.manifestDigest);
+  const digest = pulled.value.manifestDigest ?? (await digestInRegistry(shop, image));
+  if (digest !== undefined) shop.local.confirm(image.reference, here.imageId, digest);
   return ok();
 }
 
@@ -140,6 +141,12 @@ export async function pushWork(
   }
   await confirm(shop, image, after.digest);
   return ok();
+}
+
+async function digestInRegistry({ lookup }: Workshop, image: ImageRef): Promise<string | undefined> {
+  if (!lookup.knows(image.host)) return undefined;
+  const found = await lookup.find(image);
+  return found.kind === 'found' ? found.digest : undefined;
 }
 
 async function confirm({ local }: Workshop, image: ImageRef, digest: string): Promise<void> {
