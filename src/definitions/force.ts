@@ -88,7 +88,7 @@ function candidatesOf(
   };
   const made = sorted.services.map((file): Candidate => {
     const { draft, built } = build(file);
-    const last = lastCandidate(lastOf(file), build);
+    const last = lastCandidate(lastOf(file, draft.node), build);
     const findings = [...draft.findings, ...(built?.findings ?? [])];
     if (draft.definition !== undefined && badNodes.has(draft.definition.node)) {
       findings.push(
@@ -133,11 +133,14 @@ function unread(
     });
 }
 
-/** The last good state of a file: by its path, or by the service's name where the file was moved to another folder. */
+/**
+ * The last good state of a file: by its path, or by the service's name where the file was moved to another folder. Two
+ * nodes may have a service of one name: a file of another node is not the moved one.
+ */
 function lastGoodFinder(
   sorted: SortedFiles,
-  { lastGood, root }: DefinitionsInput,
-): (file: DefinitionFile) => LastGood | undefined {
+  { lastGood, root, node: asking }: DefinitionsInput,
+): (file: DefinitionFile, node: string | undefined) => LastGood | undefined {
   const present = new Set(sorted.services.map(({ path }) => path));
   const moved = new Map<string, LastGood>();
   for (const [path, last] of lastGood) {
@@ -145,7 +148,12 @@ function lastGoodFinder(
     if (!present.has(path) && name !== undefined && kindOf(path, root ?? '') === 'service')
       moved.set(name, last);
   }
-  return (file) => lastGood.get(file.path) ?? moved.get(nameOf(file.path) ?? '');
+  return (file, node) => {
+    const same = lastGood.get(file.path);
+    if (same !== undefined) return same;
+    const mayBeOurs = asking === undefined || node === undefined || node === asking;
+    return mayBeOurs ? moved.get(nameOf(file.path) ?? '') : undefined;
+  };
 }
 
 function lastCandidate(

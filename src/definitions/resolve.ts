@@ -1,6 +1,6 @@
 import type { Commit, DefinitionFile, RefusedFile } from '../source/types.ts';
 import { judge, type Force, type Judged } from './force.ts';
-import { nameOf, sortFiles, wholeIssue, type SortedFiles } from './files.ts';
+import { kindOf, nameOf, sortFiles, wholeIssue, type SortedFiles } from './files.ts';
 import { byPlace, locate, order, type Finding } from './findings.ts';
 import { plainNode, readNode, readRemovals } from './nodes.ts';
 import type { Defaults, Desired, DesiredService, EnvValues, Issue, NodeDefinition, Policy } from './types.ts';
@@ -38,6 +38,8 @@ export interface Resolution {
   readonly values: EnvValues;
   /** Every node that has a file, and the one that asks, with the defaults filled in. */
   readonly nodes: ReadonlyMap<string, NodeDefinition>;
+  /** The file of the node that asks, as it is in force: to be accepted like the services', so that it can be the last good one. */
+  readonly nodeFile?: { readonly file: string; readonly oid: string; readonly commit: string };
 }
 
 /**
@@ -80,6 +82,7 @@ export function resolve(input: DefinitionsInput): Resolution {
     },
     values: valuesOf(judged.force, input.node),
     nodes: read.nodes,
+    ...(read.nodeFile === undefined ? {} : { nodeFile: read.nodeFile }),
   };
 }
 
@@ -93,37 +96,45 @@ interface ReadNodes {
   /** Nodes whose file is bad and that have no good state: nothing of theirs changes. */
   readonly badNodes: ReadonlySet<string>;
   readonly issues: readonly Issue[];
+  readonly nodeFile?: Resolution['nodeFile'];
 }
 
 function readNodes(sorted: SortedFiles, input: DefinitionsInput): ReadNodes {
   const nodes = new Map<string, NodeDefinition>();
   const badNodes = new Set<string>();
   const issues: Issue[] = [];
+  let nodeFile: Resolution['nodeFile'];
   if (input.node !== undefined) nodes.set(input.node, plainNode(input.node, input.defaults));
-  for (const [name, file] of sorted.nodes) {
+  for (const { name, path, file } of nodeFiles(sorted, input)) {
     const isOwn = input.node === undefined || input.node === name;
     const policy = input.node === name ? input.policy : undefined;
-    const read = readNode(file, name, input.defaults, policy);
-    if (isOwn) issues.push(...locatedIn(file, read.findings));
-    const last = input.lastGood.get(file.path);
-    const node = read.node ?? (last && readNode(last.file, name, input.defaults, policy).node);
+    const read = file && readNode(file, name, input.defaults, policy);
+    if (isOwn && file !== undefined && read !== undefined) issues.push(...locatedIn(file, read.findings));
+    const last = input.lastGood.get(path);
+    const node = read?.node ?? (last && readNode(last.file, name, input.defaults, policy).node);
     if (node !== undefined) nodes.set(name, node);
     else if (isOwn) badNodes.add(name);
     else nodes.set(name, plainNode(name, input.defaults));
+    if (input.node !== name || node === undefined) continue;
+    const isNewest = file !== undefined && read?.node !== undefined && last?.file.oid !== file.oid;
+    const oid = (isNewest ? file : last?.file)?.oid ?? '';
+    nodeFile = { file: path, oid, commit: isNewest ? input.commit.oid : (last?.commit ?? '') };
   }
-  for (const { path } of input.refusedFiles) {
-    const name = nameOf(path);
-    const last = input.lastGood.get(path);
-    if (name === undefined || last === undefined || !/(?:^|\/)nodes\/[^/]+$/.test(path)) continue;
-    const { node } = readNode(
-      last.file,
-      name,
-      input.defaults,
-      input.node === name ? input.policy : undefined,
-    );
-    if (node !== undefined) nodes.set(name, node);
-  }
-  return { nodes, badNodes, issues };
+  return { nodes, badNodes, issues, ...(nodeFile === undefined ? {} : { nodeFile }) };
+}
+
+/** Files of nodes; without content those that were not read, as far as anything is known of them. */
+function nodeFiles(
+  sorted: SortedFiles,
+  { refusedFiles, lastGood, root }: DefinitionsInput,
+): { name: string; path: string; file?: DefinitionFile }[] {
+  const unread = [...refusedFiles.map(({ path }) => path), ...(sorted.tooMany ? lastGood.keys() : [])]
+    .filter((path) => kindOf(path, root ?? '') === 'node')
+    .flatMap((path) => {
+      const name = nameOf(path);
+      return name === undefined ? [] : [{ name, path }];
+    });
+  return [...[...sorted.nodes].map(([name, file]) => ({ name, path: file.path, file })), ...unread];
 }
 
 /** The issues of service files that concern who asks: its own, those of unknown node, and those it has a good state of. */

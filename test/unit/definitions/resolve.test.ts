@@ -227,6 +227,15 @@ describe('definitions: what is in force', () => {
     expect(desired.services[0]).to.include({ file: 'services/a.toml', heldBack: true });
   });
 
+  it('a file of another node is not the moved one, although it has its name', () => {
+    const before = serviceText('a', 'volumes = ["/srv/a:/srv/a"]');
+    const { desired } = resolved(
+      { 'services/orion/a.toml': before.replace('rift', 'orion') },
+      { lastGood: good({ 'services/rift/a.toml': before }) },
+    );
+    expect(desired).to.deep.include({ services: [], issues: [], refused: [], unreadable: false });
+  });
+
   it('a symbolic link in place of a file holds the service back and lets removals wait', () => {
     const more = { refusedFiles: [{ path: 'services/a.toml', why: 'it is a symbolic link' }] };
     const { desired } = resolved({}, { ...more, lastGood: good({ 'services/a.toml': OLD }) });
@@ -301,6 +310,39 @@ describe('definitions: the file of a node', () => {
       },
     );
     expect(desired.services[0]?.service.components[0]?.routes[0]?.hostname).to.equal('a.old.example.net');
+  });
+
+  it('when it cannot be read and never was good, nothing of the node changes either', () => {
+    const refusedFiles = [{ path: 'nodes/rift.toml', why: 'it is a symbolic link' }];
+    expect(resolved({ 'services/a.toml': A }, { refusedFiles }).desired).to.deep.include({
+      services: [],
+      refused: ['a'],
+    });
+  });
+
+  it('goes on from its last good state when the repository is too large', () => {
+    const files = Object.fromEntries(Array.from({ length: 20_001 }, (_, at) => [`other/${at}`, '']));
+    const { desired, nodeFile } = resolved(files, {
+      lastGood: good({ 'services/a.toml': A, 'nodes/rift.toml': 'hostname_suffix = "old.example.net"' }),
+    });
+    expect(desired.services[0]?.service.components[0]?.routes[0]?.hostname).to.equal('a.old.example.net');
+    expect(nodeFile).to.include({ file: 'nodes/rift.toml', commit: 'a'.repeat(40) });
+  });
+
+  it('is told with its blob and commit, so that it can be accepted', () => {
+    const text = 'hostname_suffix = "new.example.net"';
+    const { nodeFile } = resolved({ 'nodes/rift.toml': text });
+    expect(nodeFile).to.deep.equal({
+      file: 'nodes/rift.toml',
+      oid: fileOf('', text).oid,
+      commit: COMMIT.oid,
+    });
+    const lastGood = good({ 'nodes/rift.toml': text });
+    expect(resolved({ 'nodes/rift.toml': text }, { lastGood }).nodeFile?.commit).to.equal('a'.repeat(40));
+    expect(resolved({ 'nodes/rift.toml': 'oops' }, { lastGood }).nodeFile?.oid).to.equal(
+      fileOf('', text).oid,
+    );
+    expect(resolved({}).nodeFile).to.equal(undefined);
   });
 
   it('may not widen the policy: a suffix or a network that the settings do not allow is refused', () => {
