@@ -1,0 +1,248 @@
+import { known } from '../base/outcome.ts';
+import type { CertificateState, ObservedContainer, ObservedRoute } from '../node/types.ts';
+import type { Promised } from '../registry/types.ts';
+import type { Facts } from './facts.ts';
+import { makePlan } from './plan.ts';
+import type { Plan, Step } from './types.ts';
+
+const MAX_ROUNDS = 60;
+const CERTIFICATE_LIFE_MS = 90 * 86_400_000;
+
+export interface Chain {
+  /** Every step until nothing is left to do, in order. */
+  readonly steps: readonly Step[];
+  /** What is still waited for, or refused, at the end. */
+  readonly end: Plan;
+  /** The facts at the end. */
+  readonly facts: Facts;
+}
+
+/**
+ * The whole chain of a change: the same planner, on a world where each step succeeds, each image builds and each
+ * container becomes ready at once. Pure.
+ */
+export function simulate(start: Facts): Chain {
+  let facts = start;
+  const steps: Step[] = [];
+  for (let round = 0; ; round += 1) {
+    const plan = makePlan(facts);
+    if (plan.steps.length === 0) {
+      // Only waits with an end (proved, a retry) are waited out; all others need the world.
+      if (plan.wakeAt === undefined || plan.wakeAt <= facts.now || round >= MAX_ROUNDS)
+        return { steps, end: plan, facts };
+      facts = { ...facts, now: plan.wakeAt };
+      continue;
+    }
+    if (round >= MAX_ROUNDS) return { steps, end: plan, facts };
+    steps.push(...plan.steps);
+    facts = plan.steps.reduce(applyStep, facts);
+  }
+}
+
+/** The facts after a step that succeeded. */
+function applyStep(facts: Facts, step: Step): Facts {
+  switch (step.kind) {
+    case 'pull-image':
+    case 'build-image': {
+      const state = {
+        kind: 'present',
+        imageId: `simulated:${step.image.reference}`,
+        user: '',
+        volumes: [],
+      } as const;
+      return observe(facts, { images: { ...facts.observed.images, [step.image.reference]: state } });
+    }
+    case 'push-image':
+      return observe(facts, {
+        pushes: { ...facts.observed.pushes, [step.image.reference]: { kind: 'pushed' } },
+      });
+    case 'issue-certificate':
+      return observe(facts, {
+        certificates: { ...facts.observed.certificates, [step.hostname]: issued(step.hostname, facts.now) },
+      });
+    case 'create-network':
+      return onEngine(facts, (engine) => ({ ...engine, networks: [...engine.networks, step.name].sort() }));
+    case 'remove-network':
+      return onEngine(facts, (engine) => ({
+        ...engine,
+        networks: engine.networks.filter((name) => name !== step.name),
+      }));
+    case 'put-routes':
+    case 'remove-routes':
+      return onRoutes(facts, step);
+    case 'create-container':
+    case 'start-container':
+    case 'retire-container':
+    case 'stop-container':
+    case 'remove-container':
+      return onContainers(facts, step);
+    case 'lease-ports':
+    case 'release-leases':
+    case 'record-image':
+    case 'record-applied':
+    case 'forget-service':
+      return { ...facts, promised: promisedAfter(facts, step) };
+  }
+}
+
+type Of<K extends Step['kind']> = Extract<Step, { kind: K }>;
+
+function promisedAfter(
+  { promised, now }: Facts,
+  step: Of<'lease-ports' | 'release-leases' | 'record-image' | 'record-applied' | 'forget-service'>,
+): Promised {
+  switch (step.kind) {
+    case 'lease-ports': {
+      const slot = (lease: (typeof step.leases)[number]): string =>
+        [lease.service, lease.component, lease.route, lease.slot].join('/');
+      const slots = step.leases.map(slot);
+      return {
+        ...promised,
+        leases: [...promised.leases.filter((lease) => !slots.includes(slot(lease))), ...step.leases],
+      };
+    }
+    case 'release-leases': {
+      const ports = step.leases.map((lease) => lease.port);
+      return { ...promised, leases: promised.leases.filter((lease) => !ports.includes(lease.port)) };
+    }
+    case 'record-image': {
+      const { reference, imageId, manifestDigest } = step;
+      const record = {
+        reference,
+        imageId,
+        firstSeenAt: now,
+        built: false,
+        ...(manifestDigest === undefined ? {} : { manifestDigest }),
+      };
+      return {
+        ...promised,
+        images: [...promised.images.filter((image) => image.reference !== reference), record],
+      };
+    }
+    case 'record-applied':
+      return {
+        ...promised,
+        applied: [
+          ...promised.applied.filter((entry) => entry.service.name !== step.applied.service.name),
+          step.applied,
+        ],
+        failures: promised.failures.filter((failure) => failure.service !== step.service),
+      };
+    case 'forget-service':
+      return {
+        ...promised,
+        applied: promised.applied.filter((entry) => entry.service.name !== step.service),
+        leases: promised.leases.filter((lease) => lease.service !== step.service),
+        routes: promised.routes.filter((route) => route.service !== step.service),
+        files: promised.files.filter((file) => file.service !== step.service),
+        failures: promised.failures.filter((failure) => failure.service !== step.service),
+      };
+  }
+}
+
+function onContainers(
+  facts: Facts,
+  step: Of<
+    'create-container' | 'start-container' | 'retire-container' | 'stop-container' | 'remove-container'
+  >,
+): Facts {
+  const { now } = facts;
+  const change = (containers: readonly ObservedContainer[]): ObservedContainer[] => {
+    switch (step.kind) {
+      case 'create-container':
+        return [...containers, created(step)];
+      case 'start-container':
+        return containers.map((c) =>
+          c.name === step.from ? { ...c, name: step.name, state: 'running', startedAt: now } : c,
+        );
+      case 'retire-container':
+        return containers.map((c) =>
+          c.id === step.containerId ? { ...ended(c, now), name: step.renameTo } : c,
+        );
+      case 'stop-container':
+        return containers.map((c) => (c.id === step.containerId ? ended(c, now) : c));
+      case 'remove-container':
+        return containers.filter((c) => c.id !== step.containerId);
+    }
+  };
+  const after = onEngine(facts, (engine) => ({ ...engine, containers: change(engine.containers) }));
+  if (step.kind !== 'start-container' || !after.observed.engine.known) return after;
+  const started = after.observed.engine.value.containers.find((container) => container.name === step.name);
+  if (started === undefined) return after;
+  return observe(after, {
+    probes: { ...after.observed.probes, [started.id]: { kind: 'ready', since: now } },
+  });
+}
+
+function created(step: Of<'create-container'>): ObservedContainer {
+  const { spec, specDigest, stagingName } = step;
+  return {
+    id: `simulated-${stagingName}`,
+    name: stagingName,
+    image: spec.image,
+    imageId: `simulated:${spec.image}`,
+    state: 'created',
+    restartCount: 0,
+    labels: {},
+    identity: {
+      owner: spec.owner,
+      service: spec.service,
+      component: spec.component,
+      spec: specDigest,
+      leases: spec.leases,
+      format: '1',
+    },
+    publish: spec.publish,
+  };
+}
+
+function ended(container: ObservedContainer, now: number): ObservedContainer {
+  return { ...container, state: 'exited', finishedAt: now };
+}
+
+function onRoutes(facts: Facts, step: Of<'put-routes' | 'remove-routes'>): Facts {
+  const { proxy } = facts.observed;
+  if (!proxy.known) return facts;
+  const same = (
+    a: { listenerPort: number; hostname: string },
+    b: { listenerPort: number; hostname: string },
+  ): boolean => a.listenerPort === b.listenerPort && a.hostname === b.hostname;
+  const change = (table: readonly ObservedRoute[]): ObservedRoute[] =>
+    step.kind === 'put-routes'
+      ? [...table.filter((old) => !step.routes.some((route) => same(old, route))), ...step.routes]
+      : table.filter((old) => !step.routes.some((route) => same(old, route) && route.mark === old.mark));
+  const { live, table } = proxy.value;
+  const after = { ...proxy.value, table: change(table), live: live.known ? known(change(live.value)) : live };
+  const records = step.kind === 'put-routes' ? step.records : [];
+  const kept = facts.promised.routes.filter((record) =>
+    step.kind === 'put-routes'
+      ? !records.some((r) => r.hostname === record.hostname && r.port === record.port)
+      : !step.routes.some((r) => r.hostname === record.hostname && r.listenerPort === record.port),
+  );
+  return observe(
+    { ...facts, promised: { ...facts.promised, routes: [...kept, ...records] } },
+    { proxy: known(after) },
+  );
+}
+
+function issued(hostname: string, now: number): CertificateState {
+  const certPath = `simulated/${hostname}.pem`;
+  return {
+    kind: 'valid',
+    certPath,
+    keyPath: certPath,
+    notAfter: now + CERTIFICATE_LIFE_MS,
+    fingerprint256: '',
+  };
+}
+
+function observe(facts: Facts, change: Partial<Facts['observed']>): Facts {
+  return { ...facts, observed: { ...facts.observed, ...change } };
+}
+
+type Engine = Extract<Facts['observed']['engine'], { known: true }>['value'];
+
+function onEngine(facts: Facts, change: (engine: Engine) => Engine): Facts {
+  const { engine } = facts.observed;
+  return engine.known ? observe(facts, { engine: known(change(engine.value)) }) : facts;
+}
