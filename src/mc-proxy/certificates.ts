@@ -1,74 +1,129 @@
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { createSecureContext, type SecureContext } from 'node:tls';
-import { blocked, messageOf, ok, type Outcome } from '../base/outcome.ts';
-import type { RouteTable, TerminatedRoute } from '../base/routetable.ts';
+import { messageOf } from '../base/outcome.ts';
+import { parseAddress, type Route, type RouteTable, type TerminatedRoute } from '../base/routetable.ts';
 
-export interface Certificate {
+interface Certificate {
   /** Of the content of both files: the same digest is the same context, so that a reload costs nothing. */
   readonly digest: string;
   readonly context: SecureContext;
   readonly leaf: X509Certificate;
 }
 
-/** By `certificateKey`. */
-export type Certificates = ReadonlyMap<string, Certificate>;
+/** A route whose certificate cannot be taken from its files. `why` says whether it is served nevertheless. */
+export interface RouteFault {
+  readonly addr: string;
+  readonly hostname: string;
+  readonly why: string;
+  /** ISO 8601: since when the route has no good certificate in its files. */
+  readonly since: string;
+}
+
+/** What of a table can be served, and what not. */
+export interface Served {
+  /** Only the routes that are served; an l7 route names the files that its certificate came from. */
+  readonly table: RouteTable;
+  /** By the route objects of `table`. */
+  readonly certificates: ReadonlyMap<TerminatedRoute, Certificate>;
+  readonly faults: readonly RouteFault[];
+}
 
 const READ_AT_ONCE = 32;
-
-export function certificateKey(route: TerminatedRoute): string {
-  return `${route.tlsCert}\n${route.tlsKey}`;
-}
+/** A real chain is below 20 KB. */
+const MAX_FILE_BYTES = 1_048_576;
 
 export function terminatedRoutes(table: RouteTable): TerminatedRoute[] {
   return table.listeners.flatMap(({ routes }) => routes.filter((route) => route.mode === 'l7'));
 }
 
 /**
- * Reads every certificate that the table uses. One that is missing, does not fit its key or does not name its host
- * refuses the whole table: served, it would only fail later and in the client (L10). An expired one is served: its
- * date is in the status, and to stop serving all the others would help nobody.
+ * Reads every certificate that the table uses. One that is missing, does not fit its key or does not name its host is never
+ * served: it would only fail later and in the client (L10). It is the fault of its own route alone: that goes on with
+ * the certificate `before` served it with, or it is left out. An expired one is served: its date is in the status. Never rejects.
  */
-export async function loadCertificates(
-  table: RouteTable,
-  known: Certificates,
-): Promise<Outcome<Certificates>> {
-  const byDigest = new Map([...known.values()].map((certificate) => [certificate.digest, certificate]));
-  const loaded = new Map<string, Certificate>();
+export async function serveable(table: RouteTable, before: Served): Promise<Served> {
+  const byDigest = new Map([...before.certificates.values()].map((one) => [one.digest, one]));
   const routes = terminatedRoutes(table);
+  const read = new Map<TerminatedRoute, Certificate | { readonly why: string }>();
   for (let first = 0; first < routes.length; first += READ_AT_ONCE) {
     const group = routes.slice(first, first + READ_AT_ONCE);
-    const results = await Promise.all(
-      group.map(async (route) => ({ route, result: await loadOne(route, byDigest) })),
-    );
-    for (const { route, result } of results) {
-      if (result.kind !== 'ok') return result;
-      loaded.set(certificateKey(route), result.value);
+    await Promise.all(group.map(async (route) => read.set(route, await loadOne(route, byDigest))));
+  }
+
+  const earlier = servedBefore(before);
+  const since = new Map(before.faults.map((fault) => [`${fault.addr} ${fault.hostname}`, fault.since]));
+  const certificates = new Map<TerminatedRoute, Certificate>();
+  const faults: RouteFault[] = [];
+  const served = (addr: string, route: Route): Route[] => {
+    if (route.mode === 'l4') return [route];
+    const found = read.get(route);
+    if (found === undefined || 'why' in found) {
+      const { hostname } = route;
+      const kept = earlier(addr, hostname);
+      const so = kept === undefined ? 'it is not served' : 'it goes on with the certificate of before';
+      faults.push({
+        addr,
+        hostname,
+        why: `${found?.why ?? 'not read'}; ${so} until the files are good`,
+        since: since.get(`${addr} ${hostname}`) ?? new Date().toISOString(),
+      });
+      if (kept === undefined) return [];
+      const lives = { ...route, tlsCert: kept.route.tlsCert, tlsKey: kept.route.tlsKey };
+      certificates.set(lives, kept.certificate);
+      return [lives];
+    }
+    certificates.set(route, found);
+    return [route];
+  };
+  const listeners = table.listeners.map((listener) => ({
+    addr: listener.addr,
+    routes: listener.routes.flatMap((route) => served(listener.addr, route)),
+  }));
+  return { table: { ...table, listeners }, certificates, faults };
+}
+
+interface Earlier {
+  readonly route: TerminatedRoute;
+  readonly certificate: Certificate;
+}
+
+/** A route is the same one when its listener has got another address of the same port. */
+function servedBefore({ table, certificates }: Served): (addr: string, name: string) => Earlier | undefined {
+  const found = new Map<string, Earlier>();
+  for (const { addr, routes } of table.listeners) {
+    for (const route of routes) {
+      const certificate = route.mode === 'l7' ? certificates.get(route) : undefined;
+      if (route.mode !== 'l7' || certificate === undefined) continue;
+      found.set(`${addr} ${route.hostname}`, { route, certificate });
+      found.set(`${portOf(addr)} ${route.hostname}`, { route, certificate });
     }
   }
-  return ok(loaded);
+  return (addr, name) => found.get(`${addr} ${name}`) ?? found.get(`${portOf(addr)} ${name}`);
+}
+
+function portOf(addr: string): number {
+  return parseAddress(addr)?.port ?? 0;
 }
 
 async function loadOne(
   route: TerminatedRoute,
   byDigest: Map<string, Certificate>,
-): Promise<Outcome<Certificate>> {
+): Promise<Certificate | { readonly why: string }> {
   try {
     const certificate = await readOne(route, byDigest);
-    if (certificate.leaf.checkHost(route.hostname) === undefined) {
-      throw new Error(`it is not for ${route.hostname}`);
-    }
-    return ok(certificate);
+    if (certificate.leaf.checkHost(route.hostname) !== undefined) return certificate;
+    throw new Error(`it is not for ${route.hostname}`);
   } catch (error) {
-    return blocked(
-      `route ${route.hostname}: the certificate ${route.tlsCert} with the key ${route.tlsKey} cannot be served: ${messageOf(error)}`,
-      'Put a certificate for this name and its key there; the last good table stays in force.',
-    );
+    const { hostname, tlsCert, tlsKey } = route;
+    return {
+      why: `route ${hostname}: the certificate ${tlsCert} with the key ${tlsKey} cannot be served: ${messageOf(error)}`,
+    };
   }
 }
 
 async function readOne(route: TerminatedRoute, byDigest: Map<string, Certificate>): Promise<Certificate> {
-  const [cert, key] = await Promise.all([readFile(route.tlsCert), readFile(route.tlsKey)]);
+  const [cert, key] = await Promise.all([readSmall(route.tlsCert), readSmall(route.tlsKey)]);
   const digest = createHash('sha256').update(`${cert.length}\n`).update(cert).update(key).digest('hex');
   const same = byDigest.get(digest);
   if (same !== undefined) return same;
@@ -77,4 +132,12 @@ async function readOne(route: TerminatedRoute, byDigest: Map<string, Certificate
   const certificate = { digest, leaf, context: createSecureContext({ cert, key, minVersion: 'TLSv1.3' }) };
   byDigest.set(digest, certificate);
   return certificate;
+}
+
+/** Reading a pipe would never end, and hold up every other route. */
+async function readSmall(path: string): Promise<Buffer> {
+  const there = await stat(path);
+  if (!there.isFile()) throw new Error(`${path} is not a file`);
+  if (there.size > MAX_FILE_BYTES) throw new Error(`${path} is larger than ${MAX_FILE_BYTES} bytes`);
+  return readFile(path);
 }

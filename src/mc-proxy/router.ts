@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { Log } from '../base/log.ts';
 import { blocked, ok, type Outcome } from '../base/outcome.ts';
 import { parseAddress, routeTableDigest, type Route, type RouteTable } from '../base/routetable.ts';
 import { makeBackends } from './backends.ts';
-import { certificateKey, loadCertificates, terminatedRoutes, type Certificates } from './certificates.ts';
+import { serveable, type RouteFault, type Served } from './certificates.ts';
 import type { Forwarding } from './forward1.ts';
 import { makeGate, type Gate } from './gate.ts';
 import type { Lookup } from './l7.ts';
@@ -13,15 +14,22 @@ import type { CertificateStatus } from './status.ts';
 
 /** The listeners, the connections and the table in force. */
 export interface Router {
-  /** Puts the whole table in force, or nothing of it. */
+  /**
+   * Puts the table in force, or nothing of it when it cannot be as a whole (an address is in use). A route whose certificate is at
+   * fault concerns no other one: see `faults`.
+   */
   apply(table: RouteTable): Promise<Outcome<'changed' | 'same'>>;
   view(): RouterView;
   close(): Promise<void>;
 }
 
-export interface RouterView {
+interface RouterView {
+  /** As it was written. */
   readonly table: RouteTable;
   readonly digest: string | null;
+  /** What of it is served. */
+  readonly live: RouteTable;
+  readonly faults: readonly RouteFault[];
   readonly connections: number;
   readonly backends: Readonly<Record<string, number>>;
   readonly listeners: readonly { addr: string; bound: boolean }[];
@@ -31,12 +39,17 @@ export interface RouterView {
 interface Live {
   readonly table: RouteTable;
   readonly digest: string | null;
-  readonly certificates: Certificates;
+  readonly served: Served;
   /** By listener, then by host name. */
   readonly routes: ReadonlyMap<string, ReadonlyMap<string, Route>>;
 }
 
-const NOTHING: Live = { table: { listeners: [] }, digest: null, certificates: new Map(), routes: new Map() };
+const NOTHING: Live = {
+  table: { listeners: [] },
+  digest: null,
+  served: { table: { listeners: [] }, certificates: new Map(), faults: [] },
+  routes: new Map(),
+};
 const DRAIN_LOOK_MS = 20;
 
 export function makeRouter(limits: Limits, log: Log): Router {
@@ -67,19 +80,17 @@ export function makeRouter(limits: Limits, log: Log): Router {
   };
   const lookupOf = (addr: string): Lookup => ({
     find: (name) => live.routes.get(addr)?.get(name),
-    context: (route) => live.certificates.get(certificateKey(route))?.context,
+    context: (route) => live.served.certificates.get(route)?.context,
     begin,
   });
 
   const apply = async (table: RouteTable): Promise<Outcome<'changed' | 'same'>> => {
-    const certificates = await loadCertificates(table, live.certificates);
-    if (certificates.kind !== 'ok') return certificates;
-    const digest = routeTableDigest(table);
-    const next: Live = { table, digest, certificates: certificates.value, routes: indexOf(table) };
+    const served = await serveable(table, live.served);
+    const next: Live = { table, digest: routeTableDigest(table), served, routes: indexOf(served.table) };
     const wanted = new Set(table.listeners.map(({ addr }) => addr));
     const bound = await rebind(gates, wanted, (addr) => makeGate(addr, lookupOf(addr), forwarding, admit));
     if (bound.kind !== 'ok') return bound;
-    const same = isSame(live, next);
+    const before = live;
     // From here on nothing can fail, and nothing waits: the switch is one assignment.
     live = next;
     for (const gate of bound.value.added) {
@@ -93,7 +104,8 @@ export function makeRouter(limits: Limits, log: Log): Router {
       gate.drain();
       retired.add(gate);
     }
-    return ok(same ? 'same' : 'changed');
+    tellFaults(before.served.faults, next, log);
+    return ok(isSame(before, next) ? 'same' : 'changed');
   };
 
   return {
@@ -101,10 +113,12 @@ export function makeRouter(limits: Limits, log: Log): Router {
     view: () => ({
       table: live.table,
       digest: live.digest,
+      live: live.served.table,
+      faults: live.served.faults,
       connections: connections.size,
       backends: Object.fromEntries(underWay),
       listeners: [...gates.values()].map((gate) => ({ addr: gate.addr, bound: gate.listening() })),
-      certificates: certificatesOf(live),
+      certificates: certificatesOf(live.served),
     }),
     close: async () => {
       const all = [...gates.values(), ...retired];
@@ -164,17 +178,40 @@ function indexOf(table: RouteTable): Live['routes'] {
 }
 
 function isSame(a: Live, b: Live): boolean {
-  if (a.digest !== b.digest || a.table.generation !== b.table.generation) return false;
-  return [...b.certificates].every(([key, { digest }]) => a.certificates.get(key)?.digest === digest);
+  return (
+    a.digest === b.digest &&
+    a.table.generation === b.table.generation &&
+    isDeepStrictEqual(a.served.faults, b.served.faults) &&
+    isDeepStrictEqual(digestsOf(a.served), digestsOf(b.served))
+  );
 }
 
-function certificatesOf({ table, certificates }: Live): CertificateStatus[] {
+function digestsOf({ certificates }: Served): string[] {
+  return [...certificates.values()].map(({ digest }) => digest).sort();
+}
+
+/** Once a fault, however often its files are looked at; a fault that has become another one is told again. */
+function tellFaults(before: readonly RouteFault[], { table, served: { faults } }: Live, log: Log): void {
+  const same = (a: RouteFault, b: RouteFault): boolean => a.addr === b.addr && a.hostname === b.hostname;
+  for (const fault of faults) {
+    if (!before.some((earlier) => same(earlier, fault) && earlier.why === fault.why))
+      log.error(
+        { ...fault, hint: 'Put a certificate for this name and its key there; no other route is concerned.' },
+        'certificate of a route at fault',
+      );
+  }
+  for (const { addr, hostname } of before.filter((fault) => !faults.some((now) => same(now, fault)))) {
+    const routes = table.listeners.find((listener) => listener.addr === addr)?.routes ?? [];
+    if (routes.some((route) => route.hostname === hostname))
+      log.info({ addr, hostname }, 'certificate of a route good again');
+  }
+}
+
+function certificatesOf({ certificates }: Served): CertificateStatus[] {
   const seen = new Map<string, CertificateStatus>();
-  for (const route of terminatedRoutes(table)) {
-    const leaf = certificates.get(certificateKey(route))?.leaf;
-    if (leaf === undefined) continue;
-    seen.set(`${route.hostname} ${leaf.fingerprint256}`, {
-      hostname: route.hostname,
+  for (const [{ hostname }, { leaf }] of certificates) {
+    seen.set(`${hostname} ${leaf.fingerprint256}`, {
+      hostname,
       fingerprint256: leaf.fingerprint256,
       notAfter: new Date(leaf.validTo).toISOString(),
     });

@@ -2,12 +2,12 @@ import { readFile, stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../base/log.ts';
 import { blocked, bug, messageOf, ok, type Outcome } from '../base/outcome.ts';
-import { parseRouteTable, type RouteTable } from '../base/routetable.ts';
+import { parseRouteTable, routeTableDigest, type RouteTable } from '../base/routetable.ts';
 import { watchFiles, type FileWatch } from '../base/watch.ts';
 import { terminatedRoutes } from './certificates.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { makeRouter, type Router } from './router.ts';
-import { serveStatus } from './status.ts';
+import { serveStatus, type Refusal } from './status.ts';
 
 export interface ProxyOptions {
   readonly tablePath: string;
@@ -24,18 +24,14 @@ export interface RunningProxy {
   close(): Promise<void>;
 }
 
-interface Refusal {
-  readonly at: string;
-  readonly why: string;
-}
-
 /** A certificate and its key are two files: looked at a moment later, both have been written. */
 const SETTLE_MS = 20;
 
 /**
  * Starts the TLS router. It serves the table in `tablePath`, follows every change of it and of the certificates, and keeps the last good
- * one when a new one cannot be served as a whole. A table that is missing or bad at the start is no error: the
- * router then serves nothing, says why in its status, and waits for a good one.
+ * one when a new one is at fault itself (syntax, a name twice, an address in use). A certificate that is at fault takes out its
+ * own route only. A table that is missing or bad at the start is no error: the router then serves nothing,
+ * says why in its status, and waits for a good one.
  */
 export async function startProxy(options: ProxyOptions): Promise<Outcome<RunningProxy>> {
   try {
@@ -57,13 +53,14 @@ async function start({
   let refused: Refusal | undefined;
 
   const status = await serveStatus(statusSocketPath, () => {
-    const { table, digest, ...view } = router.view();
+    const { table, digest, live, faults, ...view } = router.view();
     return {
       pid: process.pid,
       startedAt,
       generation: table.generation ?? null,
       tableDigest: digest,
-      live: table,
+      live,
+      faults,
       ...(refused === undefined ? {} : { refused }),
       ...view,
     };
@@ -76,18 +73,22 @@ async function start({
   const follower = await follow(tablePath, limits, log, async () => {
     const read = await readTable(tablePath, limits);
     const applied = read.kind === 'ok' ? await router.apply(read.value) : read;
-    if (applied.kind !== 'ok') {
-      if (refused?.why !== applied.why) {
-        refused = { at: new Date().toISOString(), why: applied.why };
+    if (applied.kind === 'ok') {
+      if (refused !== undefined || applied.value === 'changed')
+        log.info(summary(router), 'route table in force');
+      refused = undefined;
+    } else {
+      const tableDigest = read.kind === 'ok' ? routeTableDigest(read.value) : null;
+      if (refused?.why !== applied.why || refused.tableDigest !== tableDigest) {
+        refused = { at: new Date().toISOString(), why: applied.why, tableDigest };
         log.error(
           { why: applied.why, hint: applied.hint },
           'route table refused, the last good one stays in force',
         );
       }
-    } else {
-      if (refused !== undefined || applied.value === 'changed')
-        log.info(summary(router), 'route table in force');
-      refused = undefined;
+      // Its certificates are followed all the same: a table that nobody mends must not let them expire (L15).
+      const { table, digest } = router.view();
+      if (digest !== null) await router.apply(table);
     }
     // The files of a refused table as well: the certificate that it misses may come.
     return [router.view().table, ...(read.kind === 'ok' ? [read.value] : [])];
@@ -186,11 +187,12 @@ async function readTable(path: string, limits: Limits): Promise<Outcome<RouteTab
 }
 
 function summary(router: Router): object {
-  const { table, digest, listeners } = router.view();
+  const { table, digest, listeners, faults } = router.view();
   return {
     generation: table.generation,
     digest,
     listeners: listeners.map(({ addr }) => addr),
     routes: table.listeners.reduce((sum, { routes }) => sum + routes.length, 0),
+    faults: faults.length,
   };
 }

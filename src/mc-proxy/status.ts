@@ -3,25 +3,37 @@ import { createServer, type Server } from 'node:http';
 import { connect } from 'node:net';
 import { blocked, messageOf, ok, type Outcome } from '../base/outcome.ts';
 import type { RouteTable } from '../base/routetable.ts';
+import type { RouteFault } from './certificates.ts';
 
 /** What `GET /status` on the status socket answers, as JSON. Paths of keys, never keys. */
 export interface ProxyStatus {
   readonly pid: number;
   /** ISO 8601. */
   readonly startedAt: string;
-  /** The writer's own mark of the table that is served. */
+  /** The writer's own mark of the table in force. */
   readonly generation: string | null;
-  /** `routeTableDigest` of the table that is served; null before the first good one. */
+  /** `routeTableDigest` of the table in force, as it was written; null before the first good one. */
   readonly tableDigest: string | null;
+  /** The routes of it that are really served, with the certificate files that they are served from. */
   readonly live: RouteTable;
-  /** There is when the table in the file is not the one that is served. */
-  readonly refused?: { readonly at: string; readonly why: string };
+  /** Routes of it that have no good certificate in their files; one that is not in `live` is not served. */
+  readonly faults: readonly RouteFault[];
+  /** There is when the table in the file is not the one in force. */
+  readonly refused?: Refusal;
   /** Client connections that are open now. */
   readonly connections: number;
   /** Relayed connections and requests under way, by service: one that is not here has been drained. */
   readonly backends: Readonly<Record<string, number>>;
   readonly listeners: readonly { readonly addr: string; readonly bound: boolean }[];
   readonly certificates: readonly CertificateStatus[];
+}
+
+export interface Refusal {
+  /** ISO 8601. */
+  readonly at: string;
+  readonly why: string;
+  /** `routeTableDigest` of the refused table; null when it could not be read as one. */
+  readonly tableDigest: string | null;
 }
 
 export interface CertificateStatus {
