@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,20 +10,14 @@ import { systemClock } from '../../src/base/clock.ts';
 import { makeLog } from '../../src/base/log.ts';
 import { startProxy, type RunningProxy } from '../../src/mc-proxy/server.ts';
 import { openCertificates } from '../../src/node/certs/certificates.ts';
-import { openFileProxy, type Proxy } from '../../src/node/proxy/file.ts';
+import { openFileProxy, type ObservedProxy, type Proxy } from '../../src/node/proxy/file.ts';
+import { askStatus } from '../../src/node/proxy/status.ts';
 import type { ObservedRoute } from '../../src/node/types.ts';
+import { freePort } from '../support/mcproxy.ts';
+import { until } from '../support/until.ts';
 
 const OWNER = 'rift/main';
 const log = makeLog('silent');
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 describe('proxy driver "file" with the real mc-proxy', () => {
   let root: string;
@@ -33,6 +27,7 @@ describe('proxy driver "file" with the real mc-proxy', () => {
   let proxy: Proxy;
   let router: RunningProxy | undefined;
   let ca: string;
+  let issue: (service: string) => Promise<void>;
 
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), 'proxydriver-'));
@@ -49,20 +44,15 @@ describe('proxy driver "file" with the real mc-proxy', () => {
       clock: systemClock,
       log,
     });
-    for (const service of ['a', 'b']) {
+    issue = async (service) => {
       const issued = await certificates.issue(`${service}.example.net`, service, true);
       if (issued.kind !== 'ok') throw new Error(issued.why);
-    }
+    };
+    for (const service of ['a', 'b']) await issue(service);
     const pem = await certificates.rootPem();
     if (pem.kind !== 'ok') throw new Error(pem.why);
     ca = pem.value;
-    proxy = openFileProxy({
-      tablePath: join(root, 'routes.toml'),
-      statusSocket: join(root, 'status.sock'),
-      listeners: [`127.0.0.1:${port}`],
-      owner: OWNER,
-      log,
-    });
+    proxy = driver(`127.0.0.1:${port}`);
   });
   afterEach(async () => {
     await router?.close();
@@ -72,6 +62,14 @@ describe('proxy driver "file" with the real mc-proxy', () => {
     await rm(root, { recursive: true });
   });
 
+  const driver = (...listeners: string[]): Proxy =>
+    openFileProxy({
+      tablePath: join(root, 'routes.toml'),
+      statusSocket: join(root, 'status.sock'),
+      listeners,
+      owner: OWNER,
+      log,
+    });
   const startRouter = async (): Promise<void> => {
     const started = await startProxy({
       tablePath: join(root, 'routes.toml'),
@@ -101,11 +99,15 @@ describe('proxy driver "file" with the real mc-proxy', () => {
     await once(socket, 'close');
     return Buffer.concat(chunks).toString();
   };
+  const facts = async (of = proxy): Promise<ObservedProxy> => {
+    const observed = await of.observe();
+    if (!observed.known) throw new Error(observed.why);
+    return observed.value;
+  };
   const live = async (): Promise<readonly ObservedRoute[]> => {
-    const facts = await proxy.observe();
-    if (!facts.known) throw new Error(facts.why);
-    if (!facts.value.live.known) throw new Error(facts.value.live.why);
-    return facts.value.live.value;
+    const known = (await facts()).live;
+    if (!known.known) throw new Error(known.why);
+    return known.value;
   };
 
   it('ok means served: the next request gets an answer through it (L09)', async () => {
@@ -133,29 +135,130 @@ describe('proxy driver "file" with the real mc-proxy', () => {
     expect(await ask('a')).to.include('hello');
   });
 
-  it('a table that the proxy refuses is taken back, with its reason; what was served goes on', async () => {
+  it('a table that the proxy refuses is taken back, with its reason; what was served goes on, the next change is quick', async () => {
     await startRouter();
     await proxy.put([route('a')]);
     const before = await readFile(join(root, 'routes.toml'), 'utf8');
-    const bad = { ...route('b'), tlsCert: join(root, 'certs/missing.pem') };
-    const outcome = await proxy.put([bad]);
-    expect(outcome.kind).to.equal('blocked');
-    expect(outcome).to.have.property('why').that.includes('missing.pem').and.includes('b.example.net');
-    expect(await readFile(join(root, 'routes.toml'), 'utf8')).to.equal(before);
-    expect(await ask('a')).to.include('hello');
-    expect(await proxy.put([route('b')])).to.have.property('kind', 'ok');
-    expect(await ask('b')).to.include('hello');
+    const squatter = createServer().listen(0, '127.0.0.1');
+    await once(squatter, 'listening');
+    const busy = `127.0.0.1:${(squatter.address() as AddressInfo).port}`;
+    try {
+      const wider = driver(`127.0.0.1:${port}`, busy);
+      const outcomes = await Promise.all([wider.put([route('b')]), wider.put([])]);
+      for (const outcome of outcomes) {
+        expect(outcome.kind).to.equal('blocked');
+        expect(outcome).to.have.property('why').that.includes(busy).and.includes('EADDRINUSE');
+      }
+      expect(await readFile(join(root, 'routes.toml'), 'utf8')).to.equal(before);
+      expect(await ask('a')).to.include('hello');
+      const begun = performance.now();
+      expect(await proxy.put([route('b')])).to.have.property('kind', 'ok');
+      expect(performance.now() - begun).to.be.lessThan(1_500);
+      expect(await ask('b')).to.include('hello');
+    } finally {
+      squatter.close();
+      await once(squatter, 'close');
+    }
   });
 
-  it('a refused route holds up no other one of the same write (L33)', async () => {
+  it('a refusal of an older table costs no wait', async () => {
     await startRouter();
-    const [good, bad, alsoGood] = await Promise.all([
+    await proxy.put([route('a')]);
+    const squatter = createServer().listen(0, '127.0.0.1');
+    await once(squatter, 'listening');
+    const busy = `127.0.0.1:${(squatter.address() as AddressInfo).port}`;
+    try {
+      await appendFile(join(root, 'routes.toml'), `\n[[listeners]]\naddr = "${busy}"\n`);
+      await until('the refusal', async () => {
+        const answer = await askStatus(join(root, 'status.sock'));
+        return answer.kind === 'answer' && answer.status.refused !== undefined;
+      });
+      expect(await facts()).to.have.deep.property('listeners', { missing: [], surplus: [busy] });
+      const begun = performance.now();
+      expect(await proxy.put([route('b')])).to.have.property('kind', 'ok');
+      expect(performance.now() - begun).to.be.lessThan(1_500);
+      expect(await facts()).not.to.have.property('listeners');
+    } finally {
+      squatter.close();
+      await once(squatter, 'close');
+    }
+  });
+
+  it('a route whose certificate is at fault is blocked with its own reason and holds up no other of the same write (L33)', async () => {
+    await startRouter();
+    const bad = { ...route('c'), tlsKey: '/nowhere' };
+    const outcomes = await Promise.all([
       proxy.put([route('a')]),
-      proxy.put([{ ...route('c'), tlsKey: '/nowhere' }]),
+      proxy.put([bad]),
+      proxy.put([route('b')]),
+      proxy.remove([{ listenerPort: port, hostname: 'd.example.net' }]),
+    ]);
+    expect(outcomes.map(({ kind }) => kind)).to.deep.equal(['ok', 'blocked', 'ok', 'ok']);
+    expect(outcomes[1]).to.have.property('why').that.includes('c.example.net').and.includes('/c.pem');
+    expect(outcomes[1]).to.have.property('why').that.does.not.include('a.example.net');
+    expect((await live()).map(({ hostname }) => hostname)).to.deep.equal(['a.example.net', 'b.example.net']);
+    const { table, faults } = await facts();
+    expect(table).to.have.lengthOf(3);
+    expect(faults).to.have.lengthOf(1);
+    expect(faults?.[0]).to.include({ listenerPort: port, hostname: 'c.example.net' });
+    // Other changes are not concerned by a fault that stays.
+    expect(await proxy.remove([{ listenerPort: port, hostname: 'a.example.net' }])).to.have.property(
+      'kind',
+      'ok',
+    );
+  });
+
+  it('a route at fault is served as soon as its files are good: by itself, and ok at once when it is put again', async () => {
+    await startRouter();
+    expect(await proxy.put([route('c')])).to.have.property('kind', 'blocked');
+    expect(await proxy.put([route('c')])).to.have.property('kind', 'blocked');
+    await issue('c');
+    expect(await proxy.put([route('c')])).to.have.property('kind', 'ok');
+    expect(await ask('c')).to.include('hello');
+    expect(await live()).to.deep.equal([route('c')]);
+    expect(await proxy.put([route('d')])).to.have.property('kind', 'blocked');
+    await issue('d');
+    await until('the route to be served', async () => (await live()).length === 2);
+    expect(await ask('d')).to.include('hello');
+    expect((await facts()).faults).to.deep.equal([]);
+  });
+
+  it('a route whose new certificate is at fault is served on, from the files of before, and says why', async () => {
+    await startRouter();
+    await proxy.put([route('a')]);
+    const outcome = await proxy.put([{ ...route('a'), tlsCert: join(root, 'certs/missing.pem') }]);
+    expect(outcome.kind).to.equal('blocked');
+    expect(outcome).to.have.property('why').that.includes('missing.pem').and.includes('goes on');
+    expect(await live()).to.deep.equal([route('a')]);
+    expect(await ask('a')).to.include('hello');
+  });
+
+  it('a change that is no table for the router never gets written, and holds up no other', async () => {
+    await startRouter();
+    const outcomes = await Promise.all([
+      proxy.put([route('a')]),
+      proxy.put([{ ...route('c'), hostname: 'no host name' }]),
       proxy.put([route('b')]),
     ]);
-    expect([good.kind, bad.kind, alsoGood.kind]).to.deep.equal(['ok', 'blocked', 'ok']);
-    expect((await live()).map(({ hostname }) => hostname)).to.deep.equal(['a.example.net', 'b.example.net']);
+    expect(outcomes.map(({ kind }) => kind)).to.deep.equal(['ok', 'blocked', 'ok']);
+    expect(outcomes[1]).to.have.property('why').that.includes('no host name');
+    expect((await facts()).table).to.have.lengthOf(2);
+  });
+
+  it('listeners follow the settings: seen when they differ, bound and let go at the next write', async () => {
+    await startRouter();
+    const [second, third] = [await freePort(), await freePort()];
+    const [one, two, three] = [port, second, third].map((each) => `127.0.0.1:${each}`);
+    const then = driver(one!, two!);
+    expect(await facts(then)).to.have.deep.property('listeners', { missing: [one, two], surplus: [] });
+    expect(await then.put([])).to.have.property('kind', 'ok');
+    expect(router?.addresses()).to.deep.equal([one, two]);
+    expect(await facts(then)).not.to.have.property('listeners');
+    const now = driver(one!, three!);
+    expect(await facts(now)).to.have.deep.property('listeners', { missing: [three], surplus: [two] });
+    expect(await now.put([route('a')])).to.have.property('kind', 'ok');
+    expect(router?.addresses().sort()).to.deep.equal([one, three].sort());
+    expect(await facts(now)).not.to.have.property('listeners');
   });
 
   it('changes that wait together are one write', async () => {

@@ -1,10 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { systemClock, type Clock } from '../../base/clock.ts';
+import type { Clock } from '../../base/clock.ts';
 import { writeFileAtomic } from '../../base/files.ts';
 import type { Log } from '../../base/log.ts';
-import { blocked, bug, known, messageOf, ok, retry, unknown, wait } from '../../base/outcome.ts';
-import type { Known, Outcome } from '../../base/outcome.ts';
+import { blocked, bug, known, messageOf, ok, retry, unknown } from '../../base/outcome.ts';
+import type { Failure, Known, Outcome } from '../../base/outcome.ts';
 import {
   formatRouteTable,
   parseAddress,
@@ -14,14 +15,19 @@ import {
 } from '../../base/routetable.ts';
 import type { ObservedRoute, ProxyFacts } from '../types.ts';
 import { ensureDirectory, writeFailure } from '../writing.ts';
-import { askStatus, type RouterStatus } from './status.ts';
-import { changedTable, observedRoutes, type Change, type RouteKey, type TableRules } from './table.ts';
+import { awaitLive, awaitSettled } from './live.ts';
+import { askStatus, type RouterFault } from './status.ts';
+import {
+  changedTable,
+  keyOf,
+  listenerChange,
+  observedRoutes,
+  type Change,
+  type ListenerChange,
+  type RouteKey,
+  type TableRules,
+} from './table.ts';
 
-const LIVE_TIMEOUT_MS = 5_000;
-/** A refusal that was there before a write and is still there after this long is meant for the new table too. */
-const SAME_REFUSAL_MS = 2_000;
-const SETTLED_TIMEOUT_MS = 1_000;
-const LOOK_EVERY_MS = 20;
 /** The router may run as another user; there is nothing secret in the table. */
 const TABLE_MODE = 0o644;
 
@@ -37,12 +43,20 @@ export interface FileProxyOptions {
   readonly liveTimeoutMs?: number;
 }
 
+export interface ObservedProxy extends ProxyFacts {
+  /** There is when the table's listeners are not those of the settings; `put([])` mends it, as does any other write. */
+  readonly listeners?: ListenerChange;
+  /** Routes whose certificate the router cannot take, with its reason; those that are not in `live` are not served. */
+  readonly faults?: readonly (RouteKey & { readonly why: string; readonly since: string })[];
+}
+
 /** The proxy as `observe` and `execute` see it; one driver a kind of proxy. */
 export interface Proxy {
-  observe(): Promise<Known<ProxyFacts>>;
+  observe(): Promise<Known<ObservedProxy>>;
   /**
-   * Ensures routes; ok when they are served. `wait`: they are written, and served when the proxy runs (L02). An empty list
-   * only ensures that the table has the listeners of the settings.
+   * Ensures routes; ok when they are served. `wait`: they are written, and served when the proxy runs (L02). `blocked` with the router's
+   * reason when one of them has no good certificate: it stays written, and is served as soon as its files are good.
+   * An empty list only ensures that the table has the listeners of the settings.
    */
   put(routes: readonly ObservedRoute[]): Promise<Outcome<undefined>>;
   /** Ensures that routes of ours are gone; foreign ones of the same name are left alone. */
@@ -99,49 +113,85 @@ export function openNoProxy(): Proxy {
   };
 }
 
-async function observeProxy({
-  tablePath,
-  statusSocket,
-  listeners,
-}: FileProxyOptions): Promise<Known<ProxyFacts>> {
+async function observeProxy(options: FileProxyOptions): Promise<Known<ObservedProxy>> {
+  const { tablePath, statusSocket } = options;
   const [written, answer] = await Promise.all([readTable(tablePath), askStatus(statusSocket)]);
   if (written.kind !== 'ok') return unknown(written.why);
-  const ports = listeners.map((addr) => parseAddress(addr)?.port).filter((port) => port !== undefined);
+  const rules = rulesOf(options);
+  const change = listenerChange(written.value.table, rules);
+  const ports = rules.listeners.map((addr) => parseAddress(addr)?.port).filter((port) => port !== undefined);
   return known({
     listenerPorts: [...new Set(ports)].sort((a, b) => a - b),
     table: observedRoutes(written.value.table.listeners),
     live:
       answer.kind === 'answer' ? known(observedRoutes(answer.status.live.listeners)) : unknown(answer.why),
+    ...(change === undefined ? {} : { listeners: change }),
+    ...(answer.kind === 'answer' ? { faults: answer.status.faults.map(observedFault) } : {}),
   });
+}
+
+function observedFault({ addr, ...fault }: RouterFault): RouteKey & { why: string; since: string } {
+  return { listenerPort: parseAddress(addr)?.port ?? 0, ...fault };
+}
+
+function rulesOf({ listeners, owner }: FileProxyOptions): TableRules {
+  return { listeners, ...(owner === undefined ? {} : { owner }) };
 }
 
 async function applyBatch(batch: readonly Job[], options: FileProxyOptions): Promise<void> {
   try {
-    const result = await applyTogether(batch, options);
-    if (result.kind !== 'refused') return;
-    if (batch.length === 1) {
-      batch[0]?.resolve(result.outcome);
-      return;
-    }
-    // One of them is bad: alone, it holds up no other (L33).
-    for (const job of batch) await applyBatch([job], options);
+    const unfit = await applyTogether(batch, options);
+    // One of them cannot stand in a table: alone, it holds up no other (L33).
+    for (const job of unfit) await applyBatch([job], options);
   } catch (error) {
     for (const { resolve } of batch) resolve(bug(error));
   }
 }
 
-type Applied =
-  { readonly kind: 'settled' } | { readonly kind: 'refused'; readonly outcome: Outcome<undefined> };
-
-async function applyTogether(batch: readonly Job[], options: FileProxyOptions): Promise<Applied> {
-  const written = await readTable(options.tablePath);
+/** Settles every job, or gives them back when their common table would be none. */
+async function applyTogether(batch: readonly Job[], options: FileProxyOptions): Promise<readonly Job[]> {
+  const { tablePath, statusSocket } = options;
+  const written = await readTable(tablePath);
   if (written.kind !== 'ok') return settle(batch, written);
   const { text: before } = written.value;
-  let { table } = written.value;
-  const rules: TableRules = {
-    listeners: options.listeners,
-    ...(options.owner === undefined ? {} : { owner: options.owner }),
-  };
+  const { table, accepted } = together(written.value.table, batch, rulesOf(options));
+  if (accepted.length === 0) return [];
+  const bare = formatRouteTable(table);
+  const readable = parseRouteTable(bare);
+  if (readable.kind !== 'ok') return accepted.length === 1 ? settle(accepted, readable) : accepted;
+
+  const asked = await askStatus(statusSocket);
+  const earlier = asked.kind === 'answer' ? asked.status : undefined;
+  // A fault that was there already may be out of date: the files were written a moment ago. A new mark has them read again.
+  const digest = routeTableDigest(table);
+  const same = digest === routeTableDigest(written.value.table);
+  const again = same && accepted.some(({ change }) => faultOf(change, earlier?.faults ?? []));
+  const generation = again ? randomUUID() : undefined;
+  const text = generation === undefined ? bare : formatRouteTable({ ...table, generation });
+  const changed = text !== before;
+  if (changed) {
+    const failure = await writeTable(tablePath, text);
+    if (failure !== undefined) return settle(accepted, failure);
+  }
+  const outcome = await awaitLive({ digest, generation, changed, earlier }, options);
+  if (outcome.kind !== 'ok') {
+    if (outcome.kind === 'blocked' && changed) await restore(before, text, digest, options);
+    return settle(accepted, outcome);
+  }
+  for (const { change, resolve } of accepted) {
+    const fault = faultOf(change, outcome.value);
+    resolve(fault === undefined ? ok() : blocked(fault.why, 'No other route is concerned.'));
+  }
+  return [];
+}
+
+/** The table with all changes that may be made; the others are refused. */
+function together(
+  before: RouteTable,
+  batch: readonly Job[],
+  rules: TableRules,
+): { table: RouteTable; accepted: readonly Job[] } {
+  let table = before;
   const accepted: Job[] = [];
   for (const job of batch) {
     const next = changedTable(table, job.change, rules);
@@ -152,72 +202,39 @@ async function applyTogether(batch: readonly Job[], options: FileProxyOptions): 
       job.resolve(next);
     }
   }
-  if (accepted.length === 0) return { kind: 'settled' };
-  const earlier = await askStatus(options.statusSocket);
-  const earlierRefusal = earlier.kind === 'answer' ? earlier.status.refused : undefined;
-  const text = formatRouteTable(table);
-  if (text !== before) {
-    const directory = await ensureDirectory(dirname(options.tablePath));
-    if (directory.kind !== 'ok') return settle(accepted, directory);
-    try {
-      await writeFileAtomic(options.tablePath, text, TABLE_MODE);
-    } catch (error) {
-      return settle(accepted, writeFailure(error, options.tablePath));
-    }
-  }
-  const outcome = await awaitLive(routeTableDigest(table), earlierRefusal, options);
-  if (outcome.kind !== 'blocked') return settle(accepted, outcome);
-  if (text !== before) await restore(before, text, options);
-  return accepted.length === 1 ? settle(accepted, outcome) : { kind: 'refused', outcome };
+  return { table, accepted };
 }
 
-function settle(jobs: readonly Job[], outcome: Outcome<undefined> | Outcome<never>): Applied {
+function faultOf(change: Change, faults: readonly RouterFault[]): RouterFault | undefined {
+  if (change.kind === 'remove') return undefined;
+  const keys = new Set(change.routes.map(keyOf));
+  return faults.find((fault) => keys.has(keyOf(observedFault(fault))));
+}
+
+async function writeTable(path: string, text: string): Promise<Failure | undefined> {
+  const directory = await ensureDirectory(dirname(path));
+  if (directory.kind !== 'ok') return directory;
+  try {
+    await writeFileAtomic(path, text, TABLE_MODE);
+    return undefined;
+  } catch (error) {
+    return writeFailure(error, path);
+  }
+}
+
+function settle(jobs: readonly Job[], outcome: Failure): readonly Job[] {
   for (const { resolve } of jobs) resolve(outcome);
-  return { kind: 'settled' };
-}
-
-/** Waits until the router serves the table with this digest, or says why not. */
-async function awaitLive(
-  digest: string,
-  earlierRefusal: RouterStatus['refused'],
-  options: FileProxyOptions,
-): Promise<Outcome<undefined>> {
-  const { statusSocket, tablePath, clock = systemClock, liveTimeoutMs = LIVE_TIMEOUT_MS } = options;
-  const begun = clock.monotonic();
-  for (;;) {
-    const answer = await askStatus(statusSocket);
-    const hint = `Start it with mc-gitops proxy; the routes are written in ${tablePath} and will be served.`;
-    if (answer.kind === 'down') return wait(answer.why, hint);
-    const refused = answer.kind === 'answer' ? answer.status.refused : undefined;
-    if (answer.kind === 'answer' && answer.status.tableDigest === digest && refused === undefined)
-      return ok();
-    // A refusal from before this write may speak of another table, unless it stays.
-    const isNew =
-      refused !== undefined && (refused.at !== earlierRefusal?.at || refused.why !== earlierRefusal.why);
-    const waitedMs = clock.monotonic() - begun;
-    const isLate = waitedMs >= liveTimeoutMs;
-    if (refused !== undefined && (isNew || isLate || waitedMs >= SAME_REFUSAL_MS)) {
-      return blocked(
-        `the proxy refused the route table: ${refused.why}`,
-        'Mend what it names; the last good table is still served.',
-      );
-    }
-    if (isLate) {
-      return answer.kind === 'unknown'
-        ? wait(answer.why, hint)
-        : retry(`the proxy did not take over ${tablePath} within ${liveTimeoutMs} ms`, 'Look at its log.');
-    }
-    await clock.sleep(LOOK_EVERY_MS);
-  }
+  return [];
 }
 
 /** Puts the last good table back, unless somebody else has written since, and lets the router read it. */
 async function restore(
   before: string | undefined,
   written: string,
+  digest: string,
   options: FileProxyOptions,
 ): Promise<void> {
-  const { tablePath, statusSocket, clock = systemClock, log } = options;
+  const { tablePath, log } = options;
   try {
     if ((await readFile(tablePath, 'utf8')) !== written) return;
     if (before === undefined) await rm(tablePath, { force: true });
@@ -226,13 +243,7 @@ async function restore(
     log.error({ path: tablePath, why: messageOf(error) }, 'the last good route table could not be put back');
     return;
   }
-  if (before === undefined) return;
-  const deadline = clock.monotonic() + SETTLED_TIMEOUT_MS;
-  while (clock.monotonic() < deadline) {
-    const answer = await askStatus(statusSocket);
-    if (answer.kind !== 'answer' || answer.status.refused === undefined) return;
-    await clock.sleep(LOOK_EVERY_MS);
-  }
+  await awaitSettled(digest, options);
 }
 
 async function readTable(path: string): Promise<Outcome<{ text?: string; table: RouteTable }>> {

@@ -17,11 +17,19 @@ const ROUTE = v.object({
 });
 /** What of the router's status matters here; it may say more. */
 const STATUS = v.object({
+  generation: v.optional(v.nullable(v.string())),
   tableDigest: v.nullable(v.string()),
   live: v.object({ listeners: v.array(v.object({ addr: v.string(), routes: v.array(ROUTE) })) }),
-  refused: v.optional(v.object({ at: v.string(), why: v.string() })),
+  faults: v.optional(
+    v.array(v.object({ addr: v.string(), hostname: v.string(), why: v.string(), since: v.string() })),
+    [],
+  ),
+  refused: v.optional(
+    v.object({ at: v.string(), why: v.string(), tableDigest: v.optional(v.nullable(v.string())) }),
+  ),
 });
 
+export type RouterFault = RouterStatus['faults'][number];
 export type RouterStatus = v.InferOutput<typeof STATUS>;
 export type StatusAnswer =
   | { readonly kind: 'answer'; readonly status: RouterStatus }

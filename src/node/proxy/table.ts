@@ -61,6 +61,22 @@ export function changedTable(table: RouteTable, change: Change, rules: TableRule
   return ok(composed(foreign, ours, rules));
 }
 
+/** What the next write does to the listeners: those of the settings that are missing come, those without use go. */
+export interface ListenerChange {
+  readonly missing: readonly string[];
+  readonly surplus: readonly string[];
+}
+
+/** Undefined when the table has the listeners that it should have. */
+export function listenerChange(table: RouteTable, rules: TableRules): ListenerChange | undefined {
+  const next = changedTable(table, { kind: 'put', routes: [] }, rules);
+  if (next.kind !== 'ok') return undefined;
+  const [now, then] = [table, next.value].map(({ listeners }) => listeners.map(({ addr }) => addr));
+  const missing = (then ?? []).filter((addr) => now?.includes(addr) === false);
+  const surplus = (now ?? []).filter((addr) => then?.includes(addr) === false);
+  return missing.length + surplus.length === 0 ? undefined : { missing, surplus };
+}
+
 function refusalOf(
   route: ObservedRoute,
   taken: ReadonlySet<string>,
@@ -144,6 +160,6 @@ function toRoute({ hostname, backend, mode, tlsCert, tlsKey, backendTls, mark }:
   return { hostname, backend, mode, tlsCert: tlsCert ?? '', tlsKey: tlsKey ?? '', backendTls, ...owner };
 }
 
-function keyOf({ listenerPort, hostname }: RouteKey): string {
+export function keyOf({ listenerPort, hostname }: RouteKey): string {
   return `${listenerPort} ${hostname.toLowerCase()}`;
 }

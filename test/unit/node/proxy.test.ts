@@ -114,6 +114,37 @@ describe('node/proxy', () => {
     });
   });
 
+  it('shows what the next write does to the listeners, and nothing when they are as they should be', async () => {
+    const observed = async (): Promise<object> => {
+      const facts = await open().observe();
+      if (!facts.known) throw new Error(facts.why);
+      return facts.value;
+    };
+    expect(await observed()).to.have.deep.property('listeners', {
+      missing: [':8443', '127.0.0.1:9443'],
+      surplus: [],
+    });
+    const foreign = { hostname: 'hand.example.net', backend: 'b:2', mode: 'l4' as const };
+    await writeFile(
+      tablePath,
+      formatRouteTable({
+        listeners: [
+          { addr: ':8443', routes: [] },
+          { addr: ':1', routes: [] },
+          { addr: ':2', routes: [foreign] },
+          { addr: ':3', routes: [{ ...foreign, owner: `${OWNER}/a/a/` }] },
+        ],
+      }),
+    );
+    expect(await observed()).to.have.deep.property('listeners', {
+      missing: ['127.0.0.1:9443'],
+      surplus: [':1'],
+    });
+    await open().put([]);
+    expect(await observed()).not.to.have.property('listeners');
+    expect((await written()).map(({ listenerPort }) => listenerPort)).to.deep.equal([2, 3]);
+  });
+
   it('without a proxy that runs, the routes are written and the outcome is wait (L02)', async () => {
     const outcome = await open().put([l4('a.example.net', '127.0.0.1:1')]);
     expect(outcome.kind).to.equal('wait');
