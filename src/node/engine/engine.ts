@@ -152,7 +152,7 @@ function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engin
     },
     inspectImage: (reference) => door(`inspect image ${reference}`, () => inspectImage(api, reference)),
     buildImage: (context, build) =>
-      door(`build image ${build.reference}`, () => buildImage(api, context, build)),
+      door(`build image ${build.reference}`, () => buildImage(api, kind, context, build)),
     pushImage: (reference, auth, signal, onProgress) =>
       door(`push image ${reference}`, () => pushImage(api, reference, auth, signal, onProgress)),
     pullImage: (reference, auth, signal, onProgress) =>

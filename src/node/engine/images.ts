@@ -60,6 +60,7 @@ export async function inspectImage(api: Api, reference: string): Promise<ImageDe
 /** Builds with the engine's classic builder, from a tar stream, and resolves with the id of the image. */
 export async function buildImage(
   api: Api,
+  kind: 'docker' | 'podman',
   context: NodeJS.ReadableStream,
   options: BuildOptions,
 ): Promise<{ imageId: string }> {
@@ -68,7 +69,7 @@ export async function buildImage(
       t: options.reference,
       dockerfile: options.dockerfile,
       buildargs: JSON.stringify(options.buildArgs),
-      labels: JSON.stringify(options.labels),
+      labels: JSON.stringify(kind === 'podman' ? labelList(options.labels) : options.labels),
       rm: true,
       forcerm: true,
       memory: options.memoryBytes,
@@ -87,6 +88,11 @@ export async function buildImage(
   const imageId = end.aux['ID'] ?? (await inspectImage(api, options.reference))?.imageId;
   if (imageId === undefined) throw new Refusal(retry(`build of ${options.reference} ended without an image`));
   return { imageId: imageIdOf(imageId) };
+}
+
+/** Podman shuffles an object's labels, and then does not find the last step of the same build in its memory. */
+function labelList(labels: Readonly<Record<string, string>>): string[] {
+  return Object.entries(labels).map(([key, value]) => `${key}=${value}`);
 }
 
 /** Pushes and resolves with the digest that the registry now has for the tag. */
