@@ -10,6 +10,7 @@ import { runPass, type House, type Memory } from './pass.ts';
 import type { StepKind } from './plan/types.ts';
 import { openKey } from './registry/key.ts';
 import { openRegistry } from './registry/registry.ts';
+import { formatState, STATE_FORMAT } from './report/state.ts';
 import { makeView } from './report/view.ts';
 import type { View } from './report/types.ts';
 import type { Settings } from './settings.ts';
@@ -20,6 +21,8 @@ import { definitionOptions, nodeOptions, planSettings, sourceSettings } from './
 
 const SHOWN_PASSES = 20;
 const RECENT_STEPS = 20;
+/** No pass lasts so long: each call has a deadline, and builds and probes run beside it. */
+const STUCK_MS = 5 * 60_000;
 const CLEARING: readonly string[] = ['remove-container', 'release-leases', 'push-image'] satisfies StepKind[];
 
 export interface Agent {
@@ -74,6 +77,11 @@ export async function startAgent(settings: Settings, log: Log): Promise<Outcome<
     hosts: settings.server.hosts,
     log,
     view: () => viewOf(settings, house, memory, startedAt),
+    state: () => stateOf(settings, house, memory),
+    trouble: () =>
+      loop.runningMs() > STUCK_MS
+        ? `one pass has been running for ${Math.round(loop.runningMs() / 1000)} s`
+        : undefined,
   });
   if (dashboard.kind === 'ok') log.info({ address: dashboard.value.address }, 'dashboard');
   // Nobody can see the node then, but it goes on being converged (G56).
@@ -113,5 +121,22 @@ function viewOf(settings: Settings, house: House, memory: Memory, startedAt: num
       // Why it is as it is: the clearing up after a change is not the reason of the change.
       return steps.find((step) => !CLEARING.includes(step.kind)) ?? steps[0];
     },
+  });
+}
+
+function stateOf(settings: Settings, house: House, memory: Memory): string | undefined {
+  const { seen } = memory;
+  if (seen === undefined) return undefined;
+  const { defaults, policy, root } = house.definitions;
+  return formatState({
+    format: STATE_FORMAT,
+    node: settings.node,
+    commit: seen.desired.commit.oid,
+    settings: house.planSettings,
+    defaults,
+    policy: policy ?? { mounts: [], networks: [], ports: [], hostnames: [] },
+    root: root ?? '',
+    promised: seen.promised,
+    observed: seen.observed,
   });
 }

@@ -26,6 +26,8 @@ export interface LoopOptions {
 export interface Loop {
   /** "Look now": carries no data, and many of them make one pass (house rule 1, G43). */
   signal(trigger: string): void;
+  /** For how long the pass that runs now has been running; 0 while none does (G56). */
+  runningMs(): number;
   /** Ends the running pass at its next step boundary and stops. */
   stop(): Promise<void>;
 }
@@ -42,6 +44,7 @@ export function startLoop(options: LoopOptions): Loop {
   const bucket = tokenBucket(clock);
   let wake = new AbortController();
   let wakeAt: number | undefined;
+  let begunAt: number | undefined;
 
   const signal = (trigger: string): void => {
     pending.add(trigger);
@@ -67,6 +70,7 @@ export function startLoop(options: LoopOptions): Loop {
     if (stopping.signal.aborted) return;
     const triggers = new Set(pending);
     pending.clear();
+    begunAt = clock.monotonic();
     try {
       const report = await options.run(triggers, stopping.signal);
       wakeAt = report.wakeAt;
@@ -75,6 +79,8 @@ export function startLoop(options: LoopOptions): Loop {
       // A pass catches its own errors; what arrives here is a bug, and the loop outlives it.
       log.error({ err: messageOf(error) }, 'a pass ended with a bug; the next one looks again');
       wakeAt = clock.now() + 5_000;
+    } finally {
+      begunAt = undefined;
     }
   };
   const running = (async () => {
@@ -83,6 +89,7 @@ export function startLoop(options: LoopOptions): Loop {
 
   return {
     signal,
+    runningMs: () => (begunAt === undefined ? 0 : clock.monotonic() - begunAt),
     stop: async () => {
       stopping.abort();
       wake.abort();

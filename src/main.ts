@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { runAgent } from './commands/agent.ts';
 import { runDemo } from './commands/demo.ts';
 import { runProxy } from './commands/proxy.ts';
 import { runRender } from './commands/render.ts';
+import { runSchema } from './commands/schema.ts';
 import { runPs, runStatus } from './commands/status.ts';
 import { runValidate } from './commands/validate.ts';
 import { DEFAULT_SETTINGS_PATH } from './settings.ts';
@@ -55,6 +56,11 @@ program
   .addOption(url())
   .addOption(config())
   .action(runPs);
+program
+  .command('schema')
+  .description('print the JSON Schema of a definition, for editors')
+  .addArgument(new Argument('[kind]').choices(['service', 'node', 'removals']).default('service'))
+  .action(runSchema);
 program
   .command('demo')
   .description('the whole way on this machine, from a temporary git server')

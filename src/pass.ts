@@ -42,10 +42,19 @@ interface PassSeen {
   readonly results: readonly StepResult[];
 }
 
+/** Definitions as they are in force. */
+interface InForce {
+  readonly commit: string;
+  readonly desired: Desired;
+  readonly values: EnvValues;
+  /** As the node's file has it, else as the settings do. */
+  readonly hostnameSuffix: string;
+}
+
 /** What outlives a pass in memory: only what can be had again from git and the registry. */
 export interface Memory {
   /** Resolved definitions of the commit in force. */
-  resolved?: { readonly commit: string; readonly desired: Desired; readonly values: EnvValues };
+  resolved?: InForce;
   /** The newest commit that was polled; the accepted one until then. */
   head?: string;
   seen?: PassSeen;
@@ -75,10 +84,14 @@ export async function runPass(
     return { again: false };
   }
   delete memory.idle;
-  const { desired, values } = resolved.value;
+  const { desired, values, hostnameSuffix } = resolved.value;
 
   const promised = registry.promised();
-  const settings: PlanSettings = { ...house.planSettings, removable: removableServices(desired) };
+  const settings: PlanSettings = {
+    ...house.planSettings,
+    hostnameSuffix,
+    removable: removableServices(desired),
+  };
   const facts = { desired, promised, settings, now: clock.now() };
   const observed = await node.observe(wanted(desired, settings), (seen) =>
     probeTargets({ ...facts, observed: seen }),
@@ -143,10 +156,7 @@ async function pollGit(house: House, memory: Memory): Promise<void> {
 }
 
 /** The definitions of the newest commit that may be believed, resolved once a commit, and accepted in the registry. */
-async function definitionsInForce(
-  house: House,
-  memory: Memory,
-): Promise<Outcome<{ desired: Desired; values: EnvValues }>> {
+async function definitionsInForce(house: House, memory: Memory): Promise<Outcome<InForce>> {
   const { source, registry, clock, log } = house;
   const accepted = registry.promised().accepted?.commit;
   const commit = memory.head ?? accepted;
@@ -186,7 +196,7 @@ async function definitionsInForce(
     oid,
     commit: from,
   }));
-  const written = registry.accept(commit, clock.now(), good);
+  const written = registry.accept(commit, clock.now(), good, resolution.nodeFile);
   // What cannot be written down is not acted upon (G32).
   if (written.kind !== 'ok') return written;
   if (commit !== accepted)
@@ -194,13 +204,16 @@ async function definitionsInForce(
       { commit, author: desired.commit.author, services: good.length, issues: desired.issues.length },
       'commit accepted',
     );
-  memory.resolved = { commit, desired, values };
-  return ok(memory.resolved);
+  const { defaults } = resolution.nodes.get(house.planSettings.node) ?? house.definitions;
+  const inForce = { commit, desired, values, hostnameSuffix: defaults.hostnameSuffix };
+  memory.resolved = inForce;
+  return ok(inForce);
 }
 
 async function lastGoodFiles(house: House): Promise<Map<string, { file: DefinitionFile; commit: string }>> {
   const found = new Map<string, { file: DefinitionFile; commit: string }>();
-  for (const { file, oid, commit } of house.registry.promised().files) {
+  const { files, nodeFile } = house.registry.promised();
+  for (const { file, oid, commit } of nodeFile === undefined ? files : [...files, nodeFile]) {
     const bytes = await house.source.readFile(oid);
     if (bytes.kind === 'ok') found.set(file, { file: { path: file, oid, bytes: bytes.value }, commit });
     else house.log.warn({ file, oid, why: bytes.why }, 'the last good state of a definition cannot be read');

@@ -20,6 +20,10 @@ export interface DashboardOptions {
   readonly log: Log;
   /** What is shown, made anew for every request; undefined before there is anything. */
   readonly view: () => View | undefined;
+  /** The node's exported state, as bytes of JSON, for `mc-gitops plan`; undefined before there is any. */
+  readonly state: () => string | undefined;
+  /** What is wrong with the loop; undefined while it is well. */
+  readonly trouble: () => string | undefined;
 }
 
 export interface Dashboard {
@@ -29,7 +33,7 @@ export interface Dashboard {
 }
 
 /**
- * Serves the view: `/` for people, `/api/v1/status` for programs, `/healthz`. Read-only: there is nothing here that changes
+ * Serves the view: `/` for people, `/api/v1/status` and `/api/v1/state` for programs, `/healthz` for a watchdog. Read-only: there is nothing here that changes
  * anything. A port that is taken is an outcome; the agent goes on without a dashboard (G56).
  */
 export async function startDashboard(options: DashboardOptions): Promise<Outcome<Dashboard>> {
@@ -61,7 +65,8 @@ export async function startDashboard(options: DashboardOptions): Promise<Outcome
   }
 }
 
-function makeApp({ view, log }: DashboardOptions, rules: HostRules): FastifyInstance {
+function makeApp(options: DashboardOptions, rules: HostRules): FastifyInstance {
+  const { log } = options;
   const app = fastify({
     logger: false,
     bodyLimit: 1024,
@@ -96,6 +101,11 @@ function makeApp({ view, log }: DashboardOptions, rules: HostRules): FastifyInst
       .send('The page could not be made; the agent goes on. Its log says why.\n');
   });
 
+  addRoutes(app, options);
+  return app;
+}
+
+function addRoutes(app: FastifyInstance, { view, state, trouble }: DashboardOptions): void {
   app.get('/', async (request, reply) => {
     const paused = Object.hasOwn(request.query as object, 'pause');
     return reply
@@ -105,16 +115,25 @@ function makeApp({ view, log }: DashboardOptions, rules: HostRules): FastifyInst
   app.get('/api/v1/status', async (_request, reply) => {
     const shown = view();
     reply.type('application/json; charset=utf-8');
-    return shown === undefined
-      ? reply.code(503).send(JSON.stringify({ error: 'the first pass has not ended yet' }))
-      : reply.send(JSON.stringify(shown));
+    return shown === undefined ? reply.code(503).send(NOT_YET) : reply.send(JSON.stringify(shown));
   });
-  app.get('/healthz', async (_request, reply) => reply.type(TEXT).send('ok\n'));
+  app.get('/api/v1/state', async (_request, reply) => {
+    const bytes = state();
+    reply.type('application/json; charset=utf-8');
+    return bytes === undefined ? reply.code(503).send(NOT_YET) : reply.send(bytes);
+  });
+  app.get('/healthz', async (_request, reply) => {
+    const wrong = trouble();
+    return reply
+      .code(wrong === undefined ? 200 : 503)
+      .type(TEXT)
+      .send(`${wrong ?? 'ok'}\n`);
+  });
   app.get('/style.css', async (_request, reply) => reply.type('text/css; charset=utf-8').send(STYLE));
   app.get('/favicon.svg', async (_request, reply) => reply.type('image/svg+xml').send(ICON));
-  return app;
 }
 
+const NOT_YET = JSON.stringify({ error: 'the first pass has not ended yet' });
 const NOT_OURS =
   'This server does not answer to that name. Add it to [server] hosts, or use the listen address.\n';
 

@@ -7,6 +7,7 @@ import type {
   FailureRecord,
   ImageRecord,
   Lease,
+  NodeFileRecord,
   Promised,
   RouteRecord,
 } from './types.ts';
@@ -14,7 +15,7 @@ import type {
 /** What was promised: accepted, applied, leased, routed. Plain statements; every write is one transaction. */
 export interface Promises {
   promised(): Promised;
-  accept(commit: string, at: number, files: readonly AcceptedFile[]): void;
+  accept(commit: string, at: number, files: readonly AcceptedFile[], nodeFile?: NodeFileRecord): void;
   lease(leases: readonly Lease[]): void;
   releaseLeases(leases: readonly Lease[]): void;
   recordImage(image: Omit<ImageRecord, 'firstSeenAt'>, at: number): void;
@@ -71,12 +72,14 @@ export function promisesOn(db: Database.Database): Promises {
 
   return {
     promised: () => db.transaction(read).deferred(),
-    accept: (commit, at, files) =>
+    accept: (commit, at, files, nodeFile) =>
       once(() => {
         const before = read();
         // A pass over an unchanged node writes nothing (house rule 6).
         if (before.accepted?.commit !== commit)
           meta.run('accepted', JSON.stringify({ commit, at } satisfies Accepted));
+        if (nodeFile !== undefined && nodeFile.oid !== before.nodeFile?.oid)
+          meta.run('node_file', JSON.stringify(nodeFile));
         const known = new Map(before.files.map((entry) => [entry.service, entry]));
         for (const entry of files) {
           const old = known.get(entry.service);
@@ -134,7 +137,7 @@ interface FailureRow {
 }
 
 function readers(db: Database.Database): () => Promised {
-  const accepted = db.prepare<[], { value: string }>("SELECT value FROM meta WHERE key = 'accepted'");
+  const meta = db.prepare<[string], { value: string }>('SELECT value FROM meta WHERE key = ?');
   const applied = db.prepare<[], AppliedRow>('SELECT * FROM applied ORDER BY service');
   const leases = db.prepare<[], Lease>('SELECT * FROM leases ORDER BY service, component, route, slot');
   const routes = db.prepare<[], RouteRecord>(
@@ -144,8 +147,10 @@ function readers(db: Database.Database): () => Promised {
   const files = db.prepare<[], AcceptedFile>('SELECT * FROM accepted_files ORDER BY service');
   const failures = db.prepare<[], FailureRow>('SELECT * FROM failures ORDER BY service');
   return () => {
-    const row = accepted.get();
+    const row = meta.get('accepted');
+    const nodeFile = meta.get('node_file');
     return {
+      ...(nodeFile === undefined ? {} : { nodeFile: JSON.parse(nodeFile.value) as NodeFileRecord }),
       ...(row === undefined ? {} : { accepted: JSON.parse(row.value) as Accepted }),
       applied: applied.all().map(({ definition, applied_at, state, file, oid, digest, commit }) => ({
         service: JSON.parse(definition) as Service,

@@ -10,6 +10,7 @@ import type {
   FailureRecord,
   ImageRecord,
   Lease,
+  NodeFileRecord,
   PassRecord,
   Promised,
   RouteRecord,
@@ -34,7 +35,12 @@ export interface Registry {
   promised(): Promised;
   passes(limit: number): PassRecord[];
   history(service: string, limit: number): StepRecord[];
-  accept(commit: string, at: number, files: readonly AcceptedFile[]): Outcome<undefined>;
+  accept(
+    commit: string,
+    at: number,
+    files: readonly AcceptedFile[],
+    nodeFile?: NodeFileRecord,
+  ): Outcome<undefined>;
   lease(leases: readonly Lease[]): Outcome<undefined>;
   releaseLeases(leases: readonly Lease[]): Outcome<undefined>;
   recordImage(image: Omit<ImageRecord, 'firstSeenAt'>, at: number): Outcome<undefined>;
@@ -96,7 +102,7 @@ export function registryOn(file: RegistryFile, { path, clock, log }: RegistryOpt
     promised: () => promises.promised(),
     passes: (limit) => journal.passes(limit),
     history: (service, limit) => journal.history(service, limit),
-    accept: (commit, at, files) => write(() => promises.accept(commit, at, files)),
+    accept: (commit, at, files, nodeFile) => write(() => promises.accept(commit, at, files, nodeFile)),
     lease: (leases) => write(() => promises.lease(leases)),
     releaseLeases: (leases) => write(() => promises.releaseLeases(leases)),
     recordImage: (image, at) => write(() => promises.recordImage(image, at)),

@@ -75,6 +75,14 @@ export interface Promised {
   /** Last good file of every service that was ever accepted here and is not forgotten yet. */
   readonly files: readonly AcceptedFile[];
   readonly failures: readonly FailureRecord[];
+  /** Last good `nodes/<node>.toml`. */
+  readonly nodeFile?: NodeFileRecord;
+}
+
+export interface NodeFileRecord {
+  readonly file: string;
+  readonly oid: string;
+  readonly commit: string;
 }
 
 /** One step as it is journalled. `before`/`after` and `because` are JSON; no values of environment variables. */

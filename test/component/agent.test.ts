@@ -125,6 +125,23 @@ describe('the agent, on real Docker', () => {
     expect(after.issues[0]?.rule).to.match(/^image\//);
   });
 
+  it('keeps the last good state of the node file, and takes host names from it', async () => {
+    const node = 'hostname_suffix = "n1.example.net"\n';
+    await rig.startProxy();
+    await rig.push({ 'nodes/n1.toml': node, 'services/web.toml': definitionOf(rig, 'web', GOOD) });
+    await rig.start();
+    const before = await rig.state('web', 'converged');
+    expect(before.routes[0]?.hostname).to.equal('web.n1.example.net');
+    expect(
+      existsSync(join(rig.dir, 'certs', 'web.pem')),
+      "the default host name has the service's file",
+    ).to.equal(true);
+    await rig.push({ 'nodes/n1.toml': 'hostname_suffix = 5\n' });
+    const after = await rig.state('web', 'converged');
+    expect(after.routes).to.deep.equal(before.routes);
+    expect((await rig.view()).issues[0]).to.include({ file: 'nodes/n1.toml', line: 1 });
+  });
+
   it('waits for an engine that is down, says so, and converges when it answers', async () => {
     await rig.push({ 'services/web.toml': plainDefinition('web', IDLE) });
     const agent = await rig.start({ engine: { socket: join(rig.dir, 'nobody.sock') } });

@@ -36,6 +36,8 @@ describe('the dashboard in a browser', function () {
       listenAddr: '127.0.0.1:0',
       log: makeLog('silent'),
       view: () => view,
+      state: () => '{}',
+      trouble: () => undefined,
     });
     if (started.kind !== 'ok') throw new Error(started.why);
     dashboard = started.value;

@@ -18,6 +18,8 @@ describe('the dashboard server', () => {
       listenAddr: '127.0.0.1:0',
       log: makeLog('silent'),
       view: () => view,
+      state: () => '{}',
+      trouble: () => undefined,
       ...change,
     });
     if (outcome.kind === 'ok') opened.push(outcome.value);
@@ -35,6 +37,23 @@ describe('the dashboard server', () => {
   afterEach(async () => {
     await Promise.all(opened.map((dashboard) => dashboard.close()));
     opened = [];
+  });
+
+  it('G56 says on /healthz that the loop is stuck', async () => {
+    let trouble: string | undefined;
+    const base = await address({ trouble: () => trouble });
+    expect((await ask(base, '/healthz')).status).to.equal(200);
+    trouble = 'one pass has been running for 400 s';
+    const stuck = await ask(base, '/healthz');
+    expect([stuck.status, stuck.body.trim()]).to.deep.equal([503, trouble]);
+  });
+
+  it('serves the exported state as it is, and 503 before there is any', async () => {
+    let state: string | undefined;
+    const base = await address({ state: () => state });
+    expect((await ask(base, '/api/v1/state')).status).to.equal(503);
+    state = '{"format":1}';
+    expect((await ask(base, '/api/v1/state')).body).to.equal(state);
   });
 
   it('serves a page, the view as JSON, a style sheet, an icon and a health word', async () => {

@@ -74,6 +74,18 @@ describe('the loop', () => {
     await loop.stop();
   });
 
+  it('G56 tells for how long a pass has been running', async () => {
+    let release: () => void = () => undefined;
+    const loop = loopOf(async () => {
+      await new Promise<void>((resolve) => (release = resolve));
+      return { again: false };
+    });
+    await until('a pass that lasts', () => loop.runningMs() > 20);
+    release();
+    await until('rest', () => loop.runningMs() === 0);
+    await loop.stop();
+  });
+
   it('outlives a pass that throws', async () => {
     let passes = 0;
     const loop = loopOf(async () => {

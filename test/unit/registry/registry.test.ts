@@ -118,6 +118,14 @@ describe('the registry', () => {
     expect(registry.promised().files.map((file) => file.service)).to.deep.equal(['web']);
   });
 
+  it('keeps the last good file of the node', () => {
+    const registry = open();
+    const nodeFile = { file: 'nodes/n1.toml', oid: 'o1', commit: 'c1' };
+    must(registry.accept('c1', 5, [], nodeFile));
+    must(registry.accept('c2', 6, []));
+    expect(registry.promised().nodeFile).to.deep.equal(nodeFile);
+  });
+
   it('counts the failures of one definition in a row, and begins anew with another', () => {
     const registry = open();
     const failure = { service: 'web', digest: 'd1', lastAt: 1, why: 'w' };
