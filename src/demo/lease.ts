@@ -61,6 +61,8 @@ function spawnKeeper(name: string, modulePath: string): void {
     detached: true,
     stdio: 'ignore',
     cwd: '/',
+    // Options with a relative import would not be found from there.
+    env: { ...process.env, NODE_OPTIONS: '' },
   }).unref();
 }
 
