@@ -129,7 +129,7 @@ describe('the agent, on real Docker', () => {
     const node = 'hostname_suffix = "n1.example.net"\n';
     await rig.startProxy();
     await rig.push({ 'nodes/n1.toml': node, 'services/web.toml': definitionOf(rig, 'web', GOOD) });
-    await rig.start();
+    await rig.start({ policy: { hostnames: ['n1.example.net'] } });
     const before = await rig.state('web', 'converged');
     expect(before.routes[0]?.hostname).to.equal('web.n1.example.net');
     expect(
