@@ -35,9 +35,7 @@ class Counting extends reporters.Spec {
       const timer = setTimeout(() => {
         counts.failed += 1;
         keep();
-        process.stderr.write(
-          `the tests ended, but these keep the process alive: ${process.getActiveResourcesInfo()}\n`,
-        );
+        process.stderr.write(`the tests ended, but these keep the process alive: ${holding()}\n`);
         process.exit(1);
       }, PATIENCE_MS);
       timer.unref();
@@ -70,6 +68,17 @@ class Times {
       console.log(`${(ms / 1000).toFixed(1).padStart(8)} s  ${relative(process.cwd(), file)}`);
     }
   }
+}
+
+/** Sockets and servers by their address: only the undocumented list of handles has it. */
+function holding() {
+  const handles = process._getActiveHandles?.() ?? [];
+  const named = handles.map((handle) => {
+    const port = handle.remotePort ?? handle.address?.()?.port ?? '';
+    const from = handle.localPort === undefined ? '' : ` from ${handle.localPort}`;
+    return `${handle.constructor.name} ${handle.remoteAddress ?? ''}:${port}${from}`;
+  });
+  return [...process.getActiveResourcesInfo(), ...named].join(', ');
 }
 
 function indented(text) {

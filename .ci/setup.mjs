@@ -35,6 +35,9 @@ async function main(mode) {
     fail(`Node 20.19 or newer is needed, this is ${process.versions.node}`);
   }
   await systemPackages(await missingPackages(mode));
+  if (mode === 'test' && process.getuid?.() !== 0) {
+    fail('the tests start Docker and Podman of their own, which only root can', 'sudo npm test');
+  }
   await npmPackages();
   await nativePackages();
   await program(mode);
