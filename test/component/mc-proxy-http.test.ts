@@ -466,8 +466,12 @@ for (const speaks of ['HTTP/1.1', 'HTTP/1.1 over TLS', 'HTTP/2 over TLS'] as con
         expect((await ask(target, { agent })).status).to.equal(200);
       agent.destroy();
       const session = http2();
-      const answers = await Promise.all(Array.from({ length: 200 }, () => over2(session, {})));
-      expect(answers.map(({ headers }) => Number(headers[':status']))).to.deep.equal(answers.map(() => 200));
+      // Twenty at once: more would only measure how many handshakes with the service this machine does in a second.
+      for (let wave = 0; wave < 10; wave += 1) {
+        const answers = await Promise.all(Array.from({ length: 20 }, () => over2(session, {})));
+        const states = answers.map(({ headers }) => Number(headers[':status']));
+        expect(states).to.deep.equal(states.map(() => 200));
+      }
     });
   });
 }
