@@ -2,6 +2,7 @@
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { runAgent } from './commands/agent.ts';
 import { runDemo } from './commands/demo.ts';
+import { runPlan } from './commands/plan.ts';
 import { runProxy } from './commands/proxy.ts';
 import { runRender } from './commands/render.ts';
 import { runSchema } from './commands/schema.ts';
@@ -32,6 +33,13 @@ program
   .option('--strict', 'warnings are errors')
   .option('--node <node>', 'only the definitions of this node')
   .action(runValidate);
+program
+  .command('plan')
+  .description('what would a node do with these definitions?')
+  .argument('[dir]', 'a repository of definitions', '.')
+  .requiredOption('--state <file|url>', 'what the agent serves at /api/v1/state')
+  .addOption(new Option('--format <format>').choices(['text', 'json', 'markdown']).default('text'))
+  .action(runPlan);
 program
   .command('render')
   .description('print the engine commands that a definition stands for')

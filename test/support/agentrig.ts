@@ -28,6 +28,8 @@ export interface AgentRig {
   settings(change?: object): Settings;
   push(files: Readonly<Record<string, string | undefined>>, message?: string): Promise<string>;
   start(change?: object): Promise<Agent>;
+  /** Where the agent's pages are. */
+  address(): { readonly dashboard: string };
   stopAgent(): Promise<void>;
   startProxy(): Promise<RunningProxy>;
   view(): Promise<View>;
@@ -106,6 +108,7 @@ export async function makeAgentRig(testEngine: Pick<TestEngine, 'socketPath'>): 
       if (started.kind !== 'ok') throw new Error(started.why);
       return (agent = started.value);
     },
+    address: () => ({ dashboard: agent?.dashboard ?? '' }),
     stopAgent: async () => {
       await agent?.stop();
       agent = undefined;
