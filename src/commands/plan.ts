@@ -48,11 +48,7 @@ export async function runPlan(dir: string, options: Options): Promise<void> {
 }
 
 /** The agent's own planner on the node's exported state and the definitions of a directory. Pure. */
-export function previewOf(
-  state: NodeState,
-  directory: Directory,
-  before: ReadonlyMap<string, LastGood>,
-): Preview {
+function previewOf(state: NodeState, directory: Directory, before: ReadonlyMap<string, LastGood>): Preview {
   const options = {
     node: state.node,
     defaults: state.defaults,

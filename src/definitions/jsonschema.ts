@@ -2,7 +2,7 @@ import { v } from '../base/shape.ts';
 import { NODE, REMOVALS, SERVICE } from './shape.ts';
 
 /** The files that have a schema. */
-export const SCHEMAS = { service: SERVICE, node: NODE, removals: REMOVALS } as const;
+const SCHEMAS = { service: SERVICE, node: NODE, removals: REMOVALS } as const;
 
 export type SchemaName = keyof typeof SCHEMAS;
 

@@ -18,7 +18,7 @@ export const LIMITS = {
   cmdBytes: 32 * 1024,
 } as const;
 
-export const RESTARTS = ['no', 'on-failure', 'unless-stopped', 'always'] as const;
+const RESTARTS = ['no', 'on-failure', 'unless-stopped', 'always'] as const;
 
 /** A label of a host name (RFC 1123, section 2.1), in lower case. */
 export const DNS_LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -281,4 +281,3 @@ export type ServiceShape = v.InferOutput<typeof SERVICE>;
 export type ComponentShape = v.InferOutput<typeof COMPONENT>;
 export type RouteShape = v.InferOutput<typeof ROUTE>;
 export type NodeShape = v.InferOutput<typeof NODE>;
-export type RemovalsShape = v.InferOutput<typeof REMOVALS>;

@@ -3,9 +3,9 @@ import type { Refused, Step, Waiting } from '../plan/types.ts';
 import type { PatchOperation, Promised } from '../registry/types.ts';
 
 /** What one word says of a service in a preview. */
-export type Action = 'nothing' | 'create' | 'replace' | 'start' | 'stop' | 'remove' | 'adjust';
+type Action = 'nothing' | 'create' | 'replace' | 'start' | 'stop' | 'remove' | 'adjust';
 
-export interface ServicePreview {
+interface ServicePreview {
   readonly name: string;
   readonly action: Action;
   readonly because?: string;
