@@ -4,7 +4,7 @@ import { makeLog } from '../../src/base/log.ts';
 import { blocked, known, ok, retry, unknown, type Outcome } from '../../src/base/outcome.ts';
 import type { Component, Desired, DesiredService, Service } from '../../src/definitions/types.ts';
 import { execute } from '../../src/execute/execute.ts';
-import type { NodeWriter, RegistryWriter, StepResult } from '../../src/execute/types.ts';
+import type { NodeWriter, RegistryWriter, StepResult, Tools } from '../../src/execute/types.ts';
 import type {
   CertificateState,
   ImageState,
@@ -43,6 +43,10 @@ export class World implements RegistryWriter {
   unready = new Set<string>();
   engineUp = true;
   proxyRuns = true;
+  /** The route table can be read. */
+  proxyKnown = true;
+  /** A step kind (`start`, `retire`, `put-routes`) in the middle of which the agent dies, once. */
+  cutInside: string | undefined;
   applied: Applied[] = [];
   leases: Lease[] = [];
   routes: RouteRecord[] = [];
@@ -96,8 +100,8 @@ export class World implements RegistryWriter {
     return makePlan(this.facts());
   }
 
-  /** One pass; the desired services count as accepted first. */
-  async pass(): Promise<{ plan: Plan; results: StepResult[] }> {
+  /** The desired services count as accepted. */
+  accept(): void {
     for (const entry of this.desired.services) {
       this.files = this.files.filter((file) => file.service !== entry.service.name);
       this.files.push({
@@ -107,9 +111,10 @@ export class World implements RegistryWriter {
         commit: entry.commit,
       });
     }
-    const plan = this.plan();
-    const digests = new Map(this.desired.services.map((entry) => [entry.service.name, entry.digest]));
-    const tools = {
+  }
+
+  tools(): Tools {
+    return {
       node: this.node(),
       registry: this,
       values: new Map(),
@@ -117,9 +122,16 @@ export class World implements RegistryWriter {
       log: makeLog('silent'),
       parallel: 4,
     };
+  }
+
+  /** One pass; the desired services count as accepted first. */
+  async pass(): Promise<{ plan: Plan; results: StepResult[] }> {
+    this.accept();
+    const plan = this.plan();
+    const digests = new Map(this.desired.services.map((entry) => [entry.service.name, entry.digest]));
     const outcome = await execute(
       plan,
-      tools,
+      this.tools(),
       { trigger: 'test', commit: 'c', digests },
       new AbortController().signal,
     );
@@ -165,7 +177,9 @@ export class World implements RegistryWriter {
       images: this.images,
       pushes: {},
       ports: known({ listening: [...this.listening, ...this.published()], ephemeral: [32768, 60999] }),
-      proxy: known({ listenerPorts: [443, 8443, 9443], table, live }),
+      proxy: this.proxyKnown
+        ? known({ listenerPorts: [443, 8443, 9443], table, live })
+        : unknown('the route table cannot be read'),
       certificates: new Proxy(this.certificates, {
         get: (all, name) =>
           all[String(name)] ?? { kind: 'absent', certPath: `/certs/${String(name)}.pem`, hint: 'issue it' },
@@ -206,7 +220,8 @@ export class World implements RegistryWriter {
     const nameOf = (id: string): string => this.containers.find((c) => c.id === id)?.name ?? id;
     return {
       engine: {
-        createNetwork: (name) => act('create-network', name, () => (this.networks.push(name), ok())),
+        createNetwork: (name) =>
+          act('create-network', name, () => ((this.networks = [...new Set([...this.networks, name])]), ok())),
         removeNetwork: (name) =>
           act(
             'remove-network',
@@ -217,7 +232,9 @@ export class World implements RegistryWriter {
           this.journal.push(`create ${name}`);
           const failure = this.failing.get('create');
           if (failure !== undefined && failure.kind !== 'ok') return failure;
-          if (this.container(name) !== undefined) return blocked(`the name ${name} is taken`);
+          const there = this.container(name);
+          if (there !== undefined && there.identity?.spec === specDigest) return ok({ id: there.id });
+          if (there !== undefined) return blocked(`the name ${name} is taken`);
           const id = `id${String((this.#ids += 1)).padStart(10, '0')}`;
           this.containers.push({
             id,
@@ -239,29 +256,31 @@ export class World implements RegistryWriter {
           });
           return ok({ id });
         },
-        start: async (from, name) => {
+        start: async (from, name, specDigest) => {
           this.journal.push(`start ${name}`);
           const failure = this.failing.get('start');
           if (failure !== undefined && failure.kind !== 'ok') return failure;
           const container = this.container(from) ?? this.container(name);
           if (container === undefined) return retry(`no container ${from}`);
-          const taken = container.publish.find((p) => this.listening.some((l) => l.port === p.host));
+          if (container.identity?.spec !== specDigest) return retry(`${from} is made from another spec`);
+          if (name !== container.name && this.container(name) !== undefined)
+            return retry(`the name ${name} is held`);
+          this.update(container.name, { name });
+          this.cutHere('start');
+          const others = this.published(container.id).concat(this.listening);
+          const taken = container.publish.find((p) => others.some((l) => l.port === p.host));
           if (taken !== undefined) return retry(`port ${taken.host} is already allocated`);
-          this.update(container.name, { name, state: 'running', startedAt: this.now });
+          this.update(name, { state: 'running', startedAt: this.now });
           return ok({ id: container.id });
         },
         retire: (id, renameTo) =>
-          act(
-            'retire',
-            nameOf(id),
-            () => (this.update(nameOf(id), { name: renameTo, state: 'exited', finishedAt: this.now }), ok()),
-          ),
-        stop: (id) =>
-          act(
-            'stop',
-            nameOf(id),
-            () => (this.update(nameOf(id), { state: 'exited', finishedAt: this.now }), ok()),
-          ),
+          act('retire', nameOf(id), () => {
+            this.end(id);
+            this.cutHere('retire');
+            this.update(nameOf(id), { name: renameTo });
+            return ok();
+          }),
+        stop: (id) => act('stop', nameOf(id), () => (this.end(id), ok())),
         remove: (id) =>
           act(
             'remove',
@@ -319,7 +338,10 @@ export class World implements RegistryWriter {
 
   lease(leases: readonly Lease[]): Outcome<undefined> {
     const slot = (l: Lease): string => [l.service, l.component, l.route, l.slot].join('/');
-    this.leases = [...this.leases.filter((old) => !leases.some((l) => slot(l) === slot(old))), ...leases];
+    const rest = this.leases.filter((old) => !leases.some((l) => slot(l) === slot(old)));
+    if (rest.some((old) => leases.some((l) => l.port === old.port)))
+      return blocked('UNIQUE constraint failed: leases.port');
+    this.leases = [...rest, ...leases];
     return ok();
   }
   releaseLeases(leases: readonly Lease[]): Outcome<undefined> {
@@ -333,8 +355,10 @@ export class World implements RegistryWriter {
     ];
     return ok();
   }
-  putRoutes(service: string, routes: readonly RouteRecord[]): Outcome<undefined> {
-    this.routes = [...this.routes.filter((r) => r.service !== service), ...routes];
+  putRoutes(_service: string, routes: readonly RouteRecord[]): Outcome<undefined> {
+    const same = (a: RouteRecord, b: RouteRecord): boolean => a.hostname === b.hostname && a.port === b.port;
+    this.routes = [...this.routes.filter((old) => !routes.some((r) => same(old, r))), ...routes];
+    this.cutHere('put-routes');
     return ok();
   }
   removeRoutes(service: string, keys: readonly { hostname: string; port: number }[]): Outcome<undefined> {
@@ -354,6 +378,7 @@ export class World implements RegistryWriter {
     this.leases = this.leases.filter((l) => l.service !== service);
     this.routes = this.routes.filter((r) => r.service !== service);
     this.files = this.files.filter((f) => f.service !== service);
+    this.failures = this.failures.filter((f) => f.service !== service);
     return ok();
   }
   recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined> {
@@ -395,9 +420,24 @@ export class World implements RegistryWriter {
     );
   }
 
-  private published(): { ip: string; port: number; protocol: 'tcp' | 'udp' }[] {
+  /** The agent dies in the middle of this kind of step, once. */
+  private cutHere(kind: string): void {
+    if (this.cutInside !== kind) return;
+    this.cutInside = undefined;
+    throw new Error(`cut inside ${kind}`);
+  }
+
+  private end(id: string): void {
+    this.containers = this.containers.map((c) =>
+      c.id === id && (c.state === 'running' || c.state === 'restarting')
+        ? { ...c, state: 'exited', exitCode: 0, finishedAt: this.now }
+        : c,
+    );
+  }
+
+  private published(except?: string): { ip: string; port: number; protocol: 'tcp' | 'udp' }[] {
     return this.containers
-      .filter((container) => container.state === 'running')
+      .filter((container) => container.state === 'running' && container.id !== except)
       .flatMap((container) =>
         container.publish.map((p) => ({ ip: p.ip, port: p.host, protocol: p.protocol })),
       );

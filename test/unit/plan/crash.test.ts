@@ -1,0 +1,193 @@
+import { expect } from 'chai';
+import type { Route, Service } from '../../../src/definitions/types.ts';
+import { perform } from '../../../src/execute/perform.ts';
+import type { Step } from '../../../src/plan/types.ts';
+import { examine, examineEnd } from '../../support/examine.ts';
+import { component, desiredOf, service, SUFFIX, World } from '../../support/world.ts';
+
+/** A change of the whole node: from these services to those. */
+interface Change {
+  readonly title: string;
+  readonly before: readonly Service[];
+  readonly after: readonly Service[];
+  readonly lose?: boolean;
+}
+
+const CHANGES: readonly Change[] = [
+  { title: 'a new service', before: [], after: [web('v1')] },
+  { title: 'a new version', before: [web('v1')], after: [web('v2')] },
+  { title: 'a stop', before: [web('v1')], after: [{ ...web('v1'), active: false }] },
+  { title: 'a start', before: [{ ...web('v1'), active: false }], after: [web('v1')] },
+  {
+    title: 'a stop and a new version at once',
+    before: [web('v1')],
+    after: [{ ...web('v2'), active: false }],
+  },
+  { title: 'a removal', before: [web('v1'), shop()], after: [web('v1')] },
+  { title: 'another host name', before: [web('v1')], after: [web('v1', 'www.example.net')] },
+  { title: 'a component renamed', before: [shop('api', 'worker')], after: [shop('api', 'cron')] },
+  { title: 'a component more', before: [shop('api')], after: [shop('api', 'worker')] },
+  { title: 'a component less', before: [shop('api', 'worker')], after: [shop('api')] },
+  {
+    title: 'a route that moves to another component',
+    before: [shop('api', 'worker')],
+    after: [service('shop', [part('api', false), part('worker', true, 'api')])],
+  },
+  {
+    title: 'a host name that moves to another service',
+    before: [web('v1', 'www.example.net'), other('api.example.net')],
+    after: [web('v1', 'api.example.net'), other('www.example.net')],
+  },
+  {
+    title: 'a service renamed, that keeps its host name and fixed port',
+    before: [other('www.example.net', 'old')],
+    after: [other('www.example.net', 'new')],
+  },
+  {
+    title: 'a lost registry and a new version',
+    before: [web('v1'), shop()],
+    after: [web('v2'), shop()],
+    lose: true,
+  },
+];
+
+describe('a crash of the agent', () => {
+  for (const change of CHANGES) {
+    it(`G13 after every step of ${change.title} ends as if there had been none`, async () => {
+      const whole = await started(change);
+      const total = await run(whole, Infinity);
+      expect(total).to.be.greaterThan(0);
+      for (let cut = 0; cut < total; cut += 1) {
+        const world = await started(change);
+        await run(world, cut);
+        await ends(world, `cut after ${cut} of ${total}`);
+        expect(shape(world), `cut after ${cut} of ${total}`).to.deep.equal(shape(whole));
+      }
+    });
+
+    it(`G13 in the middle of a step of ${change.title} ends as if there had been none`, async () => {
+      const whole = await started(change);
+      await run(whole, Infinity);
+      for (const kind of ['start', 'retire', 'put-routes']) {
+        const world = await started(change);
+        world.cutInside = kind;
+        await run(world, Infinity).catch((error: unknown) => {
+          if (!String(error).includes('cut inside')) throw error;
+        });
+        await ends(world, `cut inside ${kind}`);
+        expect(shape(world), `cut inside ${kind}`).to.deep.equal(shape(whole));
+      }
+    });
+  }
+
+  it('G14 twice in a row, at every pair of steps of a new version, ends as if there had been none', async () => {
+    const change: Change = { title: '', before: [shop('api', 'worker')], after: [shop('api', 'cron')] };
+    const whole = await started(change);
+    const total = await run(whole, Infinity);
+    for (let first = 0; first < total; first += 1) {
+      for (let second = 0; second < total - first; second += 1) {
+        const world = await started(change);
+        await run(world, first);
+        await run(world, second);
+        await ends(world, `cut after ${first} and ${second}`);
+        expect(shape(world), `cut after ${first} and ${second}`).to.deep.equal(shape(whole));
+      }
+    }
+  });
+});
+
+async function started(change: Change): Promise<World> {
+  const world = new World();
+  for (const name of ['web', 'api', 'worker', 'cron', 'other'])
+    world.present(
+      ...['v1', 'v2'].map((tag) => `mcr.example.net/${name}:${tag}`),
+      `mcr.example.net/${name}:v1.0.0`,
+    );
+  world.desired = desiredOf(change.before);
+  await world.converge();
+  if (change.lose === true)
+    Object.assign(world, { applied: [], leases: [], routes: [], records: [], files: [], failures: [] });
+  world.desired = desiredOf(change.after, { removals: ['old'] });
+  world.removable = ['old'];
+  return world;
+}
+
+/** Takes steps, as `execute` does, until that many are taken or nothing is left to do; the agent dies then. */
+async function run(world: World, most: number): Promise<number> {
+  let taken = 0;
+  for (let idle = 0; idle < 3;) {
+    world.accept();
+    const plan = world.plan();
+    for (const step of plan.steps) {
+      if (taken >= most) return taken;
+      await take(world, step);
+      taken += 1;
+    }
+    if (plan.steps.length > 0) continue;
+    if (plan.wakeAt === undefined) return taken;
+    world.now = Math.max(world.now, plan.wakeAt);
+  }
+  throw new Error('the steps do not end');
+}
+
+async function take(world: World, step: Step): Promise<void> {
+  const before = world.containers;
+  const outcome = await perform(step, world.tools());
+  const what = `${step.kind} ${step.subject}`;
+  expect(outcome.kind, `${what}: ${'why' in outcome ? outcome.why : ''}`).to.equal('ok');
+  expect(examine(world), what).to.deep.equal([]);
+  // The predecessor is not given up before its successor runs (L07).
+  const desired = world.desired.services.find((entry) => entry.service.name === step.service);
+  if (step.kind !== 'remove-container' || desired?.service.active !== true) return;
+  const gone = before.find((container) => container.id === step.containerId);
+  if (gone?.startedAt === undefined) return;
+  for (const { container } of desired.service.components)
+    expect(world.container(container)?.state, `${what}, and ${container} does not run`).to.equal('running');
+}
+
+async function ends(world: World, when: string): Promise<void> {
+  await world.converge();
+  expect(examine(world), when).to.deep.equal([]);
+  expect(examineEnd(world), when).to.deep.equal([]);
+  expect(world.plan().steps, `G2 ${when}`).to.deep.equal([]);
+}
+
+/** A world without its accidents: ids, times and the order of writes. */
+function shape(world: World): unknown {
+  return {
+    containers: world.containers.map((c) => `${c.name} ${c.state} ${c.identity?.spec ?? ''}`).sort(),
+    table: world.table.map((route) => JSON.stringify(route)).sort(),
+    routes: world.routes.map((route) => JSON.stringify(route)).sort(),
+    leases: world.leases.map((lease) => JSON.stringify(lease)).sort(),
+    applied: world.applied.map((entry) => `${entry.service.name} ${entry.state} ${entry.digest}`).sort(),
+    networks: [...world.networks].sort(),
+    files: world.files.map((entry) => entry.service).sort(),
+  };
+}
+
+function route(hostname: string): Route {
+  return { name: '', port: 443, mode: 'l7', hostname, backendTls: false };
+}
+
+function part(name: string, routed: boolean, hostname = name): ReturnType<typeof component> {
+  return component(name, routed ? { routes: [route(`${hostname}.${SUFFIX}`)] } : {});
+}
+
+function web(tag: string, hostname = `web.${SUFFIX}`): Service {
+  const image = { reference: `mcr.example.net/web:${tag}`, host: 'mcr.example.net', repository: 'web', tag };
+  return service('web', [component('web', { image, routes: [route(hostname)] })]);
+}
+
+function shop(...names: string[]): Service {
+  const parts = names.length === 0 ? ['api', 'worker'] : names;
+  return service(
+    'shop',
+    parts.map((name) => part(name, name !== 'worker')),
+  );
+}
+
+function other(hostname: string, name = 'other'): Service {
+  const image = component('other').image;
+  const ports = [{ host: 5353, container: 53, protocol: 'udp' as const }];
+  return service(name, [component(name, { image, routes: [route(hostname)], ports })]);
+}
