@@ -50,6 +50,7 @@ async function main(): Promise<void> {
     process.once(signal, () => void end().finally(() => process.exit(1)));
   }
   const header = await headerOf(bench);
+  const others = await countOthers(bench);
   const rows: Row[] = [];
   for (const name of names) {
     bench.say(name);
@@ -62,14 +63,14 @@ async function main(): Promise<void> {
   }
   bench.say('tidying up');
   await end();
-  const loadAfter = loadavg().map((value) => value.toFixed(1));
+  const after = { 'load after': loadNow(), 'engine events of others': String(others()) };
   if (values.json === true) {
     process.stdout.write(
-      `${JSON.stringify({ ...header, loadAfter, rows: rows.map((row) => ({ ...summaryOf(row), values: row.values })) }, undefined, 2)}\n`,
+      `${JSON.stringify({ ...header, ...after, rows: rows.map((row) => ({ ...summaryOf(row), values: row.values })) }, undefined, 2)}\n`,
     );
   } else {
-    const lines = Object.entries(header).map(([key, value]) => `${key}: ${value}`);
-    process.stdout.write(`${lines.join('\n')}\nload after: ${loadAfter.join(' ')}\n\n${formatTable(rows)}\n`);
+    const lines = Object.entries({ ...header, ...after }).map(([key, value]) => `${key}: ${value}`);
+    process.stdout.write(`${lines.join('\n')}\n\n${formatTable(rows)}\n`);
   }
   // Sockets of libraries that are kept open must not keep the process.
   process.exit();
@@ -96,8 +97,29 @@ async function headerOf(bench: Bench): Promise<Record<string, string>> {
     when: new Date().toISOString(),
     commit,
     machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? '?'}, ${gib} GiB, Node ${process.versions.node}, ${engine.kind} ${engine.version}`,
-    'load before': loadavg()
-      .map((value) => value.toFixed(1))
-      .join(' '),
+    'load before': loadNow(),
   };
+}
+
+/** Whatever others do on the same engine wakes the agent too: a run with many such events says less. */
+async function countOthers(bench: Bench): Promise<() => number> {
+  const { api } = await bench.docker();
+  let count = 0;
+  const stream = await api.getEvents({ filters: { type: ['container'] } });
+  bench.onEnd(() => (stream as NodeJS.ReadableStream & { destroy(): void }).destroy());
+  stream.on('error', () => undefined);
+  stream.on('data', (chunk: Buffer) => {
+    for (const line of chunk.toString('utf8').split('\n')) {
+      const image = /"image":"([^"]*)"/.exec(line)?.[1];
+      // The containers of a build have an image without a name.
+      if (image?.includes('/') === true && !image.includes(bench.unique)) count += 1;
+    }
+  });
+  return () => count;
+}
+
+function loadNow(): string {
+  return loadavg()
+    .map((value) => value.toFixed(1))
+    .join(' ');
 }

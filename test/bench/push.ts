@@ -14,6 +14,8 @@ import type { Row } from './table.ts';
 const SAMPLES = 5;
 /** The agent may pass twelve times at once and then once a second: a push to a quiet node finds all twelve. */
 const QUIET_MS = 10_000;
+/** The agent has looked at the branches that were made. */
+const SETTLED_MS = 1_500;
 const NEVER = '0 0 1 1 *';
 const SUFFIX = 'svc.mcp.metacircular.net';
 const ASK_EVERY_MS = 2;
@@ -24,6 +26,11 @@ interface Way {
   readonly moved: number;
   readonly lines: readonly TapeLine[];
   readonly answered: number;
+}
+
+interface NamedWay {
+  readonly name: string;
+  readonly way: Way;
 }
 
 interface Site {
@@ -37,35 +44,36 @@ export async function measurePush(bench: Bench): Promise<Row[]> {
   const site = await openSite(bench);
   const image = await bench.image();
   const { api } = await bench.docker();
-  await push(site, 'warm', definitionOf(site.rig, 'warm', image));
-  const ways: { way: Way; name: string }[] = [];
+  const names = ['warm', ...numbered('web'), ...numbered('next')];
+  const commits = await prepare(
+    site,
+    names.map((name) => [name, definitionOf(site.rig, name, image)]),
+  );
+  await push(site, 'warm', commits);
+  const ways: NamedWay[] = [];
   const alone: Alone[] = [];
-  for (let i = 1; i <= SAMPLES; i += 1) {
-    bench.say(`push ${i} of ${SAMPLES}`);
-    const other = `${bench.unique}-alone-${i}`;
+  for (const [index, name] of numbered('web').entries()) {
+    bench.say(`push ${index + 1} of ${SAMPLES}`);
+    const other = `${bench.unique}-alone-${index}`;
     bench.onEnd(() => removeContainers(api, [other]));
     alone.push(await runAlone(api, other, image, site.network));
     await delay(QUIET_MS);
-    const name = `web${i}`;
-    ways.push({ name, way: await push(site, name, definitionOf(site.rig, name, image)) });
+    ways.push({ name, way: await push(site, name, commits) });
   }
   const hurried: number[] = [];
-  for (let i = 1; i <= SAMPLES; i += 1) {
-    const name = `next${i}`;
-    const way = await push(site, name, definitionOf(site.rig, name, image));
+  for (const name of numbered('next')) {
+    const way = await push(site, name, commits);
     hurried.push(way.answered - way.pushed);
   }
-  const rows = waysOf('push', ways, [
-    'image there, l7 route; quiet node, local repository, proxy and client in the same process',
-  ]);
+  const note = 'image there, l7 route; quiet node, local repository, proxy and client in the same process';
   return [
-    ...rows,
+    ...waysOf('push', ways, note),
     {
       bench: 'push',
       what: 'push → first answer, right after another push',
       unit: 'ms',
       values: hurried,
-      note: 'five in a row without a pause: passes are limited to one a second on average',
+      note: `${SAMPLES} in a row without a pause: passes are limited to one a second on average`,
     },
     ...aloneRows('push', alone),
   ];
@@ -76,31 +84,33 @@ export async function measureBuild(bench: Bench): Promise<Row[]> {
   const site = await openSite(bench);
   const image = await bench.image();
   const { api } = await bench.docker();
-  await push(site, 'warm', definitionOf(site.rig, 'warm', image));
-  const ways: { way: Way; name: string }[] = [];
-  const alone: Alone[] = [];
-  const builds: number[] = [];
-  for (let i = 1; i <= SAMPLES; i += 1) {
-    bench.say(`build ${i} of ${SAMPLES}`);
-    const other = `${bench.unique}-made-${i}`;
-    const tag = `localhost/${bench.unique}/made${i}:v1.0.0`;
-    bench.onEnd(() => api.getImage(tag).remove({ force: true }));
-    bench.onEnd(() => removeContainers(api, [other]));
-    builds.push(await buildAlone(api, tag, sourceOf(image, `made ${i}`)));
-    alone.push(await runAlone(api, other, tag, site.network));
-    const name = `built${i}`;
+  const imageOf = (name: string): string => `localhost/${bench.unique}/${name}:v1.0.0`;
+  const made: [string, string][] = [['warm', definitionOf(site.rig, 'warm', image)]];
+  for (const name of numbered('built')) {
     const repository = await makeRepository(join(site.rig.dir, 'src', name));
     await repository.commit(sourceOf(image, name));
     await repository.tag('v1.0.0');
-    const reference = `localhost/${bench.unique}/${name}:v1.0.0`;
-    bench.onEnd(() => api.getImage(reference).remove({ force: true }));
-    await delay(QUIET_MS);
     const top = `[build.images]\n${name} = "Dockerfile"\n`;
-    ways.push({ name, way: await push(site, name, definitionOf(site.rig, name, reference, '', top)) });
+    made.push([name, definitionOf(site.rig, name, imageOf(name), '', top)]);
   }
-  const rows = waysOf('build', ways, [
-    'image of four steps on a local base, built from a git tag, not pushed',
-  ]);
+  const commits = await prepare(site, made);
+  await push(site, 'warm', commits);
+  const ways: NamedWay[] = [];
+  const alone: Alone[] = [];
+  const builds: number[] = [];
+  for (const [index, name] of numbered('built').entries()) {
+    bench.say(`build ${index + 1} of ${SAMPLES}`);
+    const other = `${bench.unique}-made-${index}`;
+    const tag = imageOf(`made${index}`);
+    builds.push(await buildAlone(api, tag, sourceOf(image, `made ${index}`)));
+    bench.onEnd(() => api.getImage(tag).remove({ force: true }));
+    bench.onEnd(() => removeContainers(api, [other]));
+    alone.push(await runAlone(api, other, tag, site.network));
+    await delay(QUIET_MS);
+    ways.push({ name, way: await push(site, name, commits) });
+    bench.onEnd(() => api.getImage(imageOf(name)).remove({ force: true }));
+  }
+  const rows = waysOf('build', ways, 'image of four steps on a local base, built from a git tag, not pushed');
   const [total, ...parts] = aloneRows('build', alone);
   if (total === undefined) return rows;
   const values = total.values.map((ms, index) => ms + (builds[index] ?? 0));
@@ -130,11 +140,28 @@ async function openSite(bench: Bench): Promise<Site> {
   return { rig, tape, network: `mcg-${rig.instance}` };
 }
 
-/** The commit is made beforehand; the push is the moving of the branch, as a receiving git does it. */
-async function push({ rig, tape }: Site, name: string, definition: string): Promise<Way> {
+/**
+ * Commits one service on top of the other, on a branch that nobody follows, before anything is measured: a change beside
+ * main wakes the agent too, and would be under way when main is moved.
+ */
+async function prepare(
+  { rig }: Site,
+  definitions: readonly (readonly [string, string])[],
+): Promise<ReadonlyMap<string, string>> {
+  const commits = new Map<string, string>();
+  await rig.definitions.setBranch('next', 'refs/heads/main');
+  for (const [name, text] of definitions) {
+    const files = { [`services/${name}.toml`]: text };
+    commits.set(name, await rig.definitions.commit(files, { branch: 'next' }));
+  }
+  await delay(SETTLED_MS);
+  return commits;
+}
+
+/** The push is the moving of the branch, as a receiving git does it. */
+async function push({ rig, tape }: Site, name: string, commits: ReadonlyMap<string, string>): Promise<Way> {
   const { definitions, webPort } = rig;
-  await definitions.setBranch('next', 'refs/heads/main');
-  const commit = await definitions.commit({ [`services/${name}.toml`]: definition }, { branch: 'next' });
+  const commit = commits.get(name) ?? '';
   const from = tape.lines.length;
   let isReady = false;
   const follower = tape.follow((line) => {
@@ -144,7 +171,20 @@ async function push({ rig, tape }: Site, name: string, definition: string): Prom
   const pushed = nowMs();
   await definitions.setBranch('main', commit);
   const { mtimeMs } = await stat(join(definitions.path, 'refs/heads/main'));
-  await until(`${name} to be ready`, () => isReady, 60_000, ASK_EVERY_MS);
+  const told = (): string =>
+    tape.lines
+      .slice(-8)
+      .map(({ text }) => text)
+      .join('');
+  await until(
+    `${name} to be ready`,
+    () => {
+      if (isReady) return true;
+      throw new Error(`the last lines of the agent are\n${told()}`);
+    },
+    60_000,
+    ASK_EVERY_MS,
+  );
   follower.stop();
   await until(
     `an answer of ${name}`,
@@ -167,13 +207,13 @@ async function push({ rig, tape }: Site, name: string, definition: string): Prom
   return { pushed, moved: Math.max(pushed, mtimeMs), lines: tape.lines.slice(from), answered };
 }
 
-function waysOf(bench: string, ways: readonly { way: Way; name: string }[], notes: string[]): Row[] {
+function waysOf(bench: string, ways: readonly NamedWay[], note: string): Row[] {
   const total: Row = {
     bench,
     what: 'push → first answer through the proxy',
     unit: 'ms',
     values: ways.map(({ way }) => way.answered - way.pushed),
-    note: notes.join('; '),
+    note,
   };
   const parts = ways.map(({ way, name }) => partsOf(way, name));
   const names = Object.keys(PARTS).filter((part) => parts.some((one) => part in one));
@@ -193,8 +233,9 @@ const PARTS: Readonly<Record<string, string>> = {
   push: 'git update-ref until the branch is on disk',
   seen: 'file watch, poll, next pass, definitions resolved, commit accepted',
   plan: 'the node is observed and the plan made',
-  building: 'git tag read, image built, and the pass that sees it',
-  prepare: 'image recorded, port leased, certificate issued',
+  build: 'git tag read, context packed, image built by the engine',
+  'pass after': 'until the pass that sees the image: the events of a build use up quick passes',
+  prepare: 'image recorded, port leased, certificate issued (of a built one: during the build)',
   create: 'container made and read back',
   start: 'renamed, started, read back',
   ready: 'the pass that begins the probe, and the probe',
@@ -216,14 +257,16 @@ function partsOf({ pushed, moved, lines, answered }: Way, name: string): Record<
   const ready = lines.find(({ msg, at }) => msg === 'ready' && at > ended('start-container'))?.at ?? NaN;
   const isBuilt = own.some(({ step }) => step === 'build-image');
   // The reference of an image is recorded once: the next service with it begins with its lease.
-  const prepared = begun(own.find(({ step }) => step !== undefined && step !== 'build-image')?.step ?? '');
+  const early = isBuilt ? ['build-image', 'issue-certificate'] : [];
+  const prepared = begun(own.find(({ step }) => step !== undefined && !early.includes(step))?.step ?? '');
+  const built = lines.find(({ msg }) => msg === 'image built')?.at ?? NaN;
   const afterPlan = isBuilt ? begun('build-image') : prepared;
   const routed = Math.min(ended('put-routes'), answered);
   return {
     push: moved - pushed,
     seen: accepted - moved,
     plan: afterPlan - accepted,
-    ...(isBuilt ? { building: prepared - afterPlan } : {}),
+    ...(isBuilt ? { build: built - afterPlan, 'pass after': prepared - built } : {}),
     prepare: begun('create-container') - prepared,
     create: ended('create-container') - begun('create-container'),
     start: ended('start-container') - ended('create-container'),
@@ -252,6 +295,10 @@ function aloneRows(bench: string, alone: readonly Alone[]): Row[] {
     row('  start', (one) => one.startMs),
     row('  answered', (one) => one.answerMs),
   ];
+}
+
+function numbered(prefix: string): string[] {
+  return Array.from({ length: SAMPLES }, (_, index) => `${prefix}${index + 1}`);
 }
 
 function sourceOf(base: string, text: string): Record<string, string> {

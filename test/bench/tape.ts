@@ -11,6 +11,8 @@ export interface TapeLine {
   readonly container?: string;
   /** How long a step took. */
   readonly ms?: number;
+  /** The whole line, for when something goes wrong. */
+  readonly text: string;
 }
 
 export interface Tape {
@@ -25,7 +27,7 @@ export function openTape(): Tape {
   const lines: TapeLine[] = [];
   const followers = new Set<(line: TapeLine) => void>();
   const write = (text: string): void => {
-    const line: TapeLine = { ...(JSON.parse(text) as TapeLine), at: nowMs() };
+    const line: TapeLine = { ...(JSON.parse(text) as Omit<TapeLine, 'at' | 'text'>), at: nowMs(), text };
     lines.push(line);
     for (const follower of followers) follower(line);
   };
