@@ -71,6 +71,13 @@ export async function startAgent(settings: Settings, log: Log): Promise<Outcome<
     log,
   });
   signal = (trigger) => loop.signal(trigger);
+  if (settings.mcproxy.driver !== 'none') {
+    // The listeners of the settings stand in the table before the first route does.
+    void node.proxy.put([]).then((listening) => {
+      if (listening.kind !== 'ok')
+        log.warn({ why: listening.why, hint: listening.hint }, 'the proxy does not serve yet');
+    });
+  }
   const watch = await house.source.watch(() => loop.signal('git'));
   const dashboard = await startDashboard({
     listenAddr: settings.server.listen_addr,

@@ -159,6 +159,12 @@ export interface ProxyFacts {
   readonly table: readonly ObservedRoute[];
   /** What is being served, when the proxy could be asked. */
   readonly live: Known<readonly ObservedRoute[]>;
+  /** Routes that are written, and why the proxy cannot serve them as written. */
+  readonly faults?: readonly {
+    readonly listenerPort: number;
+    readonly hostname: string;
+    readonly why: string;
+  }[];
 }
 
 export type CertificateState =

@@ -68,7 +68,7 @@ export function planRoutes(
   }
   if (stale.length > 0)
     steps.push(removal(service, stale, { ...because, summary: 'the definition no longer has these routes' }));
-  const behind = wrong.length > 0 ? undefined : notServed(service, wanted, proxy.value.live);
+  const behind = wrong.length > 0 ? undefined : notServed(service, wanted, proxy.value);
   return {
     steps,
     waiting: behind === undefined ? [] : [behind],
@@ -88,7 +88,7 @@ function noListener(service: string, route: Route, ports: readonly number[]): Re
 function notServed(
   service: string,
   wanted: readonly ObservedRoute[],
-  live: ProxyFacts['live'],
+  { live, faults = [] }: ProxyFacts,
 ): Waiting | undefined {
   if (wanted.length === 0) return undefined;
   if (!live.known) {
@@ -100,7 +100,10 @@ function notServed(
     };
   }
   if (wanted.every((route) => live.value.some((present) => equal(present, route)))) return undefined;
-  return { service, for: 'proxy', why: 'the proxy does not serve the newest table yet' };
+  const fault = faults.find((entry) =>
+    wanted.some((route) => route.hostname === entry.hostname && route.listenerPort === entry.listenerPort),
+  );
+  return { service, for: 'proxy', why: fault?.why ?? 'the proxy does not serve the newest table yet' };
 }
 
 /** All routes of a service that are ours, by mark or by record. */

@@ -40,7 +40,7 @@ describe('the dashboard server', () => {
   });
 
   it('G56 says on /healthz that the loop is stuck', async () => {
-    let trouble: string | undefined;
+    let trouble: string | undefined = undefined;
     const base = await address({ trouble: () => trouble });
     expect((await ask(base, '/healthz')).status).to.equal(200);
     trouble = 'one pass has been running for 400 s';
@@ -49,7 +49,7 @@ describe('the dashboard server', () => {
   });
 
   it('serves the exported state as it is, and 503 before there is any', async () => {
-    let state: string | undefined;
+    let state: string | undefined = undefined;
     const base = await address({ state: () => state });
     expect((await ask(base, '/api/v1/state')).status).to.equal(503);
     state = '{"format":1}';
