@@ -1,6 +1,7 @@
 import type { Component } from '../definitions/types.ts';
 import { ours, recordedServices, type Facts, type ServicePlan } from './facts.ts';
 import { judgeRemovals } from './guard.ts';
+import { restAfterFailure } from './rest.ts';
 import { planRunning } from './service.ts';
 import { planRemoved, planStopped } from './stop.ts';
 import type { Plan, Refused, Waiting } from './types.ts';
@@ -21,11 +22,14 @@ export function makePlan(facts: Facts): Plan {
   const verdict = judgeRemovals(facts, gone, recorded.length);
 
   const parts: ServicePlan[] = [
-    ...verdict.allowed.map((service) => planRemoved(facts, service)),
+    ...verdict.allowed.map((service) => resting(facts, service, '') ?? planRemoved(facts, service)),
     ...desired.services.map((service) => {
-      const refused = foreignNames(facts, service.service.name, service.service.components);
+      const { name, active, components } = service.service;
+      const refused = foreignNames(facts, name, components);
       if (refused.length > 0) return { steps: [], waiting: [], refused };
-      return service.service.active ? planRunning(facts, service) : planStopped(facts, service);
+      const rest = resting(facts, name, service.digest);
+      if (rest !== undefined) return rest;
+      return active ? planRunning(facts, service) : planStopped(facts, service);
     }),
   ];
   const waiting = [...parts.flatMap((part) => part.waiting), ...orphans(facts, recorded)];
@@ -48,6 +52,12 @@ function allWaiting(facts: Facts, why: string): Plan {
     hint,
   }));
   return { steps: [], waiting, refused: [] };
+}
+
+/** What failed is not tried again at once, whatever it was: a start, a stop or a removal. */
+function resting(facts: Facts, service: string, digest: string): ServicePlan | undefined {
+  const waiting = restAfterFailure(facts, service, digest);
+  return waiting === undefined ? undefined : { steps: [], waiting: [waiting], refused: [] };
 }
 
 /** A foreign container that has a name of ours is never touched (G3). */

@@ -1,22 +1,16 @@
 import type { DesiredService } from '../definitions/types.ts';
 import { becauseOf } from './because.ts';
-import { appliedOf, failureOf, type Facts, type ServicePlan } from './facts.ts';
+import { appliedOf, type Facts, type ServicePlan } from './facts.ts';
 import { leasesFor } from './leases.ts';
 import { settle } from './settle.ts';
 import { stage, together } from './staging.ts';
 import { standingOf, type Standing } from './standing.ts';
 import { abandonedSteps, goneContainers, swapSteps } from './swap.ts';
-import type { Step, Waiting } from './types.ts';
-
-const BACKOFF_FIRST_MS = 2_000;
-const BACKOFF_MAX_MS = 300_000;
+import type { Step } from './types.ts';
 
 /** One service that shall run: image → ports → certificate → container → ready → route → record → proved. */
 export function planRunning(facts: Facts, desired: DesiredService): ServicePlan {
   const { service } = desired;
-  const resting = restAfterFailure(facts, desired);
-  if (resting !== undefined) return { steps: [], waiting: [resting], refused: [] };
-
   const leases = leasesFor(facts, service);
   if (leases.kind !== 'leased') {
     const { why, hint } = leases;
@@ -68,23 +62,6 @@ export function planRunning(facts: Facts, desired: DesiredService): ServicePlan 
   }
   const settled = settle(leased, desired, standings, because);
   return { ...settled, steps: [...lease, ...abandonedSteps(desired, standings, because), ...settled.steps] };
-}
-
-/** Growing waits after failures of this same definition: 2 s, doubling to 5 min. A newer definition does not wait (L36). */
-function restAfterFailure(facts: Facts, desired: DesiredService): Waiting | undefined {
-  const failure = failureOf(facts, desired.service.name, desired.digest);
-  if (failure === undefined) return undefined;
-  const until =
-    failure.lastAt + Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failure.count - 1, 20));
-  if (until <= facts.now) return undefined;
-  return {
-    service: desired.service.name,
-    for: 'retry',
-    why: `${failure.why} (try ${failure.count})`,
-    ...(failure.hint === undefined ? {} : { hint: failure.hint }),
-    since: failure.lastAt,
-    until,
-  };
 }
 
 function withLeases(facts: Facts, missing: Facts['promised']['leases']): Facts['promised']['leases'] {

@@ -1,6 +1,6 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
-import type { Because } from '../registry/types.ts';
+import type { Applied, Because } from '../registry/types.ts';
 import { appliedOf, type Facts, type ServicePlan } from './facts.ts';
 import { staleLeases } from './leases.ts';
 import { planRoutes } from './routes.ts';
@@ -74,23 +74,9 @@ function finishSteps(
   const applied = appliedOf(facts, service.name);
   const steps: Step[] = [];
   const waiting: Waiting[] = [];
-  if (applied?.digest !== desired.digest || applied.state !== 'running' || applied.file !== desired.file) {
-    steps.push({
-      service: service.name,
-      subject: service.name,
-      because,
-      kind: 'record-applied',
-      applied: {
-        service,
-        state: 'running',
-        file: desired.file,
-        oid: desired.oid,
-        digest: desired.digest,
-        commit: desired.commit,
-        appliedAt: facts.now,
-      },
-    });
-  }
+  const isNews =
+    applied?.digest !== desired.digest || applied.state !== 'running' || applied.file !== desired.file;
+  if (isNews) steps.push(recordStep(facts, desired, 'running', because));
   const stale = staleLeases(facts, service);
   const provedAt = readySince + facts.settings.stableForMs;
   const predecessors = [
@@ -135,7 +121,33 @@ function finishSteps(
       });
     }
   }
+  // Last, so that only a chain that went well to its end ends the failures: the next one begins with a short wait again.
+  if (!isNews && hasFailed(facts, service.name)) {
+    const healed = { ...because, summary: 'it runs as wanted again after a failure' };
+    steps.push(recordStep(facts, desired, 'running', healed));
+  }
   return { steps, waiting };
+}
+
+/** What is so is recorded; with it the failures of the service are forgotten. */
+export function recordStep(
+  facts: Facts,
+  desired: DesiredService,
+  state: Applied['state'],
+  because: Because,
+): Step {
+  const { service, file, oid, digest, commit } = desired;
+  return {
+    service: service.name,
+    subject: service.name,
+    because,
+    kind: 'record-applied',
+    applied: { service, state, file, oid, digest, commit, appliedAt: facts.now },
+  };
+}
+
+export function hasFailed(facts: Facts, service: string): boolean {
+  return facts.promised.failures.some((failure) => failure.service === service);
 }
 
 type Readiness =

@@ -3,7 +3,7 @@ import type { Because } from '../registry/types.ts';
 import { appliedOf, oursOf, type Facts, type ServicePlan } from './facts.ts';
 import { becauseOf } from './because.ts';
 import { ofService, removal } from './routes.ts';
-import { removeStep } from './settle.ts';
+import { hasFailed, recordStep, removeStep } from './settle.ts';
 import { ownNetwork } from './spec.ts';
 import type { Step, Waiting } from './types.ts';
 
@@ -25,26 +25,10 @@ export function planStopped(facts: Facts, desired: DesiredService): ServicePlan 
     containerId: container.id,
     stopTimeoutS: facts.settings.stopTimeoutS,
   }));
-  const recorded = applied?.digest === desired.digest && applied.state === 'stopped';
-  const record: Step[] = recorded
-    ? []
-    : [
-        {
-          service: service.name,
-          subject: service.name,
-          because,
-          kind: 'record-applied',
-          applied: {
-            service,
-            state: 'stopped',
-            file: desired.file,
-            oid: desired.oid,
-            digest: desired.digest,
-            commit: desired.commit,
-            appliedAt: facts.now,
-          },
-        },
-      ];
+  const isRecorded =
+    applied?.digest === desired.digest && applied.state === 'stopped' && applied.file === desired.file;
+  const record =
+    isRecorded && !hasFailed(facts, service.name) ? [] : [recordStep(facts, desired, 'stopped', because)];
   return { steps: [...routes.steps, ...stops, ...record], waiting: [], refused: [] };
 }
 

@@ -21,7 +21,10 @@ export function examineEnd(world: World): string[] {
     service.components.map((component) => ({ service, component })),
   );
   const ours = world.containers.filter((container) => container.identity?.owner === facts.settings.owner);
-  const running = ours.filter((container) => container.state === 'running');
+  const isJob = (container: ObservedContainer): boolean =>
+    container.state === 'exited' &&
+    components.some(({ component }) => component.container === container.name && component.restart === 'no');
+  const running = ours.filter((container) => container.state === 'running' || isJob(container));
   expect(
     'running',
     running.map((container) => `${container.name} ${container.identity?.spec ?? ''}`).sort(),
@@ -33,7 +36,7 @@ export function examineEnd(world: World): string[] {
       .sort(),
   );
   const inactive = services.filter((service) => !service.active).map((service) => service.name);
-  const left = ours.filter((c) => c.state !== 'running' && !inactive.includes(c.identity?.service ?? ''));
+  const left = ours.filter((c) => !running.includes(c) && !inactive.includes(c.identity?.service ?? ''));
   expect('left over', left.map((container) => container.name).sort(), []);
   expect(
     'routes',
