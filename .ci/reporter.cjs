@@ -1,4 +1,4 @@
-// mocha's spec reporter, which also tells each failure and keeps the counts (in the file that MC_GITOPS_COUNTS names) after
+// mocha's spec reporter, which also tells each failure and keeps the counts (in the file that TEST_COUNTS_FILE names) after
 // each test: a run that is cut off still has them. At the end it tells how long each file took.
 const console = require('node:console');
 const { writeFileSync } = require('node:fs');
@@ -15,7 +15,7 @@ class Counting extends reporters.Spec {
   constructor(runner, options) {
     super(runner, options);
     const counts = { passed: 0, failed: 0, ended: false };
-    const keep = () => writeFileSync(process.env.MC_GITOPS_COUNTS, JSON.stringify(counts));
+    const keep = () => writeFileSync(process.env.TEST_COUNTS_FILE, JSON.stringify(counts));
     keep();
     runner.on('pass', () => {
       counts.passed += 1;
