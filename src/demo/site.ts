@@ -154,6 +154,7 @@ function startChild(
   const program = process.argv[1] ?? '';
   const child = spawn(process.execPath, [...process.execArgv, program, command, '--config', config], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    env: withoutSettings(process.env),
   });
   child.stdout.pipe(log, { end: false });
   child.stderr.pipe(log, { end: false });
@@ -163,6 +164,11 @@ function startChild(
     log.end();
   });
   return child;
+}
+
+/** Settings of this machine's own agent, in the environment, are not meant for the demo's. */
+function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('MC_GITOPS_')));
 }
 
 /** Asks a process to end, waits for it, and insists after 10 s. */
