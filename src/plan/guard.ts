@@ -39,11 +39,7 @@ export function judgeRemovals(facts: Facts, removed: readonly string[], recorded
       'Mend the definitions with issues first.',
     );
   }
-  if (
-    facts.desired.services.length === 0 &&
-    facts.desired.refused.length === 0 &&
-    unnamed.length === recorded
-  ) {
+  if (facts.desired.services.length === 0 && facts.desired.refused.length === 0) {
     return refuse(
       'the repository holds no definition for this node any more: nothing is removed without being named',
       hint,

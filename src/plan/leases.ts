@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Component, Service } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { Lease } from '../registry/types.ts';
-import { leaseOf, ours, type Facts } from './facts.ts';
+import { leaseOf, ours, oursOf, type Facts } from './facts.ts';
 
 /** An engine needs a moment to let go of the ports of a container that ended. */
 const PORT_LINGER_MS = 3_000;
@@ -31,6 +31,16 @@ export function leasesFor(facts: Facts, service: Service): LeaseChoice {
     }
   }
   return { kind: 'leased', missing };
+}
+
+/** The facts as they are once these leases are given. */
+export function withLeases(facts: Facts, given: readonly Lease[]): Facts {
+  if (given.length === 0) return facts;
+  const slotOf = (lease: Lease): string =>
+    [lease.service, lease.component, lease.route, lease.slot].join('/');
+  const slots = new Set(given.map(slotOf));
+  const kept = facts.promised.leases.filter((lease) => !slots.has(slotOf(lease)));
+  return { ...facts, promised: { ...facts.promised, leases: [...kept, ...given] } };
 }
 
 /** The leases of components and routes that the definition no longer has. */
@@ -64,6 +74,7 @@ function publishes(container: ObservedContainer, port: number): boolean {
   return container.publish.some((published) => published.host === port);
 }
 
+/** The port that a container of this component has by its label: of one that runs first, else of one whose port nobody took. */
 function adoptedPort(
   facts: Facts,
   service: Service,
@@ -71,14 +82,17 @@ function adoptedPort(
   route: string,
   taken: ReadonlySet<number>,
 ): number | undefined {
-  for (const container of ours(facts)) {
-    if (container.identity?.service !== service.name || container.identity.component !== component.name)
-      continue;
-    const port = container.identity.leases[route];
-    if (port !== undefined && !taken.has(port) && publishes(container, port) && container.state === 'running')
-      return port;
-  }
-  return undefined;
+  const { ports } = facts.observed;
+  const isFree = (port: number): boolean =>
+    ports.known && !ports.value.listening.some((socket) => socket.port === port);
+  const mine = oursOf(facts, service.name).filter((c) => c.identity?.component === component.name);
+  const held = mine.flatMap((container) => {
+    const port = container.identity?.leases[route];
+    if (port === undefined || taken.has(port) || !publishes(container, port)) return [];
+    const isRunning = container.state === 'running';
+    return isRunning || isFree(port) ? [{ port, isRunning }] : [];
+  });
+  return (held.find(({ isRunning }) => isRunning) ?? held[0])?.port;
 }
 
 function choosePort(
@@ -101,14 +115,20 @@ function choosePort(
       ? facts.observed.engine.value.containers.flatMap((c) => c.publish.map((p) => p.host))
       : [],
   );
+  const fixed = new Set(
+    facts.desired.services.flatMap((entry) =>
+      entry.service.components.flatMap((one) => one.ports.map((port) => port.host)),
+    ),
+  );
   // The kernel's ephemeral ports are left out before the choice, so that the seeds spread over what remains.
   const usable = Array.from({ length: high - low + 1 }, (_, offset) => low + offset).filter(
     (port) => port < ephemeralLow || port > ephemeralHigh,
   );
   const start = createHash('sha256').update(seed).digest().readUInt32BE(0);
+  const used = [taken, listening, published, fixed];
   for (let offset = 0; offset < usable.length; offset += 1) {
     const port = usable[(start + offset) % usable.length] ?? 0;
-    if (!taken.has(port) && !listening.has(port) && !published.has(port)) return port;
+    if (!used.some((ports) => ports.has(port))) return port;
   }
   return {
     kind: 'exhausted',

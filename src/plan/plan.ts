@@ -1,6 +1,7 @@
-import type { Component } from '../definitions/types.ts';
+import type { Component, DesiredService } from '../definitions/types.ts';
 import { ours, recordedServices, type Facts, type ServicePlan } from './facts.ts';
 import { judgeRemovals } from './guard.ts';
+import { withLeases } from './leases.ts';
 import { restAfterFailure } from './rest.ts';
 import { planRunning } from './service.ts';
 import { planRemoved, planStopped } from './stop.ts';
@@ -23,15 +24,17 @@ export function makePlan(facts: Facts): Plan {
 
   const parts: ServicePlan[] = [
     ...verdict.allowed.map((service) => resting(facts, service, '') ?? planRemoved(facts, service)),
-    ...desired.services.map((service) => {
-      const { name, active, components } = service.service;
-      const refused = foreignNames(facts, name, components);
-      if (refused.length > 0) return { steps: [], waiting: [], refused };
-      const rest = resting(facts, name, service.digest);
-      if (rest !== undefined) return rest;
-      return active ? planRunning(facts, service) : planStopped(facts, service);
-    }),
   ];
+  // Each service sees the leases that were given to the ones before it: no two get the same port.
+  let seen = facts;
+  for (const service of desired.services) {
+    const part = planService(seen, service);
+    parts.push(part);
+    seen = withLeases(
+      seen,
+      part.steps.flatMap((step) => (step.kind === 'lease-ports' ? step.leases : [])),
+    );
+  }
   const waiting = [...parts.flatMap((part) => part.waiting), ...orphans(facts, recorded)];
   const wakes = waiting.flatMap((entry) => (entry.until === undefined ? [] : [entry.until]));
   return {
@@ -52,6 +55,15 @@ function allWaiting(facts: Facts, why: string): Plan {
     hint,
   }));
   return { steps: [], waiting, refused: [] };
+}
+
+function planService(facts: Facts, desired: DesiredService): ServicePlan {
+  const { name, active, components } = desired.service;
+  const refused = foreignNames(facts, name, components);
+  if (refused.length > 0) return { steps: [], waiting: [], refused };
+  const rest = resting(facts, name, desired.digest);
+  if (rest !== undefined) return rest;
+  return active ? planRunning(facts, desired) : planStopped(facts, desired);
 }
 
 /** What failed is not tried again at once, whatever it was: a start, a stop or a removal. */

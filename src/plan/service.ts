@@ -1,11 +1,11 @@
 import type { DesiredService } from '../definitions/types.ts';
 import { becauseOf } from './because.ts';
 import { appliedOf, type Facts, type ServicePlan } from './facts.ts';
-import { leasesFor } from './leases.ts';
+import { leasesFor, withLeases } from './leases.ts';
 import { settle } from './settle.ts';
 import { stage, together } from './staging.ts';
 import { standingOf, type Standing } from './standing.ts';
-import { abandonedSteps, goneContainers, swapSteps } from './swap.ts';
+import { abandonedSteps, goneContainers, predecessorsInTheWay, swapSteps } from './swap.ts';
 import type { Step } from './types.ts';
 
 /** One service that shall run: image → ports → certificate → container → ready → route → record → proved. */
@@ -19,10 +19,7 @@ export function planRunning(facts: Facts, desired: DesiredService): ServicePlan 
     return { steps: [], waiting: [{ service: service.name, for: 'ports', why, hint }], refused: [] };
   }
   // From here on the leases count as given: their step goes first, and the spec of the containers has their numbers.
-  const leased: Facts = {
-    ...facts,
-    promised: { ...facts.promised, leases: withLeases(facts, leases.missing) },
-  };
+  const leased = withLeases(facts, leases.missing);
   const standings = service.components.map((component) => standingOf(leased, service, component));
   const because = becauseOf(desired, appliedOf(facts, service.name), driftOf(standings));
   const gone = goneContainers(facts, desired);
@@ -56,24 +53,13 @@ export function planRunning(facts: Facts, desired: DesiredService): ServicePlan 
       refused: [...staging.refused, ...(routes?.refused ?? [])],
     };
   }
-  if (changing.length > 0 || gone.running.length > 0) {
-    const swap = swapSteps(leased, desired, standings, gone.running, because);
+  const inTheWay = [...gone.running, ...predecessorsInTheWay(standings)];
+  if (changing.length > 0 || inTheWay.length > 0) {
+    const swap = swapSteps(leased, desired, standings, inTheWay, because);
     return { steps: [...lease, ...staging.steps, ...swap], waiting: [], refused: [] };
   }
   const settled = settle(leased, desired, standings, because);
   return { ...settled, steps: [...lease, ...abandonedSteps(desired, standings, because), ...settled.steps] };
-}
-
-function withLeases(facts: Facts, missing: Facts['promised']['leases']): Facts['promised']['leases'] {
-  const replaced = (lease: (typeof missing)[number]): boolean =>
-    missing.some(
-      (m) =>
-        m.service === lease.service &&
-        m.component === lease.component &&
-        m.route === lease.route &&
-        m.slot === lease.slot,
-    );
-  return [...facts.promised.leases.filter((lease) => !replaced(lease)), ...missing];
 }
 
 function driftOf(standings: readonly Standing[]): string {

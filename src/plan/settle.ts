@@ -186,10 +186,12 @@ function readiness(
   if (container.state === 'paused' || container.state === 'removing') return wait(`is ${container.state}`);
   const applied = appliedOf(facts, desired.service.name);
   const settledBefore = applied?.digest === desired.digest && applied.state === 'running';
-  if (container.state === 'exited' && component.restart !== 'unless-stopped') {
+  // What we stopped ourselves has not done its work, however it ended.
+  const stoppedByUs = applied?.state === 'stopped' && (container.startedAt ?? 0) <= applied.appliedAt;
+  if (container.state === 'exited' && component.restart !== 'unless-stopped' && !stoppedByUs) {
     // A container that shall not be restarted has done its work when it ended well; how it ended is shown, not mended.
     if (container.exitCode === 0) return { kind: 'ready', since: container.finishedAt ?? facts.now };
-    if (settledBefore)
+    if (settledBefore || component.restart === 'no')
       return wait(
         `exited with code ${container.exitCode ?? '?'}, and restart = "${component.restart}" leaves it so`,
       );

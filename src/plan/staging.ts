@@ -1,7 +1,7 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ImageState, MountState } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
-import type { Facts } from './facts.ts';
+import { ours, type Facts } from './facts.ts';
 import { isDefaultHostname } from './look.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
@@ -21,6 +21,7 @@ export function stage(
   because: Because,
 ): Staging {
   return together([
+    stageName(facts, desired, component),
     stageImage(facts, desired, component, because),
     ...component.mounts.flatMap((mount) =>
       mount.kind === 'bind' ? [stageMount(facts, desired, mount.source)] : [],
@@ -47,6 +48,20 @@ function notYet(waiting: Waiting, steps: readonly Step[] = []): Staging {
 
 function refusal(refused: Refused): Staging {
   return { ready: false, steps: [], waiting: [], refused: [refused] };
+}
+
+/** A name that moves from one service of ours to another is free once the other has let it go. */
+function stageName(facts: Facts, desired: DesiredService, component: Component): Staging {
+  const service = desired.service.name;
+  const holder = ours(facts).find((container) => container.name === component.container);
+  if (holder === undefined || holder.identity?.service === service) return READY;
+  return notYet({
+    service,
+    component: component.name,
+    for: 'name',
+    why: `the container name ${component.container} is still held by service ${holder.identity?.service ?? ''}`,
+    hint: 'It is free once that service has removed or replaced the container; see what keeps it from doing so.',
+  });
 }
 
 function stageImage(facts: Facts, desired: DesiredService, component: Component, because: Because): Staging {

@@ -5,6 +5,7 @@ import { becauseOf } from './because.ts';
 import { ofService, removal } from './routes.ts';
 import { hasFailed, recordStep, removeStep } from './settle.ts';
 import { ownNetwork } from './spec.ts';
+import { isUp } from './swap.ts';
 import type { Step, Waiting } from './types.ts';
 
 /** `active = false`: routes, then containers. Leases, records and certificates stay. */
@@ -14,17 +15,16 @@ export function planStopped(facts: Facts, desired: DesiredService): ServicePlan 
   const because = becauseOf(desired, applied, `${service.name} is inactive, but ran`);
   const routes = routesGone(facts, service.name, because);
   if (routes.waiting.length > 0) return { steps: [], waiting: routes.waiting, refused: [] };
-  const running = oursOf(facts, service.name).filter(
-    (container) => container.state === 'running' || container.state === 'restarting',
-  );
-  const stops = running.map((container): Step => ({
-    service: service.name,
-    subject: container.name,
-    because,
-    kind: 'stop-container',
-    containerId: container.id,
-    stopTimeoutS: facts.settings.stopTimeoutS,
-  }));
+  const stops = oursOf(facts, service.name)
+    .filter(isUp)
+    .map((container): Step => ({
+      service: service.name,
+      subject: container.name,
+      because,
+      kind: 'stop-container',
+      containerId: container.id,
+      stopTimeoutS: facts.settings.stopTimeoutS,
+    }));
   const isRecorded =
     applied?.digest === desired.digest && applied.state === 'stopped' && applied.file === desired.file;
   const record =

@@ -11,7 +11,7 @@ export function swapSteps(
   facts: Facts,
   desired: DesiredService,
   standings: readonly Standing[],
-  goneRunning: readonly ObservedContainer[],
+  inTheWay: readonly ObservedContainer[],
   because: Because,
 ): Step[] {
   const service = desired.service.name;
@@ -33,7 +33,7 @@ export function swapSteps(
   });
   const retired = [
     ...changing.flatMap((standing) => (standing.outdated === undefined ? [] : [standing.outdated])),
-    ...goneRunning,
+    ...inTheWay,
   ];
   const retire = retired.map((container): Step => ({
     service,
@@ -75,9 +75,18 @@ export function goneContainers(
   const gone = oursOf(facts, desired.service.name).filter(
     (container) => !names.includes(container.identity?.component ?? ''),
   );
-  const still = (container: ObservedContainer): boolean =>
-    container.state === 'running' || container.state === 'restarting';
-  return { running: gone.filter(still), retired: gone.filter((container) => !still(container)) };
+  return { running: gone.filter(isUp), retired: gone.filter((container) => !isUp(container)) };
+}
+
+/** Somebody started a predecessor again: it holds the ports that its successor needs. */
+export function predecessorsInTheWay(standings: readonly Standing[]): ObservedContainer[] {
+  return standings
+    .filter(({ current }) => current === undefined || !isUp(current))
+    .flatMap(({ predecessors }) => predecessors.filter(isUp));
+}
+
+export function isUp(container: ObservedContainer): boolean {
+  return container.state === 'running' || container.state === 'restarting';
 }
 
 function networkSteps(facts: Facts, desired: DesiredService, because: Because): Step[] {

@@ -235,7 +235,7 @@ export class World implements RegistryWriter {
           const there = this.container(name);
           if (there !== undefined && there.identity?.spec === specDigest) return ok({ id: there.id });
           if (there !== undefined) return blocked(`the name ${name} is taken`);
-          const id = `id${String((this.#ids += 1)).padStart(10, '0')}`;
+          const id = `${String((this.#ids += 1)).padStart(8, '0')}dead`;
           this.containers.push({
             id,
             name,

@@ -44,7 +44,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constantFrom('kill', 'rm', 'exit', 'unready', 'image'),
       at,
-    }) as fc.Arbitrary<Event>,
+    }),
   },
   {
     weight: 2,
@@ -54,7 +54,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
     weight: 2,
     arbitrary: fc.record({
       kind: fc.constantFrom('engine', 'proxy', 'table', 'ports', 'steal', 'lose', 'heal'),
-    }) as fc.Arbitrary<Event>,
+    }),
   },
   {
     weight: 1,
@@ -121,16 +121,20 @@ describe('whatever happens to a node', () => {
 
 async function happen(world: World, one: Event): Promise<void> {
   switch (one.kind) {
-    case 'set':
-      return commit(world, [...others(world, one.name), serviceOf(one.name, one.draft)]);
-    case 'delete':
-      return commit(world, others(world, one.name));
+    case 'set': {
+      commit(world, [...others(world, one.name), serviceOf(one.name, one.draft)]);
+      return;
+    }
+    case 'delete': {
+      commit(world, others(world, one.name));
+      return;
+    }
     case 'hold':
       world.desired = { ...world.desired, unreadable: !world.desired.unreadable };
       return;
     case 'kill':
-    case 'exit':
-      return onContainer(world, one.at, (target) => {
+    case 'exit': {
+      onContainer(world, one.at, (target) => {
         if (target.state === 'running')
           Object.assign(target, {
             state: 'exited',
@@ -138,12 +142,18 @@ async function happen(world: World, one: Event): Promise<void> {
             finishedAt: world.now,
           });
       });
-    case 'rm':
-      return onContainer(world, one.at, (target) => {
+      return;
+    }
+    case 'rm': {
+      onContainer(world, one.at, (target) => {
         world.containers = world.containers.filter((c) => c.id !== target.id);
       });
-    case 'unready':
-      return onContainer(world, one.at, (target) => void world.unready.add(target.name));
+      return;
+    }
+    case 'unready': {
+      onContainer(world, one.at, (target) => void world.unready.add(target.name));
+      return;
+    }
     case 'image': {
       const reference = Object.keys(world.images)[one.at];
       if (reference !== undefined) world.images[reference] = { kind: 'absent' };

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { retry } from '../../../src/base/outcome.ts';
-import type { Component, Service } from '../../../src/definitions/types.ts';
-import { component, desiredOf, service, World } from '../../support/world.ts';
+import type { Component, Route, Service } from '../../../src/definitions/types.ts';
+import { component, desiredOf, service, SUFFIX, World } from '../../support/world.ts';
 
 describe('the planner in trouble', () => {
   it('waits longer after each removal, and after each stop, that fails', async () => {
@@ -41,7 +41,123 @@ describe('the planner in trouble', () => {
     expect(world.failures).to.deep.equal([]);
     expect(world.plan().steps, 'G2').to.deep.equal([]);
   });
+
+  it('L06 gives two new services of one commit different ports, whatever their seeds', async () => {
+    const services = Array.from({ length: 40 }, (_, i) => one(`s${i}`, { routes: [web(`s${i}`)] }));
+    const world = new World();
+    world.desired = desiredOf(services);
+    world.present(...services.map((entry) => `mcr.example.net/${entry.name}:v1.0.0`));
+    await world.pass();
+    await world.pass();
+    expect(world.failures).to.deep.equal([]);
+    expect(new Set(world.leases.map((lease) => lease.port)).size).to.equal(40);
+  });
+
+  it('never leases a port that a definition has as a fixed one', async () => {
+    const lone = await running(one('a', { routes: [web('a')] }));
+    const port = lone.leases[0]?.port ?? 0;
+    const fixed = one('b', { ports: [{ host: port, container: 53, protocol: 'tcp' }] });
+    const world = await running(one('a', { routes: [web('a')] }), fixed);
+    expect(world.leases[0]?.port).to.not.equal(port);
+    expect(world.container('b')?.state).to.equal('running');
+  });
+
+  it('L06 takes a lease up from a stopped container too when the registry was lost', async () => {
+    const world = await running(one('a', { routes: [web('a')] }));
+    const [{ id } = { id: '' }] = world.containers;
+    const { leases } = world;
+    world.kill('a');
+    world.now += 60_000;
+    Object.assign(world, { applied: [], leases: [], routes: [], records: [], files: [] });
+    expect(await world.converge()).to.deep.equal(['start a', 'applied a running']);
+    expect(world.leases).to.deep.equal(leases);
+    expect(world.container('a')?.id).to.equal(id);
+  });
+
+  it('L31 removes nothing unnamed from an empty repository, even when the others are named', async () => {
+    const world = await running(one('a'), one('b'));
+    world.desired = desiredOf([]);
+    world.removable = ['a'];
+    await world.converge();
+    expect(world.containers.map((container) => container.name)).to.deep.equal(['b']);
+    expect(world.plan().refused[0]).to.include({ service: 'b' });
+  });
+
+  it('does not run again and again what shall not be restarted and fails', async () => {
+    const world = new World();
+    world.desired = desiredOf([one('job', { restart: 'no' })]);
+    world.present('mcr.example.net/job:v1.0.0');
+    const starts = async (passes: number): Promise<number> => {
+      const from = world.journal.length;
+      for (let i = 0; i < passes; i += 1) {
+        await world.pass();
+        if (world.container('job')?.state === 'running') end(world, 'job', 1);
+      }
+      return world.journal.slice(from).filter((line) => line.startsWith('start')).length;
+    };
+    expect(await starts(8)).to.equal(1);
+    expect(world.plan().waiting[0]?.why).to.contain('exited with code 1');
+    world.desired = desiredOf([{ ...one('job', { restart: 'no' }), active: false }]);
+    await world.converge();
+    world.now += 1_000;
+    world.desired = desiredOf([one('job', { restart: 'no' })]);
+    expect(await starts(8), 'stopped in git and started again: once').to.equal(1);
+  });
+
+  it('starts again what was stopped in git, also when it ended well and shall not be restarted', async () => {
+    const world = await running(one('a', { restart: 'no' }));
+    world.desired = desiredOf([{ ...one('a', { restart: 'no' }), active: false }]);
+    expect(await world.converge()).to.deep.equal(['stop a', 'applied a stopped']);
+    world.now += 1_000;
+    world.desired = desiredOf([one('a', { restart: 'no' })]);
+    expect(await world.converge()).to.deep.equal(['start a', 'applied a running']);
+  });
+
+  it('stops a predecessor that somebody started again, before its successor needs the port', async () => {
+    const port = { host: 5353, container: 53, protocol: 'tcp' as const };
+    const world = await running(one('a', { ports: [port] }));
+    world.desired = desiredOf([one('a', { ports: [port], cmd: ['--new'] })]);
+    world.failing.set('start', retry('exec format error'));
+    await world.pass();
+    world.failing.clear();
+    const prev = world.containers.find((container) => container.name.includes('.prev-'));
+    Object.assign(prev ?? {}, { state: 'running', startedAt: world.now });
+    await world.converge();
+    expect(world.containers.map((container) => container.name)).to.deep.equal(['a']);
+    expect(world.container('a')?.state).to.equal('running');
+  });
+
+  it('stops nothing for a name that another service of ours still holds', async () => {
+    const world = await running(service('a', [component('b-c')]), service('a-b', [component('x')]), one('z'));
+    const x = world.container('a-b-x')?.id;
+    world.present('mcr.example.net/c:v1.0.0');
+    world.desired = desiredOf(
+      [service('a-b', [component('c'), component('x', { cmd: ['--new'] })]), one('z')],
+      {
+        unreadable: true,
+      },
+    );
+    await world.converge();
+    expect(world.container('a-b-x')).to.include({ id: x, state: 'running' });
+    expect(world.plan().waiting[0]?.why).to.contain('a-b-c');
+    world.desired = { ...world.desired, unreadable: false };
+    await world.converge();
+    expect(world.containers.map((c) => `${c.name} ${c.state}`).sort()).to.deep.equal([
+      'a-b-c running',
+      'a-b-x running',
+      'z running',
+    ]);
+  });
 });
+
+function web(name: string): Route {
+  return { name: '', port: 443, mode: 'l7', hostname: `${name}.${SUFFIX}`, backendTls: false };
+}
+
+function end(world: World, name: string, exitCode: number): void {
+  const target = world.container(name);
+  Object.assign(target ?? {}, { state: 'exited', exitCode, finishedAt: world.now });
+}
 
 async function running(...services: Service[]): Promise<World> {
   const world = new World();
