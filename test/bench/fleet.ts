@@ -18,7 +18,7 @@ const MANY = 100;
 const PARALLEL = 4;
 const PASSES = 30;
 const WARM_UP = 5;
-const NEVER = '0 0 1 1 *';
+const POLL = '*/30 * * * * *';
 /** Long enough for what was needed to converge to be let go of. */
 const REST_MS = 5_000;
 
@@ -115,7 +115,7 @@ async function growFleet(bench: Bench): Promise<Fleet> {
   bench.onEnd(async () => removeContainers(api, await containersOf(api, rig.owner)));
   await rig.startProxy();
   const settings = rig.settings({
-    source: { urls: [rig.definitions.path], branch: 'main', poll: NEVER },
+    source: { urls: [rig.definitions.path], branch: 'main', poll: POLL },
     deploy: { stable_for_s: 0.2, stop_timeout_s: 1, parallel: PARALLEL },
   });
   const settingsPath = await settingsFile(rig, settings);
