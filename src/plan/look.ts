@@ -1,6 +1,7 @@
 import type { Component, Desired, Service } from '../definitions/types.ts';
 import type { ProbeCheck, ProbeTarget } from '../node/types.ts';
 import { leaseOf, type Facts } from './facts.ts';
+import { keptOf, type Kept } from './keep.ts';
 import { standingOf } from './standing.ts';
 import type { PlanSettings, Wanted } from './types.ts';
 
@@ -35,23 +36,35 @@ export function isDefaultHostname(hostname: string, service: string, suffix: str
   return hostname === `${service}.${suffix}`;
 }
 
-/** The containers whose readiness is asked for: in place, of the wanted spec, running. Needs the engine to be known. */
+/**
+ * The containers whose readiness is asked for: in place and running, of the wanted spec, or kept until their successor
+ * can be made. Needs the engine to be known.
+ */
 export function probeTargets(facts: Facts): ProbeTarget[] {
   return facts.desired.services
     .filter(({ service }) => service.active)
-    .flatMap(({ service }) => service.components.map((component) => ({ service, component })))
-    .flatMap(({ service, component }) => {
-      const { current } = standingOf(facts, service, component);
-      if (current?.state !== 'running' || current.startedAt === undefined) return [];
-      return [
-        {
-          containerId: current.id,
-          startedAt: current.startedAt,
-          ...(current.pid === undefined ? {} : { pid: current.pid }),
-          checks: checksOf(facts, service, component),
-        },
-      ];
-    });
+    .flatMap((desired) =>
+      desired.service.components.flatMap((component) => {
+        const standing = standingOf(facts, desired.service, component);
+        const inPlace =
+          standing.current === undefined
+            ? keptOf(facts, desired, standing)
+            : [{ component, container: standing.current }];
+        return inPlace.flatMap((one) => targetOf(facts, desired.service, one));
+      }),
+    );
+}
+
+function targetOf(facts: Facts, service: Service, { component, container }: Kept): ProbeTarget[] {
+  if (container.state !== 'running' || container.startedAt === undefined) return [];
+  return [
+    {
+      containerId: container.id,
+      startedAt: container.startedAt,
+      ...(container.pid === undefined ? {} : { pid: container.pid }),
+      checks: checksOf(facts, service, component),
+    },
+  ];
 }
 
 function checksOf(facts: Facts, service: Service, component: Component): ProbeCheck[] {

@@ -165,7 +165,7 @@ function recordsOf(desired: DesiredService, ready: readonly Component[]): RouteR
   );
 }
 
-function keyOf(route: { listenerPort: number; hostname: string }): string {
+export function keyOf(route: { listenerPort: number; hostname: string }): string {
   return `${route.hostname}:${route.listenerPort}`;
 }
 

@@ -1,6 +1,7 @@
 import type { DesiredService } from '../definitions/types.ts';
 import { becauseOf } from './because.ts';
 import { appliedOf, type Facts, type ServicePlan } from './facts.ts';
+import { keepPredecessors } from './keep.ts';
 import { leasesFor, withLeases } from './leases.ts';
 import { settle } from './settle.ts';
 import { stage, together } from './staging.ts';
@@ -42,14 +43,16 @@ export function planRunning(facts: Facts, desired: DesiredService): ServicePlan 
     // Nothing that runs is touched before its successor can start (L07). What is in place keeps its routes.
     const routes =
       changing.length === standings.length ? undefined : settle(leased, desired, standings, because);
+    const kept = keepPredecessors(facts, desired, standings, because);
     const steps = [
       ...abandonedSteps(desired, standings, because),
       ...staging.steps,
+      ...kept.steps,
       ...(routes?.steps ?? []),
     ];
     return {
       steps,
-      waiting: [...staging.waiting, ...(routes?.waiting ?? [])],
+      waiting: [...staging.waiting, ...kept.waiting, ...(routes?.waiting ?? [])],
       refused: [...staging.refused, ...(routes?.refused ?? [])],
     };
   }

@@ -148,6 +148,33 @@ describe('the planner in trouble', () => {
       'z running',
     ]);
   });
+
+  it('L02 G38 keeps the old version up and routed while the new one cannot be made', async () => {
+    const world = await running(one('a', { routes: [web('a')] }), one('b'));
+    const { table } = world;
+    const image = { reference: 'mcr.example.net/a:v9.0.0', repository: 'a', tag: 'v9.0.0' };
+    world.desired = desiredOf([one('a', { routes: [web('a')], image }), one('b')]);
+    world.images[image.reference] = { kind: 'absent' };
+    expect(await world.converge()).to.deep.equal([]);
+    world.kill('a');
+    world.table = [];
+    expect(await world.converge()).to.deep.equal([
+      'start a',
+      `route a.${SUFFIX}:443>${world.leases[0]?.port}`,
+    ]);
+    expect(world.table).to.deep.equal(table);
+    expect(world.plan().refused[0]?.why).to.contain('neither here nor in its registry');
+  });
+
+  it('L38 leaves a host name to the service that has it now, while its old holder waits for an image', async () => {
+    const world = await running(one('a', { routes: [web('x')] }), one('b'));
+    const image = { reference: 'mcr.example.net/a:v9.0.0', repository: 'a', tag: 'v9.0.0' };
+    world.images[image.reference] = { kind: 'absent' };
+    world.desired = desiredOf([one('a', { image }), one('b', { routes: [web('x')] })]);
+    await world.converge();
+    expect(world.table.map((route) => route.mark)).to.deep.equal(['n1/main/b/b/']);
+    expect(world.container('a')?.state).to.equal('running');
+  });
 });
 
 function web(name: string): Route {
