@@ -58,7 +58,7 @@ export interface Memory {
   /** The newest commit that was polled; the accepted one until then. */
   head?: string;
   seen?: PassSeen;
-  /** Why there is nothing to work on. */
+  /** Why nothing new is taken from git. */
   idle?: Failure;
   /** Why the last poll brought no commit. */
   pollFailure?: Failure;
@@ -78,13 +78,9 @@ export async function runPass(
   const { registry, node, clock } = house;
 
   if (ASKS_GIT.some((trigger) => triggers.has(trigger))) beginPoll(house, memory);
-  const resolved = await definitionsInForce(house, memory);
-  if (resolved.kind !== 'ok') {
-    memory.idle = resolved;
-    return { again: false };
-  }
-  delete memory.idle;
-  const { desired, values, hostnameSuffix } = resolved.value;
+  const inForce = await definitionsInForce(house, memory);
+  if (inForce === undefined) return { again: false };
+  const { desired, values, hostnameSuffix } = inForce;
 
   const promised = registry.promised();
   const settings: PlanSettings = {
@@ -155,18 +151,48 @@ async function pollGit(house: House, memory: Memory): Promise<void> {
   memory.pollFailure = polled;
 }
 
-/** The definitions of the newest commit that may be believed, resolved once a commit, and accepted in the registry. */
-async function definitionsInForce(house: House, memory: Memory): Promise<Outcome<InForce>> {
-  const { source, registry, clock, log } = house;
-  const accepted = registry.promised().accepted?.commit;
-  const commit = memory.head ?? accepted;
-  if (commit === undefined) {
-    return (
-      memory.pollFailure ?? { kind: 'wait', why: 'no commit of the definitions repository was seen yet' }
-    );
+/**
+ * The definitions of the newest commit, resolved once a commit. While they cannot be had, those that were in force stay
+ * so: a commit that cannot be read is no reason not to heal (G6).
+ */
+async function definitionsInForce(house: House, memory: Memory): Promise<InForce | undefined> {
+  const accepted = house.registry.promised().accepted?.commit;
+  const newest = memory.head ?? accepted;
+  if (newest === undefined) {
+    const why = 'no commit of the definitions repository was seen yet';
+    memory.idle = memory.pollFailure ?? { kind: 'wait', why };
+    return undefined;
   }
-  if (memory.resolved?.commit === commit) return ok(memory.resolved);
+  if (memory.resolved?.commit === newest) {
+    delete memory.idle;
+    return memory.resolved;
+  }
+  const resolved = await resolveCommit(house, newest, accepted);
+  if (resolved.kind === 'ok') {
+    delete memory.idle;
+    memory.resolved = resolved.value;
+    return resolved.value;
+  }
+  if (memory.idle?.why !== resolved.why)
+    house.log.warn(
+      { commit: newest, why: resolved.why, hint: resolved.hint },
+      'git: the commit is not taken',
+    );
+  memory.idle = resolved;
+  if (memory.resolved === undefined && accepted !== undefined && accepted !== newest) {
+    const before = await resolveCommit(house, accepted, accepted);
+    if (before.kind === 'ok') memory.resolved = before.value;
+  }
+  return memory.resolved;
+}
 
+/** Reads and resolves the definitions of a commit, and accepts them in the registry. */
+async function resolveCommit(
+  house: House,
+  commit: string,
+  accepted: string | undefined,
+): Promise<Outcome<InForce>> {
+  const { source, registry, clock, log } = house;
   const files = await source.files(commit);
   if (files.kind !== 'ok') return files;
   const lastGood = await lastGoodFiles(house);
@@ -205,9 +231,7 @@ async function definitionsInForce(house: House, memory: Memory): Promise<Outcome
       'commit accepted',
     );
   const { defaults } = resolution.nodes.get(house.planSettings.node) ?? house.definitions;
-  const inForce = { commit, desired, values, hostnameSuffix: defaults.hostnameSuffix };
-  memory.resolved = inForce;
-  return ok(inForce);
+  return ok({ commit, desired, values, hostnameSuffix: defaults.hostnameSuffix });
 }
 
 async function lastGoodFiles(house: House): Promise<Map<string, { file: DefinitionFile; commit: string }>> {

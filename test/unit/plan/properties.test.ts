@@ -30,7 +30,7 @@ type Event =
 const draft = fc.record({
   version: fc.integer({ min: 1, max: 3 }),
   parts: fc.integer({ min: 1, max: 3 }),
-  hostname: fc.integer({ min: 0, max: 2 }),
+  hostname: fc.integer({ min: 0, max: 3 }),
   port: fc.boolean(),
   active: fc.boolean(),
 });
@@ -122,7 +122,8 @@ describe('whatever happens to a node', () => {
 async function happen(world: World, one: Event): Promise<void> {
   switch (one.kind) {
     case 'set': {
-      commit(world, [...others(world, one.name), serviceOf(one.name, one.draft)]);
+      const set = serviceOf(one.name, one.draft);
+      commit(world, [...others(world, one.name).map((other) => without(other, set)), set]);
       return;
     }
     case 'delete': {
@@ -138,7 +139,8 @@ async function happen(world: World, one: Event): Promise<void> {
         if (target.state === 'running')
           Object.assign(target, {
             state: 'exited',
-            exitCode: one.kind === 'kill' ? 137 : 0,
+            // A job that was killed is a person's business: it is shown, and never ends well.
+            exitCode: one.kind === 'kill' && target.identity?.component !== 'job' ? 137 : 0,
             finishedAt: world.now,
           });
       });
@@ -282,7 +284,20 @@ function others(world: World, name: string): Service[] {
   return world.desired.services.map((entry) => entry.service).filter((entry) => entry.name !== name);
 }
 
-/** Host names are the service's own: two services that claim one are refused before they reach the planner. */
+/** A host name or fixed port that one service takes is given up by the other in the same commit; a clash never reaches the planner. */
+function without(other: Service, taker: Service): Service {
+  const names = taker.components.flatMap((part) => part.routes.map((route) => route.hostname));
+  const ports = taker.components.flatMap((part) => part.ports.map((port) => port.host));
+  return {
+    ...other,
+    components: other.components.map((part) => ({
+      ...part,
+      routes: part.routes.filter((route) => !names.includes(route.hostname)),
+      ports: part.ports.filter((port) => !ports.includes(port.host)),
+    })),
+  };
+}
+
 function serviceOf(name: string, { version, parts, hostname, port, active }: Draft): Service {
   const tag = `v${version}`;
   const names = [name, 'api', 'job'].slice(0, parts);
@@ -298,13 +313,14 @@ function serviceOf(name: string, { version, parts, hostname, port, active }: Dra
       name: '',
       port: 443,
       mode: index === 0 ? ('l7' as const) : ('l4' as const),
-      hostname: `${part}${hostname}.${name}.${SUFFIX}`,
+      hostname: hostname === 3 ? `www${index}.example.net` : `${part}${hostname}.${name}.${SUFFIX}`,
       backendTls: false,
     };
     return component(part, {
       image,
       routes: part === 'job' || hostname === 0 ? [] : [route],
-      ports: port && index === 0 ? [{ host: 5000 + name.charCodeAt(0), container: 53, protocol: 'tcp' }] : [],
+      ports:
+        port && index === 0 ? [{ host: version === 3 ? 10_007 : 5353, container: 53, protocol: 'tcp' }] : [],
       ...(part === 'job' ? { restart: 'no' as const } : {}),
     });
   });
