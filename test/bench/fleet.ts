@@ -128,7 +128,7 @@ async function growFleet(bench: Bench): Promise<Fleet> {
   for (const goal of [1, 1 + NEW, MANY]) {
     bench.say(`${goal} services by the agent`);
     const agent = await startAgentProcess(bench, settingsPath);
-    const commit = await prepared(rig, image, size, goal);
+    const commit = await prepared(bench, rig, image, size, goal);
     size = goal;
     // A node that was just started has used up its quick passes.
     await delay(REST_MS);
@@ -200,10 +200,16 @@ async function measurePasses(
   }
 }
 
-async function prepared(rig: AgentRig, image: string, from: number, to: number): Promise<string> {
+async function prepared(
+  bench: Bench,
+  rig: AgentRig,
+  image: string,
+  from: number,
+  to: number,
+): Promise<string> {
   const files: Record<string, string> = {};
   for (let i = from; i < to; i += 1) {
-    const name = `svc${String(i).padStart(3, '0')}`;
+    const name = `${bench.unique}-svc${i}`;
     files[`services/${name}.toml`] = definitionOf(rig, name, image);
   }
   await rig.definitions.setBranch('next', 'refs/heads/main');

@@ -43,15 +43,15 @@ export async function measurePush(bench: Bench): Promise<Row[]> {
   const site = await openSite(bench);
   const image = await bench.image();
   const { api } = await bench.docker();
-  const names = ['warm', ...numbered('web'), ...numbered('next')];
+  const [warm, webs, nexts] = [`${bench.unique}-first`, numbered(bench, 'web'), numbered(bench, 'next')];
   const commits = await prepare(
     site,
-    names.map((name) => [name, definitionOf(site.rig, name, image)]),
+    [warm, ...webs, ...nexts].map((name) => [name, definitionOf(site.rig, name, image)]),
   );
-  await push(site, 'warm', commits);
+  await push(site, warm, commits);
   const ways: NamedWay[] = [];
   const alone: Alone[] = [];
-  for (const [index, name] of numbered('web').entries()) {
+  for (const [index, name] of webs.entries()) {
     bench.say(`push ${index + 1} of ${SAMPLES}`);
     const other = `${bench.unique}-alone-${index}`;
     bench.onEnd(() => removeContainers(api, [other]));
@@ -60,7 +60,7 @@ export async function measurePush(bench: Bench): Promise<Row[]> {
     ways.push({ name, way: await push(site, name, commits) });
   }
   const hurried: number[] = [];
-  for (const name of numbered('next')) {
+  for (const name of nexts) {
     const way = await push(site, name, commits);
     hurried.push(way.answered - way.pushed);
   }
@@ -84,8 +84,9 @@ export async function measureBuild(bench: Bench): Promise<Row[]> {
   const image = await bench.image();
   const { api } = await bench.docker();
   const imageOf = (name: string): string => `localhost/${bench.unique}/${name}:v1.0.0`;
-  const made: [string, string][] = [['warm', definitionOf(site.rig, 'warm', image)]];
-  for (const name of numbered('built')) {
+  const [warm, built] = [`${bench.unique}-early`, numbered(bench, 'built')];
+  const made: [string, string][] = [[warm, definitionOf(site.rig, warm, image)]];
+  for (const name of built) {
     const repository = await makeRepository(join(site.rig.dir, 'src', name));
     await repository.commit(sourceOf(image, name));
     await repository.tag('v1.0.0');
@@ -93,11 +94,11 @@ export async function measureBuild(bench: Bench): Promise<Row[]> {
     made.push([name, definitionOf(site.rig, name, imageOf(name), '', top)]);
   }
   const commits = await prepare(site, made);
-  await push(site, 'warm', commits);
+  await push(site, warm, commits);
   const ways: NamedWay[] = [];
   const alone: Alone[] = [];
   const builds: number[] = [];
-  for (const [index, name] of numbered('built').entries()) {
+  for (const [index, name] of built.entries()) {
     bench.say(`build ${index + 1} of ${SAMPLES}`);
     const other = `${bench.unique}-made-${index}`;
     const tag = imageOf(`made${index}`);
@@ -296,8 +297,9 @@ function aloneRows(bench: string, alone: readonly Alone[]): Row[] {
   ];
 }
 
-function numbered(prefix: string): string[] {
-  return Array.from({ length: SAMPLES }, (_, index) => `${prefix}${index + 1}`);
+/** Unique on an engine that others use too: a container has the name of its service. */
+function numbered(bench: Bench, what: string): string[] {
+  return Array.from({ length: SAMPLES }, (_, index) => `${bench.unique}-${what}${index + 1}`);
 }
 
 function sourceOf(base: string, text: string): Record<string, string> {
