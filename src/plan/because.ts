@@ -15,15 +15,22 @@ export function becauseOf(desired: DesiredService, applied: Applied | undefined,
 
 /** The JSON Patch from one definition to the other; lists are keyed by name first, so that an insertion is one operation. */
 function differences(before: Service, after: Service): PatchOperation[] {
-  return jsonpatch
-    .compare(keyed(before), keyed(after))
-    .flatMap((operation): PatchOperation[] =>
-      operation.op === 'remove'
-        ? [{ op: 'remove', path: operation.path }]
-        : operation.op === 'add' || operation.op === 'replace'
-          ? [{ op: operation.op, path: operation.path, value: operation.value as unknown }]
-          : [],
-    );
+  return compared(before, after).flatMap((operation): PatchOperation[] =>
+    operation.op === 'remove'
+      ? [{ op: 'remove', path: operation.path }]
+      : operation.op === 'add' || operation.op === 'replace'
+        ? [{ op: operation.op, path: operation.path, value: operation.value as unknown }]
+        : [],
+  );
+}
+
+/** A record of another version of this program may have another form: the reason has no patch then, and the change goes on. */
+function compared(before: Service, after: Service): ReturnType<typeof jsonpatch.compare> {
+  try {
+    return jsonpatch.compare(keyed(before), keyed(after));
+  } catch {
+    return [];
+  }
 }
 
 function summarise(patch: readonly PatchOperation[]): string {

@@ -64,7 +64,8 @@ function isStolen(facts: Facts, lease: Lease): boolean {
   return !ours(facts).some((container) => publishes(container, lease.port) && mayHold(container, facts.now));
 }
 
-function mayHold(container: ObservedContainer, now: number): boolean {
+/** May this container hold the ports that it publishes, now? */
+export function mayHold(container: ObservedContainer, now: number): boolean {
   if (container.state === 'created') return false;
   if (container.state !== 'exited' && container.state !== 'dead') return true;
   return container.startError === undefined && now - (container.finishedAt ?? now) < PORT_LINGER_MS;

@@ -1,4 +1,4 @@
-import type { Component, Desired, Service } from '../definitions/types.ts';
+import type { Component, Desired, DesiredService, Service } from '../definitions/types.ts';
 import type { ProbeCheck, ProbeTarget } from '../node/types.ts';
 import { leaseOf, type Facts } from './facts.ts';
 import { keptOf, type Kept } from './keep.ts';
@@ -43,16 +43,25 @@ export function isDefaultHostname(hostname: string, service: string, suffix: str
 export function probeTargets(facts: Facts): ProbeTarget[] {
   return facts.desired.services
     .filter(({ service }) => service.active)
-    .flatMap((desired) =>
-      desired.service.components.flatMap((component) => {
-        const standing = standingOf(facts, desired.service, component);
-        const inPlace =
-          standing.current === undefined
-            ? keptOf(facts, desired, standing)
-            : [{ component, container: standing.current }];
-        return inPlace.flatMap((one) => targetOf(facts, desired.service, one));
-      }),
-    );
+    .flatMap((desired) => {
+      try {
+        return targetsOf(facts, desired);
+      } catch {
+        // The planner meets the same bug, and says of which service it is.
+        return [];
+      }
+    });
+}
+
+function targetsOf(facts: Facts, desired: DesiredService): ProbeTarget[] {
+  return desired.service.components.flatMap((component) => {
+    const standing = standingOf(facts, desired.service, component);
+    const inPlace =
+      standing.current === undefined
+        ? keptOf(facts, desired, standing)
+        : [{ component, container: standing.current }];
+    return inPlace.flatMap((one) => targetOf(facts, desired.service, one));
+  });
 }
 
 function targetOf(facts: Facts, service: Service, { component, container }: Kept): ProbeTarget[] {

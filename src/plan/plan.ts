@@ -1,3 +1,4 @@
+import { messageOf } from '../base/outcome.ts';
 import type { Component, DesiredService } from '../definitions/types.ts';
 import { ours, recordedServices, type Facts, type ServicePlan } from './facts.ts';
 import { judgeRemovals } from './guard.ts';
@@ -23,12 +24,15 @@ export function makePlan(facts: Facts): Plan {
   const verdict = judgeRemovals(facts, gone, recorded.length);
 
   const parts: ServicePlan[] = [
-    ...verdict.allowed.map((service) => resting(facts, service, '') ?? planRemoved(facts, service)),
+    ...verdict.allowed.map((service) =>
+      alone(service, () => resting(facts, service, '') ?? planRemoved(facts, service)),
+    ),
   ];
   // Each service sees the leases that were given to the ones before it: no two get the same port.
   let seen = facts;
   for (const service of desired.services) {
-    const part = planService(seen, service);
+    const before = seen;
+    const part = alone(service.service.name, () => planService(before, service));
     parts.push(part);
     seen = withLeases(
       seen,
@@ -55,6 +59,17 @@ function allWaiting(facts: Facts, why: string): Plan {
     hint,
   }));
   return { steps: [], waiting, refused: [] };
+}
+
+/** A bug that one service's records or definition bring to light stops that service only (L33). */
+function alone(service: string, planned: () => ServicePlan): ServicePlan {
+  try {
+    return planned();
+  } catch (error) {
+    const why = `a bug in the planner: ${messageOf(error)}`;
+    const hint = 'The other services go on. Please report it, with `mc-gitops plan` of this node.';
+    return { steps: [], waiting: [], refused: [{ service, why, hint }] };
+  }
 }
 
 function planService(facts: Facts, desired: DesiredService): ServicePlan {

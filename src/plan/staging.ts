@@ -1,7 +1,8 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
-import type { ImageState, MountState } from '../node/types.ts';
+import type { ImageState, MountState, ObservedContainer } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
 import { ours, type Facts } from './facts.ts';
+import { mayHold } from './leases.ts';
 import { isDefaultHostname } from './look.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
@@ -199,30 +200,37 @@ function stageMount(facts: Facts, desired: DesiredService, source: string): Stag
 
 function stageFixedPort(facts: Facts, desired: DesiredService, port: Component['ports'][number]): Staging {
   const { engine, ports } = facts.observed;
-  if (!engine.known || !ports.known) return READY;
-  const holder = engine.value.containers.find((container) =>
-    container.publish.some(
-      (p) => p.host === port.host && p.protocol === port.protocol && clash(p.ip, port.ip),
-    ),
-  );
+  if (!engine.known) return READY;
   const service = desired.service.name;
-  if (
-    holder !== undefined &&
-    holder.identity?.owner === facts.settings.owner &&
-    holder.identity.service === service
-  )
-    return READY;
-  const listening = ports.value.listening.some(
+  const holders = engine.value.containers.filter(
+    (container) =>
+      mayHold(container, facts.now) &&
+      container.publish.some(
+        (p) => p.host === port.host && p.protocol === port.protocol && clash(p.ip, port.ip),
+      ),
+  );
+  // Its own predecessor lets go of the port when it is retired.
+  const isOwn = (holder: ObservedContainer): boolean =>
+    holder.identity?.owner === facts.settings.owner && holder.identity.service === service;
+  if (holders.some(isOwn)) return READY;
+  const held = (who: string): Staging =>
+    notYet({
+      service,
+      for: 'port',
+      why: `port ${port.host}/${port.protocol} is held by ${who}`,
+      hint: 'Stop what holds it, or give the definition another port or address.',
+    });
+  const [holder] = holders;
+  if (holder !== undefined) return held(`container ${holder.name}`);
+  // Not known is not free (G9): what runs is not stopped for a successor that may not start.
+  if (!ports.known) {
+    const hint = 'It goes on once the listening sockets can be read.';
+    return notYet({ service, for: 'port', why: `port ${port.host}/${port.protocol}: ${ports.why}`, hint });
+  }
+  const isTaken = ports.value.listening.some(
     (socket) => socket.port === port.host && socket.protocol === port.protocol && clash(socket.ip, port.ip),
   );
-  if (holder?.state !== 'running' && !listening) return READY;
-  const who = holder === undefined ? 'a process outside the engine' : `container ${holder.name}`;
-  return notYet({
-    service,
-    for: 'port',
-    why: `port ${port.host}/${port.protocol} is held by ${who}`,
-    hint: 'Stop what holds it, or give the definition another port or address.',
-  });
+  return isTaken ? held('a process outside the engine') : READY;
 }
 
 function clash(a: string, b: string | undefined): boolean {

@@ -45,6 +45,8 @@ export class World implements RegistryWriter {
   proxyRuns = true;
   /** The route table can be read. */
   proxyKnown = true;
+  /** The listening sockets can be read. */
+  portsKnown = true;
   /** A step kind (`start`, `retire`, `put-routes`) in the middle of which the agent dies, once. */
   cutInside: string | undefined;
   applied: Applied[] = [];
@@ -176,7 +178,9 @@ export class World implements RegistryWriter {
         : unknown('engine unreachable'),
       images: this.images,
       pushes: {},
-      ports: known({ listening: [...this.listening, ...this.published()], ephemeral: [32768, 60999] }),
+      ports: this.portsKnown
+        ? known({ listening: [...this.listening, ...this.published()], ephemeral: [32768, 60999] })
+        : unknown('/proc/net cannot be read'),
       proxy: this.proxyKnown
         ? known({ listenerPorts: [443, 8443, 9443], table, live })
         : unknown('the route table cannot be read'),

@@ -23,7 +23,7 @@ type Event =
   | { readonly kind: 'delete' | 'hold'; readonly name: string }
   | { readonly kind: 'kill' | 'rm' | 'exit' | 'unready' | 'image'; readonly at: number }
   | { readonly kind: 'fail'; readonly step: string }
-  | { readonly kind: 'engine' | 'proxy' | 'table' | 'ports' | 'steal' | 'lose' | 'heal' }
+  | { readonly kind: 'engine' | 'proxy' | 'table' | 'router' | 'ports' | 'steal' | 'lose' | 'heal' }
   | { readonly kind: 'wait'; readonly ms: number }
   | { readonly kind: 'pass'; readonly times: number };
 
@@ -53,7 +53,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   {
     weight: 2,
     arbitrary: fc.record({
-      kind: fc.constantFrom('engine', 'proxy', 'table', 'ports', 'steal', 'lose', 'heal'),
+      kind: fc.constantFrom('engine', 'proxy', 'table', 'router', 'ports', 'steal', 'lose', 'heal'),
     }),
   },
   {
@@ -173,8 +173,11 @@ async function happen(world: World, one: Event): Promise<void> {
     case 'table':
       world.table = world.table.filter((route) => route.mark === undefined);
       return;
-    case 'ports':
+    case 'router':
       world.proxyKnown = !world.proxyKnown;
+      return;
+    case 'ports':
+      world.portsKnown = !world.portsKnown;
       return;
     case 'steal': {
       const lease = world.leases[0];
@@ -269,7 +272,7 @@ function heal(world: World): void {
   world.unready.clear();
   world.listening = [];
   for (const reference of Object.keys(world.images)) world.present(reference);
-  Object.assign(world, { engineUp: true, proxyRuns: true, proxyKnown: true });
+  Object.assign(world, { engineUp: true, proxyRuns: true, proxyKnown: true, portsKnown: true });
 }
 
 function commit(world: World, services: Service[]): void {

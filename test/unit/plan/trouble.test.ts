@@ -175,6 +175,61 @@ describe('the planner in trouble', () => {
     expect(world.table.map((route) => route.mark)).to.deep.equal(['n1/main/b/b/']);
     expect(world.container('a')?.state).to.equal('running');
   });
+  it('G5 G9 stops nothing for a fixed port that may be taken: by another process, or by nobody knows what', async () => {
+    const port = { host: 5353, container: 53, protocol: 'tcp' as const };
+    const world = await running(one('a'));
+    const { containers } = world;
+    world.desired = desiredOf([one('a', { ports: [port] })]);
+    world.portsKnown = false;
+    await world.converge();
+    expect(world.plan().waiting[0]?.why).to.contain('/proc/net cannot be read');
+    world.portsKnown = true;
+    world.listening = [{ ip: '0.0.0.0', port: 5353, protocol: 'tcp' }];
+    await world.converge();
+    expect(world.plan().waiting[0]?.why).to.contain('held by a process outside the engine');
+    expect(world.containers).to.deep.equal(containers);
+    world.listening = [];
+    await world.converge();
+    expect(world.container('a')?.publish).to.have.length(1);
+  });
+
+  it('G5 sees that the port of its own stopped container was taken meanwhile', async () => {
+    const port = { host: 5353, container: 53, protocol: 'tcp' as const };
+    const world = await running(service('a', [component('x', { ports: [port] }), component('y')]));
+    world.kill('a-x');
+    world.now += 60_000;
+    world.listening = [{ ip: '0.0.0.0', port: 5353, protocol: 'tcp' }];
+    world.desired = desiredOf([
+      service('a', [component('x', { ports: [port], cmd: ['v2'] }), component('y', { cmd: ['v2'] })]),
+    ]);
+    const y = world.container('a-y');
+    for (let i = 0; i < 5; i += 1) await world.pass();
+    expect(
+      world.container('a-y'),
+      'its sibling is not stopped for a successor that cannot start',
+    ).to.deep.equal(y);
+  });
+
+  it('L33 plans the others when what is said of one service cannot be understood', async () => {
+    const world = await running(one('a'), one('b'));
+    world.kill('b');
+    const odd = { ...one('a'), components: [{ name: 'a', container: 'a' }] };
+    world.desired = desiredOf([odd as unknown as Service, one('b')]);
+    expect(await world.converge()).to.deep.equal(['start b']);
+    expect(world.plan().refused[0]).to.include({ service: 'a' });
+    expect(world.container('a')?.state).to.equal('running');
+  });
+
+  it('goes on from a record of another version of this program', async () => {
+    const world = await running(one('a'));
+    const old = { name: 'a', node: 'n1', active: true, path: 'a', components: [{ name: 'a' }] };
+    world.applied = world.applied.map((entry) => ({
+      ...entry,
+      digest: 'old',
+      service: old as unknown as Service,
+    }));
+    expect(await world.converge()).to.deep.equal(['applied a running']);
+  });
 });
 
 function web(name: string): Route {
