@@ -110,7 +110,11 @@ export async function measureBuild(bench: Bench): Promise<Row[]> {
     ways.push({ name, way: await push(site, name, commits) });
     bench.onEnd(() => api.getImage(imageOf(name)).remove({ force: true }));
   }
-  const rows = waysOf('build', ways, 'image of four steps on a local base, built from a git tag, not pushed');
+  const rows = waysOf(
+    'build',
+    ways,
+    'four steps on a local base, built from a git tag, not pushed; two of them from the cache',
+  );
   const [total, ...parts] = aloneRows('build', alone);
   if (total === undefined) return rows;
   const values = total.values.map((ms, index) => ms + (builds[index] ?? 0));
@@ -233,7 +237,8 @@ const PARTS: Readonly<Record<string, string>> = {
   push: 'git update-ref until the branch is on disk',
   seen: 'file watch, poll, next pass, definitions resolved, commit accepted',
   plan: 'the node is observed and the plan made',
-  build: 'git tag read, context packed, image built by the engine',
+  build:
+    'git tag read, context packed, built; each label of the agent is one more step of the classic builder',
   'pass after': 'until the pass that sees the image: the events of a build use up quick passes',
   prepare: 'image recorded, port leased, certificate issued (of a built one: during the build)',
   create: 'container made and read back',
