@@ -5,7 +5,7 @@ import type { Lease } from '../registry/types.ts';
 import { leaseOf, ours, oursOf, type Facts } from './facts.ts';
 
 /** An engine needs a moment to let go of the ports of a container that ended. */
-const PORT_LINGER_MS = 3_000;
+export const PORT_LINGER_MS = 3_000;
 
 export type LeaseChoice =
   | { readonly kind: 'leased'; readonly missing: readonly Lease[] }

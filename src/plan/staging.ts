@@ -2,7 +2,7 @@ import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ImageState, MountState, ObservedContainer } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
 import { ours, type Facts } from './facts.ts';
-import { mayHold } from './leases.ts';
+import { mayHold, PORT_LINGER_MS } from './leases.ts';
 import { isDefaultHostname } from './look.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
@@ -213,15 +213,21 @@ function stageFixedPort(facts: Facts, desired: DesiredService, port: Component['
   const isOwn = (holder: ObservedContainer): boolean =>
     holder.identity?.owner === facts.settings.owner && holder.identity.service === service;
   if (holders.some(isOwn)) return READY;
-  const held = (who: string): Staging =>
+  const held = (who: string, until?: number): Staging =>
     notYet({
+      ...(until === undefined ? {} : { until }),
       service,
       for: 'port',
       why: `port ${port.host}/${port.protocol} is held by ${who}`,
       hint: 'Stop what holds it, or give the definition another port or address.',
     });
   const [holder] = holders;
-  if (holder !== undefined) return held(`container ${holder.name}`);
+  if (holder !== undefined) {
+    const { finishedAt } = holder;
+    // One that ended a moment ago lets go of it by itself, and nothing signals that.
+    const isUp = holder.state !== 'exited' || finishedAt === undefined;
+    return held(`container ${holder.name}`, isUp ? undefined : finishedAt + PORT_LINGER_MS);
+  }
   // Not known is not free (G9): what runs is not stopped for a successor that may not start.
   if (!ports.known) {
     const hint = 'It goes on once the listening sockets can be read.';

@@ -193,6 +193,19 @@ describe('the planner in trouble', () => {
     expect(world.container('a')?.publish).to.have.length(1);
   });
 
+  it('takes a fixed port soon after another service gave it up', async () => {
+    const port = { host: 5353, container: 53, protocol: 'tcp' as const };
+    const world = await running(one('a', { ports: [port] }), one('b'));
+    world.desired = desiredOf([
+      { ...one('a', { ports: [port] }), active: false },
+      one('b', { ports: [port] }),
+    ]);
+    const from = world.now;
+    await world.converge();
+    expect(world.container('b')?.publish).to.have.length(1);
+    expect(world.now - from).to.be.at.most(10_000);
+  });
+
   it('G5 sees that the port of its own stopped container was taken meanwhile', async () => {
     const port = { host: 5353, container: 53, protocol: 'tcp' as const };
     const world = await running(service('a', [component('x', { ports: [port] }), component('y')]));
