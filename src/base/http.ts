@@ -97,6 +97,8 @@ export async function closeHttp(): Promise<void> {
 
 /** A URL that may be shown: without user info, query and fragment. */
 export function shownUrl(url: string): string {
+  // A path, or user@host:path of ssh: neither can hold a password.
+  if (/^(\/|[\w.-]+@[\w.-]+:)/.test(url)) return url;
   if (!URL.canParse(url)) return '(a url that cannot be read)';
   const { protocol, host, pathname } = new URL(url);
   return `${protocol}//${host}${pathname}`;

@@ -28,6 +28,7 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   const told = untilTold();
   let step = 'start';
   let failed: unknown;
+  let isInterrupted = false;
   const lease = await ensureEngine(say);
   let site: Site | undefined;
   let engine: Engine | undefined;
@@ -38,12 +39,12 @@ export async function runDemo(options: DemoOptions): Promise<void> {
     await buildBaseImage(engine, site.baseImage, await mkdtemp(join(site.dir, 'base-')), site.instance);
     say('base image built from the node of this machine');
     const story = tellStory(site, engine, say, (name) => (step = name));
-    const interrupted = told.then((signal) => {
-      throw new Error(`ended by ${signal}`);
-    });
-    await Promise.race([story, interrupted]);
-    say(`done. The dashboard: ${site.dashboard}/`);
-    if (options.exit !== true) {
+    // The story goes on polling for a while when it is left: nobody waits for it then.
+    story.catch(() => undefined);
+    isInterrupted = (await Promise.race([story, told])) !== undefined;
+    if (isInterrupted) say('interrupted: everything is removed');
+    else say(`done. The dashboard: ${site.dashboard}/`);
+    if (options.exit !== true && !isInterrupted) {
       process.stdout.write('Ctrl-C ends the demo and removes everything it made.\n');
       await told;
     }
@@ -59,6 +60,7 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   if (site !== undefined && engine !== undefined) await clearSite(site, engine, say);
   engine?.close();
   await lease.stop();
+  if (isInterrupted) process.exit(130);
 }
 
 async function open(socket: string, owner: string): Promise<Engine> {

@@ -58,7 +58,13 @@ function serviceLines(service: ServiceView): string[] {
     `${service.name}: ${service.state}`,
     `  desired   ${desired === undefined ? (service.issues.some((issue) => issue.severity === 'error') ? 'unusable' : 'gone') : `${desired.active ? 'running' : 'stopped'} ${desired.images.join(', ')} (commit ${short(desired.commit)})`}`,
     `  applied   ${applied === undefined ? 'never' : `${applied.state} ${applied.images.join(', ')} (commit ${short(applied.commit)}, ${time(applied.at)})`}`,
-    ...(service.observed.length === 0 ? ['  observed  no container'] : []),
+    ...(service.observed.length === 0
+      ? [
+          service.state === 'unknown'
+            ? '  observed  unknown: the engine does not answer'
+            : '  observed  no container',
+        ]
+      : []),
     ...service.observed.map(
       (c) =>
         `  observed  ${c.name} ${c.state}${c.ready === undefined ? '' : c.ready ? ', ready' : ', not ready'} ${c.image}`,
