@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { messageOf } from '../base/outcome.ts';
 import { procFile } from './leftovers.ts';
@@ -149,7 +149,8 @@ async function clearStale(name: string, module: EngineModule): Promise<void> {
     if (!entry.startsWith(prefixOf(name)) || statSync(directory).uid !== process.getuid?.()) continue;
     const pid = Number(readOr(join(directory, 'keeper'), '0'));
     // The keeper of another network namespace is at work there.
-    if (procFile(pid, 'cmdline').includes(keeperModule)) continue;
+    // Named by its last parts: it may run from another clone.
+    if (procFile(pid, 'cmdline').includes(join('demo', basename(keeperModule)))) continue;
     await removeEngine(directory, module);
   }
 }
