@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { X509Certificate } from 'node:crypto';
 import { connect as connectTcp, createServer as createTcp, type Socket } from 'node:net';
 import { createServer as createTls, type Server as TlsServer } from 'node:tls';
-import { freePort, listen, startRig, type ProxyRig } from '../support/mcproxy.ts';
+import { endWithConnections, freePort, listen, startRig, type ProxyRig } from '../support/mcproxy.ts';
 import { bigStream, connectTo, hashOf, type Target } from '../support/tlsclient.ts';
 import { until } from '../support/until.ts';
 
@@ -20,7 +20,7 @@ async function echoService(
   });
   server.on('tlsClientError', () => undefined);
   const port = await listen(server);
-  rig.onStop(() => server.close());
+  rig.onStop(endWithConnections(server));
   return {
     backend: `127.0.0.1:${port}`,
     server,
@@ -41,17 +41,16 @@ function everythingFrom(socket: Socket): Promise<Buffer> {
 /** The first packet of a real TLS client. */
 async function clientHello(servername: string): Promise<Buffer> {
   const server = createTcp();
+  const end = endWithConnections(server);
   const port = await listen(server);
   const first = new Promise<Buffer>((resolve) =>
     server.once('connection', (socket) => socket.once('data', resolve)),
   );
   const client = connectTo({ port, hostname: servername, ca: '' });
   const hello = await first;
-  server.close();
-  client.then(
-    () => undefined,
-    () => undefined,
-  );
+  end();
+  // Nobody answers it: that it fails is what ends it.
+  await client.catch(() => undefined);
   return hello;
 }
 

@@ -1,6 +1,6 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
-import { createServer, type AddressInfo, type Server } from 'node:net';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../src/base/files.ts';
@@ -110,4 +110,17 @@ export function listen(server: Server, host = '127.0.0.1'): Promise<number> {
     server.once('error', reject);
     server.listen(0, host, () => resolve((server.address() as AddressInfo).port));
   });
+}
+
+/** Ends a server together with its connections: half of a handshake, or a half-closed one, would outlive the test. */
+export function endWithConnections(server: Server): () => void {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return () => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  };
 }
