@@ -80,9 +80,75 @@ export interface Component {
   readonly restart: 'no' | 'on-failure' | 'unless-stopped';
   readonly routes: readonly Route[];
   readonly ports: readonly FixedPort[];
+  /** Components of this service that must be ready before this one is started. */
+  readonly after?: readonly string[];
+  readonly entrypoint?: readonly string[];
+  /** For example `SIGINT`; absent: the image's. */
+  readonly stopSignal?: string;
+  /** Sorted by name. */
+  readonly labels?: readonly { readonly name: string; readonly value: string }[];
+  /** Name of an unmarked container that counts as predecessor, once. */
+  readonly replaces?: string;
+  readonly health?: Health;
+  readonly resources?: Resources;
 }
 
-/** One service with every default filled in. */
+/** How a component shows that it is well, before and after it is ready; absent: by its routes and ports. */
+interface Health {
+  readonly type: 'http' | 'tls' | 'tcp' | 'exec';
+  /** Name of the route that is asked; absent: the first, or the only one. */
+  readonly route?: string;
+  /** A port inside the container, for components without a route. */
+  readonly port?: number;
+  /** `http`: request path. */
+  readonly path?: string;
+  /** `http`: status codes that count as well, both inclusive. */
+  readonly expect?: readonly [number, number];
+  /** `exec`: run inside the container; exit code 0 is well. */
+  readonly command?: readonly string[];
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** So many failures in a row make it unwell. */
+  readonly retries: number;
+  /** Failures so soon after the start do not count. */
+  readonly startPeriodMs: number;
+  readonly onFailure: 'restart' | 'report';
+}
+
+/** Limits of one container; absent: none. */
+interface Resources {
+  readonly memoryBytes?: number;
+  readonly cpus?: number;
+  readonly pids?: number;
+  readonly shmBytes?: number;
+}
+
+/** When changes may happen: from each time of the cron expression, for so long. */
+interface Window {
+  readonly cron: string;
+  readonly forMs: number;
+  /** IANA name, for example `Europe/Berlin`. */
+  readonly timezone: string;
+}
+
+/** `[deploy]` of a service. What is absent is as the node's settings have it. */
+interface Deploy {
+  readonly strategy?: 'recreate' | 'blue-green';
+  /** How long a changed version may take to be proved. */
+  readonly timeoutMs?: number;
+  readonly stableForMs?: number;
+  readonly stopTimeoutS?: number;
+  /** `never`: a version that is not proved stays; for services that a person must unseal. */
+  readonly return?: 'previous' | 'never';
+  /** `manual`: no restart for drift that is only cosmetic. */
+  readonly restart?: 'auto' | 'manual';
+  readonly window?: Window;
+}
+
+/**
+ * One service with every default filled in. Fields of our own are absent where the file does not have them, so that a new
+ * field changes no digest of a definition that does not use it.
+ */
 export interface Service {
   readonly name: string;
   readonly node: string;
@@ -91,6 +157,17 @@ export interface Service {
   readonly path: string;
   /** In the order of the file. */
   readonly components: readonly Component[];
+  /** Leave everything as it is, only observe. */
+  readonly paused?: true;
+  /** When the file goes, leave the containers as orphans. */
+  readonly prune?: false;
+  /** Services of this node that must be ready first: delays starts and changes, never what runs. */
+  readonly after?: readonly string[];
+  /** Raised to have the containers made anew, and a held-back version tried again. */
+  readonly generation?: number;
+  readonly deploy?: Deploy;
+  /** Rules that the file silences, with the reason it gives. */
+  readonly silenced?: readonly { readonly rule: string; readonly reason: string }[];
 }
 
 /** A service of this node that is in force, with where it comes from. */
@@ -156,4 +233,8 @@ export interface NodeDefinition {
   /** Ports on which the proxy listens, where the file tells them. */
   readonly listeners?: readonly number[];
   readonly defaults: Defaults;
+  /** `observe`: plan and show, touch nothing. Absent: `converge`. */
+  readonly mode?: 'converge' | 'observe';
+  /** Changes of any service of this node happen in one of these only; absent: at any time. */
+  readonly windows?: readonly Window[];
 }
