@@ -225,6 +225,7 @@ async function resolveCommit(
   const written = registry.accept(commit, clock.now(), good, resolution.nodeFile);
   // What cannot be written down is not acted upon (G32).
   if (written.kind !== 'ok') return written;
+  await source.keep(commit, lastGoodOids(registry.promised()));
   if (commit !== accepted)
     log.info(
       { commit, author: desired.commit.author, services: good.length, issues: desired.issues.length },
@@ -232,6 +233,11 @@ async function resolveCommit(
     );
   const { defaults } = resolution.nodes.get(house.planSettings.node) ?? house.definitions;
   return ok({ commit, desired, values, hostnameSuffix: defaults.hostnameSuffix });
+}
+
+/** The blobs of what is in force, whichever commit they are from. */
+function lastGoodOids({ files, nodeFile }: Promised): string[] {
+  return [...files, ...(nodeFile === undefined ? [] : [nodeFile])].map(({ oid }) => oid);
 }
 
 async function lastGoodFiles(house: House): Promise<Map<string, { file: DefinitionFile; commit: string }>> {

@@ -7,6 +7,7 @@ import type { Log } from '../base/log.ts';
 import { ok, retry, type Failure, type Outcome } from '../base/outcome.ts';
 import { watchFiles } from '../base/watch.ts';
 import { accessFrom } from './credentials.ts';
+import { readKept, writeKept } from './kept.ts';
 import { readDefinitions } from './tree.ts';
 import { mayFollow } from './trust.ts';
 import type { Commit, SourceFiles, SourceHealth, SourceSettings, SourceState } from './types.ts';
@@ -22,6 +23,11 @@ export interface Source {
   files(commit: string): Promise<Outcome<SourceFiles>>;
   /** One blob by its id, for a file's last good state. Does not ask the remote. */
   readFile(oid: string): Promise<Outcome<Uint8Array>>;
+  /**
+   * Keeps what is in force apart from git: the definitions of this commit, and these blobs. `files` and `readFile` give them
+   * also when repository and mirror are gone. Never fails: that it could not be kept is told on the log.
+   */
+  keep(commit: string, oids: readonly string[]): Promise<void>;
   health(): SourceHealth;
   /** Calls when a repository on the local disk may have a new head: only "look now". Does nothing for remote ones. */
   watch(onSignal: () => void): Promise<{ close(): Promise<void> }>;
@@ -36,6 +42,7 @@ export function openSource(settings: SourceSettings, log: Log, clock: Clock): So
   const access = accessFrom(settings, log);
   const mirrors = settings.urls.map((url) => openMirror(mirrorSettings(url, settings, access)));
   const memory = new Map<string, SourceFiles>();
+  const keptPath = join(settings.dataDir, 'in-force.json');
   let health: SourceHealth = { reachable: true };
 
   let last: Verdict | undefined;
@@ -69,18 +76,38 @@ export function openSource(settings: SourceSettings, log: Log, clock: Clock): So
     return failure;
   };
 
+  const readFile = async (oid: string): Promise<Outcome<Uint8Array>> => {
+    const read = await readBlob(mirrors, oid, settings.maxFileBytes, blobsOf(memory));
+    const kept = read.kind === 'ok' ? undefined : (await readKept(keptPath))?.blobs.get(oid);
+    return kept === undefined ? read : ok(kept);
+  };
+
   return {
     poll: ask,
     async files(commit) {
       const remembered = memory.get(commit);
       if (remembered !== undefined) return ok(remembered);
       const read = await readCommit(mirrors, commit, settings, blobsOf(memory));
-      if (read.kind !== 'ok') return read;
-      memory.set(commit, read.value);
+      const kept = read.kind === 'ok' ? undefined : (await readKept(keptPath))?.definitions;
+      const files = read.kind === 'ok' ? read.value : kept?.commit.oid === commit ? kept : undefined;
+      if (files === undefined) return read;
+      memory.set(commit, files);
       for (const old of memory.keys()) if (memory.size > REMEMBERED_COMMITS) memory.delete(old);
-      return read;
+      return ok(files);
     },
-    readFile: (oid) => readBlob(mirrors, oid, settings.maxFileBytes, blobsOf(memory)),
+    readFile,
+    async keep(commit, oids) {
+      const definitions = memory.get(commit);
+      const before = await readKept(keptPath);
+      const isKept = before?.definitions.commit.oid === commit && oids.every((oid) => before.blobs.has(oid));
+      if (definitions === undefined || isKept) return;
+      const blobs = new Map<string, Uint8Array>();
+      for (const oid of oids) {
+        const read = await readFile(oid);
+        if (read.kind === 'ok') blobs.set(oid, read.value);
+      }
+      await writeKept(keptPath, { definitions, blobs }, log);
+    },
     health: () => health,
     watch: (onSignal) => watchMirrors(mirrors, onSignal, log),
   };

@@ -153,22 +153,36 @@ describe('the agent, on real Docker', () => {
     await rig.state('web', 'converged');
   });
 
-  it('L02 G24 goes on with the last accepted commit while the remote is gone, heals, and says since when', async () => {
+  it('L02 G24 goes on with the last accepted commit while the repository is gone, also after a restart, heals, and says since when', async () => {
     await rig.push({ 'services/web.toml': plainDefinition('web', IDLE) });
     await rig.start();
-    const before = await rig.state('web', 'converged');
+    await rig.state('web', 'converged');
     await rm(rig.definitions.path, { recursive: true });
     await until('the source to be known as gone', async () => (await rig.view()).source.since !== undefined);
-    const facts = await rig.engine.facts();
-    const id =
-      facts.kind === 'ok'
-        ? facts.value.containers.find((c) => c.identity?.owner === rig.owner)?.id
-        : undefined;
-    await rig.engine.remove(id ?? '', 0);
-    await until('the container to be back', async () => {
-      const web = (await rig.view()).services.find((service) => service.name === 'web');
-      return web?.state === 'converged' && web.observed[0]?.since !== before.observed[0]?.since;
-    });
+    const heals = async (): Promise<void> => {
+      const containers = async (): Promise<string[]> => {
+        const facts = await rig.engine.facts();
+        const all = facts.kind === 'ok' ? facts.value.containers : [];
+        return all
+          .filter((one) => one.identity?.owner === rig.owner && one.state === 'running')
+          .map(({ id }) => id);
+      };
+      const [before = ''] = await containers();
+      await rig.engine.remove(before, 0);
+      await until(
+        'another container',
+        async () => {
+          const [after = before] = await containers();
+          return after !== before;
+        },
+        30_000,
+      );
+    };
+    await heals();
+    await rig.stopAgent();
+    await rig.start();
+    await heals();
+    await until('the source to be known as gone', async () => (await rig.view()).source.since !== undefined);
   });
 
   it('waits for a repository that is not there yet, with the reason', async () => {

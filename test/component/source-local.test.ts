@@ -1,4 +1,4 @@
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { closeHttp } from '../../src/base/http.ts';
@@ -37,6 +37,35 @@ describe('source on the local disk', () => {
     expect(await git(repository.root, 'init', '--quiet', 'check')).to.equal('');
     const { existsSync } = await import('node:fs');
     expect(existsSync(data())).to.equal(false);
+  });
+
+  it('L02 gives what is in force also when the repository is gone and the agent was restarted; damaged bytes are not believed', async () => {
+    const first = await repository.push({ 'services/a.toml': 'good\n' });
+    const { source } = openTestSource([repository.bare], data());
+    const before = await source.files(first);
+    const lastGood = before.kind === 'ok' ? (before.value.files[0]?.oid ?? '') : '';
+    const oid = await repository.push({ 'services/a.toml': 'bad\n', 'services/b.toml': 'b\n' });
+    const inForce = await source.files(oid);
+    await source.keep(oid, [lastGood]);
+    const kept = join(data(), 'in-force.json');
+    const { mode, ino } = await stat(kept);
+    expect(mode & 0o777).to.equal(0o600);
+    await source.keep(oid, [lastGood]);
+    expect((await stat(kept)).ino, 'written once').to.equal(ino);
+
+    await rename(repository.bare, `${repository.bare}.gone`);
+    const { source: restarted } = openTestSource([repository.bare], data());
+    expect(await restarted.files(oid)).to.deep.equal(inForce);
+    expect(await restarted.readFile(lastGood)).to.deep.equal({ kind: 'ok', value: Buffer.from('good\n') });
+    expect(await restarted.files(first)).to.have.property('kind', 'retry');
+
+    const text = await readFile(kept, 'utf8');
+    await writeFile(
+      kept,
+      text.replace(Buffer.from('b\n').toString('base64'), Buffer.from('x\n').toString('base64')),
+    );
+    const { source: damaged } = openTestSource([repository.bare], data());
+    expect(await damaged.files(oid)).to.have.property('kind', 'retry');
   });
 
   it('sees a push at once', async () => {
