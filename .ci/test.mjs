@@ -1,0 +1,74 @@
+// Runs all tests, as `npm test` and CI do: those that need no component beside those that do, which mostly wait for engines.
+// With arguments they are mocha's own: npm test -- test/unit/plan/plan.test.ts
+// The counts of each run are in the folder that TEST_COUNTS_DIR names, or in one of its own.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const own = process.env.TEST_COUNTS_DIR === undefined;
+const counts = own ? mkdtempSync(join(tmpdir(), 'mc-gitops-tests-')) : process.env.TEST_COUNTS_DIR;
+const given = process.argv.slice(2);
+const runs =
+  given.length > 0
+    ? [mocha('tests', ['--config', '.config/mocharc.given.json', ...given], 'inherit')]
+    : [
+        mocha('components', ['--config', '.config/mocharc.components.json'], 'inherit'),
+        mocha('unit', ['--config', '.config/mocharc.unit.json', '--timeout', '120000'], 'pipe'),
+      ];
+
+const codes = await Promise.all(runs);
+let passed = 0;
+let failed = 0;
+for (const { name, code } of codes) {
+  const count = read(join(counts, `${name}.json`));
+  passed += count.passed;
+  failed += count.failed;
+  if (!count.ended) {
+    console.log(`== ${name}: the tests did not come to their end (exit code ${code})`);
+    failed += 1;
+  } else if (code !== 0 && count.failed === 0) {
+    console.log(`== ${name}: mocha ended with ${code} although no test failed`);
+    failed += 1;
+  }
+}
+if (own) rmSync(counts, { recursive: true });
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+
+/** One run of mocha. What it says is shown at once, or as a whole when it has ended: two at once would be read by nobody. */
+function mocha(name, args, output) {
+  const child = spawn(
+    process.execPath,
+    [join('node_modules', 'mocha', 'bin', 'mocha.js'), '--reporter', '.ci/reporter.cjs', ...args],
+    {
+      cwd: root,
+      env: { ...process.env, TEST_COUNTS_FILE: join(counts, `${name}.json`) },
+      stdio: ['ignore', output, output === 'pipe' ? 'pipe' : 'inherit'],
+    },
+  );
+  const said = [];
+  child.stdout?.on('data', (bytes) => said.push(bytes));
+  child.stderr?.on('data', (bytes) => said.push(bytes));
+  const show = () => process.stdout.write(said.splice(0).map(String).join(''));
+  process.once('SIGTERM', () => {
+    show();
+    child.kill('SIGTERM');
+  });
+  return new Promise((resolve) => {
+    child.on('close', (code, signal) => {
+      show();
+      resolve({ name, code: code ?? signal });
+    });
+  });
+}
+
+function read(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return { passed: 0, failed: 0, ended: false };
+  }
+}
