@@ -65,6 +65,7 @@ function buildService(draft: Draft, definition: Definition, context: BuildContex
     active: definition.active,
     path: definition.path ?? definition.name,
     components,
+    ...definition.own,
   };
   return {
     service,
@@ -119,6 +120,7 @@ function buildComponent(
     restart: restart === 'always' ? 'unless-stopped' : restart,
     routes,
     ports: component.ports.map(({ port }) => port),
+    ...component.own,
   };
 }
 
@@ -227,6 +229,9 @@ function claimsOf(file: string, service: Service, definition: Definition): Claim
       const draft = definition.components[index];
       return [
         claim('container', `${node} ${component.container}`, [...path, 'name']),
+        ...(component.replaces === undefined
+          ? []
+          : [claim('replaces', `${node} ${component.replaces}`, [...path, 'replaces'])]),
         ...component.routes.map((route, at) => {
           const said = draft?.routes[at]?.hostname === undefined ? 'port' : 'hostname';
           return claim('route', `${route.hostname}:${route.port}`, [...path, 'routes', at, said]);

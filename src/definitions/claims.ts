@@ -6,7 +6,7 @@ import { finding, shownPath, type Finding } from './findings.ts';
 export interface Claim {
   readonly file: string;
   readonly service: string;
-  readonly kind: 'service' | 'container' | 'route' | 'port';
+  readonly kind: 'service' | 'container' | 'replaces' | 'route' | 'port';
   /** Equal keys of a kind exclude each other; of ports only when their addresses overlap. */
   readonly key: string;
   /** Where the file says so. */
@@ -31,6 +31,7 @@ export interface Conflict {
 const RULE = {
   service: 'service/duplicate',
   container: 'component/container-duplicate',
+  replaces: 'component/replaces-duplicate',
   route: 'route/duplicate',
   port: 'ports/duplicate',
 } as const;
@@ -90,5 +91,6 @@ function subject({ kind, key }: Claim): string {
   const [node = '', name = ''] = key.split(' ');
   if (kind === 'route') return key;
   if (kind === 'service') return `the service "${name}" of ${node}`;
+  if (kind === 'replaces') return `the container "${name}" of ${node}, which runs already,`;
   return kind === 'container' ? `the container "${name}" of ${node}` : `the fixed port ${name} of ${node}`;
 }

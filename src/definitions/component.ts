@@ -3,6 +3,7 @@ import { looksSecret, readEnv, readHostname, readPort } from './fields.ts';
 import { finding, keyFinding, quote, type Finding } from './findings.ts';
 import { readImage } from './image.ts';
 import { readMount } from './mounts.ts';
+import { checkArguments, readOwnComponent, type OwnComponent } from './owncomponent.ts';
 import { LIMITS, type ComponentShape, type RouteShape } from './shape.ts';
 import type { FixedPort, ImageRef, Mount } from './types.ts';
 
@@ -22,6 +23,7 @@ export interface ReadComponent {
   readonly routes: readonly ReadRoute[];
   /** With the index in `ports`. */
   readonly ports: readonly { readonly at: number; readonly port: FixedPort }[];
+  readonly own: OwnComponent;
 }
 
 interface ReadRoute {
@@ -50,7 +52,7 @@ export function readComponent(shape: ComponentShape, path: TomlPath, findings: F
   ) {
     findings.push(finding('component/user', at('user'), `${quote(shape.user)} is no user`));
   }
-  if (shape.cmd !== undefined) checkCmd(shape.cmd, at('cmd'), findings);
+  if (shape.cmd !== undefined) checkArguments('component/cmd', shape.cmd, at('cmd'), findings);
   return {
     name: shape.name,
     ...(image.ok ? { image: image.image } : {}),
@@ -62,6 +64,7 @@ export function readComponent(shape: ComponentShape, path: TomlPath, findings: F
     ...(shape.restart === undefined ? {} : { restart: shape.restart }),
     routes,
     ports,
+    own: readOwnComponent(shape, { routes, ports }, path, findings),
   };
 }
 
@@ -173,16 +176,6 @@ function checkNetwork(shape: ComponentShape, path: TomlPath, findings: Finding[]
   if (shape.network === undefined) return;
   const wrong = wrongNetwork(shape.network);
   if (wrong !== undefined) findings.push(finding('network/name', [...path, 'network'], wrong));
-}
-
-function checkCmd(cmd: readonly string[], path: TomlPath, findings: Finding[]): void {
-  const bytes = cmd.reduce((sum, part) => sum + Buffer.byteLength(part), 0);
-  if (cmd.length === 0) findings.push(finding('component/cmd', path, 'the command is empty'));
-  else if (cmd.length > LIMITS.cmd)
-    findings.push(finding('component/cmd', path, `there are ${cmd.length} strings`));
-  else if (bytes > LIMITS.cmdBytes) findings.push(finding('component/cmd', path, `there are ${bytes} bytes`));
-  const nul = cmd.findIndex((part) => part.includes('\0'));
-  if (nul !== -1) findings.push(finding('component/cmd', [...path, nul], 'there is a NUL in it'));
 }
 
 function readEnvironment(texts: readonly string[], path: TomlPath, findings: Finding[]): Map<string, string> {

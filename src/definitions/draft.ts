@@ -5,7 +5,9 @@ import { foldedName, readComponent, type ReadComponent } from './component.ts';
 import { insidePath } from './fields.ts';
 import { finding, isError, keyFinding, quote, type Finding } from './findings.ts';
 import { buildName } from './image.ts';
-import { COMPONENT, DNS_LABEL, LIMITS, SERVICE, type ComponentShape, type ServiceShape } from './shape.ts';
+import { readOwnService, type OwnService } from './ownservice.ts';
+import { COMPONENT, LIMITS, SERVICE, type ComponentShape, type ServiceShape } from './shape.ts';
+import { DNS_LABEL } from './shapeparts.ts';
 import { isTable, shapeOf } from './structure.ts';
 import { readText } from './text.ts';
 
@@ -30,6 +32,7 @@ export interface Definition {
   /** Build image name to Dockerfile. */
   readonly images: ReadonlyMap<string, string>;
   readonly components: readonly (ReadComponent & { readonly image: NonNullable<ReadComponent['image']> })[];
+  readonly own: OwnService;
 }
 
 /** Drafts of blobs that are still in memory: of a new commit only the changed files are read. */
@@ -110,6 +113,7 @@ function readService(shape: ServiceShape, findings: Finding[]): Definition | und
   const components = shapes.map((component, at) => readComponent(component, ['components', at], findings));
   checkNames(shape.name, components, findings);
   checkPeers(components, findings);
+  const own = readOwnService(shape, components, findings);
   const images = readImages(build.images, components, findings);
   const whole = components.flatMap((component) =>
     component.image === undefined ? [] : [{ ...component, image: component.image }],
@@ -122,6 +126,7 @@ function readService(shape: ServiceShape, findings: Finding[]): Definition | und
     ...(path === undefined ? {} : { path }),
     images,
     components: whole,
+    own,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { DefinitionFile, RefusedFile } from '../source/types.ts';
 import { finding, issueOf, quote, shownPath, type Finding } from './findings.ts';
-import { DNS_LABEL, LIMITS } from './shape.ts';
+import { LIMITS } from './shape.ts';
+import { DNS_LABEL } from './shapeparts.ts';
 import type { Issue } from './types.ts';
 
 export type FileKind = 'service' | 'node' | 'removals';

@@ -5,10 +5,12 @@ import { judgeClaims, type Claim } from './claims.ts';
 import { readDraft, type Definition, type Draft } from './draft.ts';
 import { kindOf, nameOf, type SortedFiles } from './files.ts';
 import { finding, order, quote, type Finding } from './findings.ts';
+import { silence } from './ownservice.ts';
 import { plainNode } from './nodes.ts';
 import type { DefinitionsInput, LastGood } from './resolve.ts';
 import { LIMITS } from './shape.ts';
 import type { NodeDefinition } from './types.ts';
+import { idleWaits, judgeWaits, type WaitFault, type Waiter } from './waits.ts';
 
 /** A service that is in force: from the newest commit, or from its last good state. */
 export interface Force {
@@ -48,8 +50,10 @@ export function judge(
   badNodes: ReadonlySet<string>,
 ): Judged {
   const candidates = candidatesOf(sorted, input, nodes, badNodes);
-  settleClaims(candidates);
+  do settleClaims(candidates);
+  while (settleWaits(candidates));
   limitServices(candidates);
+  addFindings(candidates, idleWaits(candidates.map(waiterOf)));
   const force = candidates.flatMap((candidate) => forceOf(candidate, input));
   const bad = candidates.filter((candidate) => candidate.standing !== 'newest');
   const ofNode = (candidate: Candidate): boolean => {
@@ -63,7 +67,9 @@ export function judge(
     force,
     refused: [...new Set(refused)].sort(order),
     unreadable: bad.some(ofNode),
-    drafts: candidates.flatMap(({ draft, findings }) => (draft === undefined ? [] : [{ draft, findings }])),
+    drafts: candidates.flatMap(({ draft, findings }) =>
+      draft === undefined ? [] : [{ draft, findings: silence(findings, draft.definition?.own.silenced) }],
+    ),
   };
 }
 
@@ -218,6 +224,37 @@ function settleClaims(candidates: readonly Candidate[]): void {
       if (candidate !== undefined) candidate.standing = candidate.last === undefined ? 'none' : 'last';
     }
   }
+}
+
+/** Who waits in vain, or in a ring, falls back too. True when somebody did: the claims are to be judged again. */
+function settleWaits(candidates: readonly Candidate[]): boolean {
+  const faults = judgeWaits(candidates.map(waiterOf));
+  addFindings(candidates, faults);
+  const lost = new Set(faults.map(({ path }) => path));
+  for (const candidate of candidates) {
+    if (lost.has(candidate.path)) candidate.standing = candidate.last === undefined ? 'none' : 'last';
+  }
+  return faults.length > 0;
+}
+
+function addFindings(candidates: readonly Candidate[], faults: readonly WaitFault[]): void {
+  if (faults.length === 0) return;
+  const byPath = new Map(candidates.map((candidate) => [candidate.path, candidate]));
+  for (const { path, finding: found } of faults) byPath.get(path)?.findings.push(found);
+}
+
+function waiterOf(candidate: Candidate): Waiter {
+  const { path, draft, last } = candidate;
+  const built = standing(candidate);
+  const service = draft?.service ?? nameOf(path);
+  return {
+    path,
+    isNewest: candidate.standing === 'newest',
+    ...(built === undefined ? {} : { standing: built }),
+    ...(last === undefined ? {} : { last: last.built }),
+    ...(service === undefined ? {} : { service }),
+    ...(draft?.node === undefined ? {} : { node: draft.node }),
+  };
 }
 
 function at(claim: Claim, file: string): Claim {

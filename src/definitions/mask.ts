@@ -7,7 +7,7 @@ const HIDDEN = /env|secret|passw|token|credential|private/i;
 
 /** Keys of the format whose values may be shown of a line in a file that is no TOML. */
 const SHOWN =
-  /^\s*(?:name|node|active|path|image|volumes|cmd|network|user|restart|ports|port|mode|hostname|container_port|backend_tls)\s*=[^=]*$/;
+  /^\s*(?:name|node|active|path|image|volumes|cmd|network|user|restart|ports|port|mode|hostname|container_port|backend_tls|paused|prune|after|generation|strategy|timeout|stable_for|stop_timeout|return|cron|for|timezone|stop_signal|replaces|type|route|interval|retries|start_period|on_failure|memory|cpus|pids|shm|rule)\s*=[^=]*$/;
 const HEADER = /^\s*\[{1,2}[\w. \t-]+\]{1,2}\s*(?:#.*)?$/;
 
 /**

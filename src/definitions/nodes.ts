@@ -3,10 +3,11 @@ import type { DefinitionFile } from '../source/types.ts';
 import { wrongNetwork } from './component.ts';
 import { isInside, readHostname } from './fields.ts';
 import { finding, isError, quote, type Finding } from './findings.ts';
-import { NODE, REMOVALS, type NodeShape } from './shape.ts';
+import { readWindow } from './quantities.ts';
+import { LIMITS, NODE, REMOVALS, type NodeShape } from './shape.ts';
 import { shapeOf } from './structure.ts';
 import { readText } from './text.ts';
-import type { Defaults, NodeDefinition, Policy } from './types.ts';
+import type { Defaults, NodeDefinition, Policy, Window } from './types.ts';
 
 export interface ReadNode {
   readonly file: DefinitionFile;
@@ -28,9 +29,10 @@ export function readNode(
   if (shaped.output === undefined) return { file, findings: shaped.findings };
   const findings: Finding[] = [];
   checkNode(shaped.output, findings);
+  const windows = readWindows(shaped.output, findings);
   if (policy !== undefined) checkPolicy(shaped.output, defaults, policy, findings);
   if (findings.some(isError)) return { file, findings };
-  return { file, node: nodeOf(name, shaped.output, defaults), findings };
+  return { file, node: nodeOf(name, shaped.output, windows, defaults), findings };
 }
 
 /** A node without a file: the defaults of the settings. */
@@ -77,7 +79,20 @@ function checkPolicy(shape: NodeShape, defaults: Defaults, policy: Policy, findi
   }
 }
 
-function nodeOf(name: string, shape: NodeShape, defaults: Defaults): NodeDefinition {
+function readWindows({ windows }: NodeShape, findings: Finding[]): Window[] {
+  if (windows.length > LIMITS.windows) {
+    findings.push(finding('window/limit', ['windows'], `there are ${windows.length} windows`));
+    return [];
+  }
+  return windows.map((window, at) => readWindow(window, ['windows', at], findings));
+}
+
+function nodeOf(
+  name: string,
+  shape: NodeShape,
+  windows: readonly Window[],
+  defaults: Defaults,
+): NodeDefinition {
   const user = shape.defaults.user ?? defaults.user;
   return {
     name,
@@ -89,5 +104,7 @@ function nodeOf(name: string, shape: NodeShape, defaults: Defaults): NodeDefinit
       restart: shape.defaults.restart ?? defaults.restart,
       hostnameSuffix: shape.hostname_suffix?.toLowerCase() ?? defaults.hostnameSuffix,
     },
+    ...(shape.mode === 'observe' ? { mode: 'observe' } : {}),
+    ...(windows.length === 0 ? {} : { windows }),
   };
 }

@@ -37,6 +37,14 @@ export const RULES = {
   ),
   'value/type': error('A value has the type of its field.', 'Write a value of that type.'),
   'value/choice': error('A value is one of those its field knows.', 'Take one of them.'),
+  'value/duration': error(
+    'A duration is numbers with units `h`, `m`, `s`, `ms`, within the bounds of its field.',
+    'Write for example "90s", "5m" or "1h30m".',
+  ),
+  'value/size': error(
+    'A size is a number with a unit `b`, `k`, `m` or `g`, within the bounds of its field.',
+    'Write for example "512m".',
+  ),
   'service/name': error(
     'A service name is a DNS label: a–z, 0–9 and -, at most 63 characters.',
     'Rename the service and its file.',
@@ -63,6 +71,44 @@ export const RULES = {
     'An active service with volumes does not change its node.',
     'First `active = false` and merge; copy the data to the new node; then change `node`, and `active = true`.',
   ),
+  'service/after': error(
+    'A service waits only for other services of its node.',
+    'Name a service of this node, or remove it from `after`.',
+  ),
+  'service/after-cycle': error(
+    'No services wait for each other in a ring.',
+    'Remove one `after` of the ring.',
+  ),
+  'service/after-inactive': warning(
+    'A service waits for services that run.',
+    'An inactive or paused service is not waited for: remove it from `after`, or activate it.',
+  ),
+  'service/generation': error(
+    '`generation` is a whole number from 0.',
+    'Write for example generation = 2; each raise makes the containers anew.',
+  ),
+  'deploy/blue-green': error(
+    'A service with writable volumes or fixed ports is not deployed blue-green: two of it would run at once.',
+    'Take strategy = "recreate", or mount with `:ro`.',
+  ),
+  'window/cron': error(
+    'A window opens at times of a cron expression with five fields.',
+    'Write for example "0 3 * * sun": minute, hour, day, month, day of the week.',
+  ),
+  'window/timezone': error(
+    'The time zone of a window is a name of the IANA database.',
+    'Write for example "Europe/Berlin" or "UTC".',
+  ),
+  'window/limit': error('A node has at most 20 windows.', 'Write one cron expression for several times.'),
+  'silence/rule': error(
+    'What a file silences is a warning, or a rule about Dockerfiles, and each once.',
+    'Errors are mended, not silenced; the table of rules has the warnings.',
+  ),
+  'silence/reason': error(
+    'A silenced rule has a reason: one line of at most 300 characters.',
+    'Write why it is well so; the dashboard shows it.',
+  ),
+  'silence/unused': warning('What a file silences would be told otherwise.', 'Remove the [[silence]] table.'),
   'build/name': error(
     'A build image is named like the repository of a component: the part after the last `/`.',
     'Take the name from the `image` of the component.',
@@ -95,6 +141,38 @@ export const RULES = {
   'component/cmd': error(
     'A command has 1 to 200 strings without NUL, at most 32 KiB together.',
     'Shorten it, or leave `cmd` out.',
+  ),
+  'component/entrypoint': error(
+    'An entrypoint has 1 to 200 strings without NUL, at most 32 KiB together.',
+    'Shorten it, or leave `entrypoint` out.',
+  ),
+  'component/stop-signal': error(
+    'A stop signal has the name of a signal that ends a process.',
+    'Write for example "SIGINT" or "SIGRTMIN+3".',
+  ),
+  'component/labels': error(
+    'A component has at most 50 labels; a name has letters, digits and . _ / - [ ], a value is one line of at most 4 KiB.',
+    'Write for example "org.example.team" = "web".',
+  ),
+  'component/label-reserved': error(
+    "Labels of the agent's and of the engines' own tools are not set by definitions.",
+    'Take another prefix: whose a container is must not be said by git.',
+  ),
+  'component/after': error(
+    'A component waits only for other components of its service.',
+    'Name a component of this file, or remove it from `after`.',
+  ),
+  'component/after-cycle': error(
+    'No components wait for each other in a ring.',
+    'Remove one `after` of the ring.',
+  ),
+  'component/replaces': error(
+    'What is replaced has the name of a container.',
+    'Write the name as `docker ps` or `podman ps` shows it.',
+  ),
+  'component/replaces-duplicate': error(
+    'A container is replaced by one component of its node.',
+    'Remove one of the two `replaces`.',
   ),
   'component/user': error('A user is `uid[:gid]` or `name[:group]`.', 'Write for example "0:0".'),
   'image/reference': error(
@@ -223,6 +301,29 @@ export const RULES = {
     "A fixed host port is one that the node's policy allows.",
     "Use a route, or have [policy] ports of the node's settings changed.",
   ),
+  'health/fields': error(
+    'A health check has the keys of its type: `http` route or port, path, expect; `tls` and `tcp` route or port; `exec` command.',
+    'Remove the key, or change the type.',
+  ),
+  'health/target': error(
+    'A health check asks a route of its component, or a port; `http` and `tls` one that `ports` publishes.',
+    'Name a route of this component, or a port.',
+  ),
+  'health/path': error(
+    'The path of a health check begins with / and is plain ASCII.',
+    'Write for example "/healthz".',
+  ),
+  'health/expect': error(
+    'What a health check expects is a status, or a range of them.',
+    'Write for example "200" or "200-399".',
+  ),
+  'health/command': error(
+    'The command of a health check has 1 to 200 strings without NUL, at most 32 KiB together.',
+    'Shorten it, or put it into a program of the image.',
+  ),
+  'health/retries': error('`retries` is a whole number from 1 to 100.', 'Write for example retries = 3.'),
+  'resources/cpus': error('`cpus` is a number from 0.01 to 1024.', 'Write for example cpus = 0.5.'),
+  'resources/pids': error('`pids` is a whole number from 1.', 'Write for example pids = 200.'),
   'node/file-name': error('The file of a node is `nodes/<node>.toml`.', 'Rename the file.'),
   'node/address': error('An address is an IPv4 or IPv6 address.', 'Write for example "192.0.2.10".'),
   'node/bad': error(

@@ -1,5 +1,6 @@
 import { v } from '../base/shape.ts';
-import type { RuleId } from './rules.ts';
+import { OWN_COMPONENT, OWN_SERVICE, WINDOW } from './ownshape.ts';
+import { label, PORT, says } from './shapeparts.ts';
 
 /** At most so many of a kind in one definition (G46). */
 export const LIMITS = {
@@ -16,36 +17,12 @@ export const LIMITS = {
   envBytes: 4 * 1024,
   cmd: 200,
   cmdBytes: 32 * 1024,
+  labels: 50,
+  labelBytes: 4 * 1024,
+  windows: 20,
 } as const;
 
 const RESTARTS = ['no', 'on-failure', 'unless-stopped', 'always'] as const;
-
-/** A label of a host name (RFC 1123, section 2.1), in lower case. */
-export const DNS_LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
-
-const MARK = ': ';
-
-/** What a check of the schema says: the id of its rule, so that the finding is told by it. */
-function says(rule: RuleId, message: string): string {
-  return `${rule}${MARK}${message}`;
-}
-
-/** The rule and message of a check of this schema; undefined for the schema library's own words. */
-export function ruleOf(message: string): { rule: string; message: string } | undefined {
-  const at = message.indexOf(MARK);
-  return at === -1 ? undefined : { rule: message.slice(0, at), message: message.slice(at + MARK.length) };
-}
-
-function label(rule: RuleId): v.GenericSchema<string> {
-  return v.pipe(v.string(), v.regex(DNS_LABEL, says(rule, 'is no DNS label')));
-}
-
-const port = v.pipe(
-  v.number(),
-  v.integer(says('route/port', 'is no whole number')),
-  v.minValue(1, says('route/port', 'is not between 1 and 65535')),
-  v.maxValue(65_535, says('route/port', 'is not between 1 and 65535')),
-);
 
 const routeName = v.pipe(
   v.string(),
@@ -62,7 +39,7 @@ export const ROUTE = v.strictObject({
     ),
   ),
   port: v.pipe(
-    port,
+    PORT,
     v.title('External port'),
     v.description("The port of mc-proxy under which the route is reached: one of the node's listeners."),
     v.examples([443, 8443, 9443]),
@@ -82,7 +59,7 @@ export const ROUTE = v.strictObject({
   ),
   container_port: v.optional(
     v.pipe(
-      port,
+      PORT,
       v.title('Container port'),
       v.description('The port on which the image listens by itself, when it does not read `PORT…`.'),
       v.examples([8080]),
@@ -171,9 +148,10 @@ export const COMPONENT = v.strictObject({
     v.pipe(v.array(ROUTE), v.title('Routes'), v.description('What mc-proxy sends to this component.')),
     [],
   ),
+  ...OWN_COMPONENT,
 });
 
-/** `services/<service>.toml`: the format of the platform, and those of our own fields that this version honours. */
+/** `services/<service>.toml`: the format of the platform, and the fields of our own. */
 export const SERVICE = v.strictObject({
   name: v.pipe(
     label('service/name'),
@@ -223,6 +201,7 @@ export const SERVICE = v.strictObject({
     v.title('Components'),
     v.description('One table a container, in the order of the file.'),
   ),
+  ...OWN_SERVICE,
 });
 
 /** `nodes/<node>.toml`. */
@@ -238,7 +217,7 @@ export const NODE = v.strictObject({
   ),
   listeners: v.optional(
     v.pipe(
-      v.array(port),
+      v.array(PORT),
       v.title('Listeners'),
       v.description("Ports of the node's mc-proxy."),
       v.examples([[443, 8443, 9443]]),
@@ -262,6 +241,24 @@ export const NODE = v.strictObject({
       v.description('For components of this node that do not say it themselves.'),
     ),
     {},
+  ),
+  mode: v.optional(
+    v.pipe(
+      v.picklist(['converge', 'observe']),
+      v.title('Mode'),
+      v.description('`observe`: plan and show, touch nothing.'),
+    ),
+    'converge',
+  ),
+  windows: v.optional(
+    v.pipe(
+      v.array(WINDOW),
+      v.title('Windows'),
+      v.description(
+        'Changes of any service of this node happen in one of these only; healing is never bound.',
+      ),
+    ),
+    [],
   ),
 });
 

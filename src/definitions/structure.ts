@@ -1,7 +1,9 @@
 import { v } from '../base/shape.ts';
 import type { TomlPath } from '../base/tomlindex.ts';
 import { MAX_FINDINGS, finding, formatPath, keyFinding, quote, type Finding } from './findings.ts';
-import { COMPONENT, NODE, REMOVALS, ROUTE, SERVICE, ruleOf } from './shape.ts';
+import { DEPLOY, HEALTH, RESOURCES, SILENCE, WINDOW } from './ownshape.ts';
+import { COMPONENT, NODE, REMOVALS, ROUTE, SERVICE } from './shape.ts';
+import { ruleOf } from './shapeparts.ts';
 import { RULES, type RuleId } from './rules.ts';
 import { nearest } from './suggest.ts';
 
@@ -167,9 +169,6 @@ function hintFor(key: string, siblings: readonly string[]): string {
   const known = same ?? key;
   const places = PLACES.filter(({ keys }) => keys.includes(known)).map(({ name }) => name);
   if (places.length > 0) return `\`${known}\` belongs ${places.join(' or ')}.`;
-  if (LATER.has(key)) {
-    return 'Remove it: this version of mc-gitops does not honour it yet, and what is not honoured is not accepted.';
-  }
   return `Remove it. Known here: ${siblings.join(', ') || 'nothing more'}.`;
 }
 
@@ -186,6 +185,24 @@ const SYNONYMS: Readonly<Partial<Record<string, string>>> = {
   networks: 'network',
   target_port: 'container_port',
   tls: 'backend_tls',
+  depends_on: 'after',
+  requires: 'after',
+  healthcheck: 'health',
+  test: 'command',
+  stop_grace_period: 'stop_timeout',
+  stopsignal: 'stop_signal',
+  annotations: 'labels',
+  limits: 'resources',
+  mem: 'memory',
+  mem_limit: 'memory',
+  pids_limit: 'pids',
+  shm_size: 'shm',
+  cpu: 'cpus',
+  period: 'interval',
+  start_interval: 'start_period',
+  tz: 'timezone',
+  duration: 'for',
+  ignore: 'silence',
 };
 
 const PLACES: readonly { readonly name: string; readonly keys: readonly string[] }[] = [
@@ -195,6 +212,11 @@ const PLACES: readonly { readonly name: string; readonly keys: readonly string[]
   },
   { name: 'under [[components]]', keys: Object.keys(COMPONENT.entries) },
   { name: 'under [[components.routes]]', keys: Object.keys(ROUTE.entries) },
+  { name: 'under [components.health]', keys: Object.keys(HEALTH.entries) },
+  { name: 'under [components.resources]', keys: Object.keys(RESOURCES.entries) },
+  { name: 'under [deploy]', keys: Object.keys(DEPLOY.entries) },
+  { name: 'under [[silence]]', keys: Object.keys(SILENCE.entries) },
+  { name: 'under a window', keys: Object.keys(WINDOW.entries) },
   { name: 'in nodes/<node>.toml', keys: Object.keys(NODE.entries) },
   { name: 'in removals.toml', keys: Object.keys(REMOVALS.entries) },
 ];
@@ -216,22 +238,6 @@ const PRIVILEGES = new Set([
   'group_add',
   'tmpfs',
   'ulimits',
-]);
-
-const LATER = new Set([
-  'paused',
-  'prune',
-  'after',
-  'generation',
-  'deploy',
-  'entrypoint',
-  'stop_signal',
-  'labels',
-  'replaces',
-  'health',
-  'resources',
-  'windows',
-  'mode',
 ]);
 
 export function isTable(value: unknown): value is Record<string, unknown> {

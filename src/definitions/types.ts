@@ -82,6 +82,7 @@ export interface Component {
   readonly ports: readonly FixedPort[];
   /** Components of this service that must be ready before this one is started. */
   readonly after?: readonly string[];
+  /** With it the image's own command does not hold. */
   readonly entrypoint?: readonly string[];
   /** For example `SIGINT`; absent: the image's. */
   readonly stopSignal?: string;
@@ -94,7 +95,7 @@ export interface Component {
 }
 
 /** How a component shows that it is well, before and after it is ready; absent: by its routes and ports. */
-interface Health {
+export interface Health {
   readonly type: 'http' | 'tls' | 'tcp' | 'exec';
   /** Name of the route that is asked; absent: the first, or the only one. */
   readonly route?: string;
@@ -116,7 +117,7 @@ interface Health {
 }
 
 /** Limits of one container; absent: none. */
-interface Resources {
+export interface Resources {
   readonly memoryBytes?: number;
   readonly cpus?: number;
   readonly pids?: number;
@@ -124,7 +125,7 @@ interface Resources {
 }
 
 /** When changes may happen: from each time of the cron expression, for so long. */
-interface Window {
+export interface Window {
   readonly cron: string;
   readonly forMs: number;
   /** IANA name, for example `Europe/Berlin`. */
@@ -132,7 +133,7 @@ interface Window {
 }
 
 /** `[deploy]` of a service. What is absent is as the node's settings have it. */
-interface Deploy {
+export interface Deploy {
   readonly strategy?: 'recreate' | 'blue-green';
   /** How long a changed version may take to be proved. */
   readonly timeoutMs?: number;
@@ -161,9 +162,12 @@ export interface Service {
   readonly paused?: true;
   /** When the file goes, leave the containers as orphans. */
   readonly prune?: false;
-  /** Services of this node that must be ready first: delays starts and changes, never what runs. */
+  /**
+   * Services of this node that must be ready first: delays starts and changes, never what runs. The rules hold that
+   * each exists and that there is no ring; while last good states are in force a name may be missing all the same.
+   */
   readonly after?: readonly string[];
-  /** Raised to have the containers made anew, and a held-back version tried again. */
+  /** At least 1. Raised to have the containers made anew, and a held-back version tried again. */
   readonly generation?: number;
   readonly deploy?: Deploy;
   /** Rules that the file silences, with the reason it gives. */
@@ -234,7 +238,7 @@ export interface NodeDefinition {
   readonly listeners?: readonly number[];
   readonly defaults: Defaults;
   /** `observe`: plan and show, touch nothing. Absent: `converge`. */
-  readonly mode?: 'converge' | 'observe';
+  readonly mode?: 'observe';
   /** Changes of any service of this node happen in one of these only; absent: at any time. */
   readonly windows?: readonly Window[];
 }

@@ -146,7 +146,6 @@ export const CORPUS: readonly Case[] = [
     'a key with a newline and colours': '"a\\n\\u001b[31mb" = 1\n',
     toString: 'toString = 1\n',
     hasOwnProperty: 'hasOwnProperty = 1\n',
-    'a field of a later version': 'paused = true\n',
   }),
   ...top('key/reserved', {
     __proto__: '__proto__ = { active = false }\n',
@@ -362,7 +361,40 @@ export const CORPUS: readonly Case[] = [
     'security options': 'security_opt = ["seccomp=unconfined"]',
     "the host's processes": 'pid = "host"',
     'a mode of the network': 'network_mode = "host"',
-    'an entrypoint, which comes later': 'entrypoint = ["sh"]',
+  }),
+  ...component('component/label-reserved', {
+    'a label that makes it ours': '[components.labels]\n"net.metacircular.gitops.owner" = "rift/main"',
+    'such a label in capitals': '[components.labels]\n"Net.Metacircular.GitOps.owner" = "x"',
+    "a label of the engine's own tools": '[components.labels]\n"com.docker.compose.project" = "x"',
+  }),
+  ...component('component/labels', {
+    'a label with =': '[components.labels]\n"a=b" = "x"',
+    'a label with a newline in its value': '[components.labels]\na = "x\\ny"',
+    'a label without a name': '[components.labels]\n"" = "x"',
+  }),
+  ...component('key/reserved', { 'a label __proto__': '[components.labels]\n__proto__ = "x"' }),
+  ...component('component/replaces', {
+    'a container by path': 'replaces = "../x"',
+    'a container by an option': 'replaces = "--all"',
+  }),
+  ...component('component/stop-signal', {
+    'a signal that stops and does not end': 'stop_signal = "SIGSTOP"',
+  }),
+  ...component('component/entrypoint', { 'an entrypoint with NUL': 'entrypoint = ["a\\u0000b"]' }),
+  ...component('health/path', {
+    'a request with a second header': '[components.health]\ntype = "http"\npath = "/ HTTP/1.1\\r\\nX: y"',
+    'a whole address as a path': '[components.health]\ntype = "http"\npath = "http://169.254.169.254/"',
+  }),
+  ...component('value/duration', {
+    'an interval that is no wait': '[components.health]\ntype = "exec"\ncommand = ["true"]\ninterval = "0s"',
+    'a duration of 100,000 parts': `[components.health]\ntype = "exec"\ncommand = ["true"]\ninterval = "${'999999h'.repeat(30_000)}"`,
+  }),
+  ...component('value/size', {
+    'more memory than there is': '[components.resources]\nmemory = "999999999999g"',
+  }),
+  ...component('resources/cpus', {
+    'no processor': '[components.resources]\ncpus = -1',
+    'infinitely many': '[components.resources]\ncpus = inf',
   }),
   ...component('network/name', {
     "the host's network": 'network = "host"',

@@ -602,7 +602,16 @@ describe('definitions: what is told', () => {
     expect(hint('hostname = "x"')).to.equal('`hostname` belongs under [[components.routes]].');
     expect(hint('', 'command = []\n')).to.equal('`cmd` belongs under [[components]].');
     expect(hint('privileged = true')).to.equal('Remove it: no field of a definition grants privilege.');
-    expect(hint('health = {}')).to.contain('does not honour it yet');
+    expect(hint('[components.health]\ntype = "tcpp"')).to.contain('Did you mean "tcp"?');
+    expect(hint('[components.helth]')).to.equal('Did you mean `health`?');
+    expect(hint('healthcheck = {}')).to.equal('Did you mean `health`?');
+    expect(hint('mem_limit = "1g"')).to.equal('`memory` belongs under [components.resources].');
+    expect(hint('depends_on = []')).to.equal('Did you mean `after`?');
+    expect(hint('stopsignal = "x"')).to.equal('Did you mean `stop_signal`?');
+    expect(hint('[components.resources]\nmemroy = "1g"')).to.equal('Did you mean `memory`?');
+    expect(hint('', 'generaton = 1\n')).to.equal('Did you mean `generation`?');
+    expect(hint('', '[deploy]\nstop_grace_period = "1s"\n')).to.equal('Did you mean `stop_timeout`?');
+    expect(hint('', 'strategy = "recreate"\n')).to.equal('`strategy` belongs under [deploy].');
     expect(hint('restart = "allways"')).to.contain('Did you mean "always"?');
     expect(hint('restart = "xyz"')).to.equal('Take one of "no", "on-failure", "unless-stopped", "always".');
     expect(hint(`${'k'.repeat(50)} = 1`)).to.contain('Remove it. Known here: ');
