@@ -32,6 +32,12 @@ program
   .addOption(new Option('--format <format>').choices(['text', 'json', 'github']).default('text'))
   .option('--strict', 'warnings are errors')
   .option('--node <node>', 'only the definitions of this node')
+  .addOption(
+    new Option(
+      '--state <file|url>',
+      'what an agent serves at /api/v1/state: also checks what its node allows; once a node',
+    ).argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]),
+  )
   .action(runValidate);
 program
   .command('plan')

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { lstat, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { unsafeName } from '../base/git/objects.ts';
 import { blocked, messageOf, ok, type Outcome } from '../base/outcome.ts';
 import { LIMITS } from '../definitions/shape.ts';
 import type { DefinitionFile, RefusedFile } from '../source/types.ts';
@@ -15,27 +16,38 @@ export interface Directory {
 /** Folders below each other; deeper ones are refused, so that no tree holds the walk. */
 const MAX_FOLDERS_DEEP = 32;
 
-/** The definitions of a directory on disk, as the agent would read them from git: links are told and never followed. */
-export async function readDirectory(dir: string): Promise<Outcome<Directory>> {
+/**
+ * The definitions of a directory on disk, as the agent would read them from git: links are told and never followed.
+ * `root` is the folder of the definitions inside the repository, by the node's settings: `dir` is the repository or that
+ * folder, and the paths have it in front either way.
+ */
+export async function readDirectory(dir: string, root = ''): Promise<Outcome<Directory>> {
   const files: DefinitionFile[] = [];
   const refused: RefusedFile[] = [];
+  const folder = root
+    .split('/')
+    .filter((part) => part !== '')
+    .join('/');
   try {
     const top = await lstatOrMissing(dir);
     if (top?.isDirectory() !== true) {
       return blocked(`${dir} is no directory`, 'Name the directory of a definitions repository.');
     }
+    const inner = folder === '' ? undefined : await lstatOrMissing(join(dir, folder));
+    const base = inner?.isDirectory() === true ? join(dir, folder) : dir;
     const parts = ['services', 'nodes', 'removals.toml'];
     const found = await Promise.all(
-      parts.map(async (part) => (await lstatOrMissing(join(dir, part))) !== undefined),
+      parts.map(async (part) => (await lstatOrMissing(join(base, part))) !== undefined),
     );
     if (!found.includes(true)) {
       return blocked(
-        `${dir} has no definitions`,
+        `${base} has no definitions`,
         'It needs services/<service>.toml; definitions-example/ shows one.',
       );
     }
+    const prefix = folder === '' ? '' : `${folder}/`;
     for (const [at, part] of parts.entries()) {
-      if (found[at] === true) await walk(dir, part, 0, files, refused);
+      if (found[at] === true) await walk({ base, prefix, files, refused }, part, 0);
     }
   } catch (error) {
     return blocked(`${dir} cannot be read: ${messageOf(error)}`, 'Look at its owner and mode.');
@@ -44,35 +56,43 @@ export async function readDirectory(dir: string): Promise<Outcome<Directory>> {
   return ok({ files: files.sort(byPath), refused: refused.sort(byPath) });
 }
 
-async function walk(
-  dir: string,
-  path: string,
-  depth: number,
-  files: DefinitionFile[],
-  refused: RefusedFile[],
-): Promise<void> {
-  const full = join(dir, path);
+interface Walk {
+  readonly base: string;
+  /** Put before every path. */
+  readonly prefix: string;
+  readonly files: DefinitionFile[];
+  readonly refused: RefusedFile[];
+}
+
+async function walk(to: Walk, inside: string, depth: number): Promise<void> {
+  const full = join(to.base, inside);
+  const path = `${to.prefix}${inside}`;
   const stat = await lstat(full);
+  const refuse = (why: string): void => void to.refused.push({ path, why });
+  const unsafe = unsafeName(inside.slice(inside.lastIndexOf('/') + 1));
+  if (unsafe !== undefined) {
+    refuse(unsafe);
+    return;
+  }
   if (stat.isDirectory()) {
     if (depth > MAX_FOLDERS_DEEP) {
-      refused.push({ path, why: `folders are nested more than ${MAX_FOLDERS_DEEP} deep` });
+      refuse(`the folder is nested deeper than ${MAX_FOLDERS_DEEP} levels`);
       return;
     }
     for (const name of (await readdir(full)).sort()) {
       // Files of a node lie directly in nodes/.
-      if (path !== 'nodes' || !(await lstat(join(full, name))).isDirectory()) {
-        await walk(dir, `${path}/${name}`, depth + 1, files, refused);
+      if (inside !== 'nodes' || !(await lstat(join(full, name))).isDirectory()) {
+        await walk(to, `${inside}/${name}`, depth + 1);
       }
     }
     return;
   }
-  if (stat.isSymbolicLink())
-    refused.push({ path, why: 'it is a symbolic link; definitions are plain files' });
+  if (stat.isSymbolicLink()) refuse('it is a symbolic link; definitions are plain files');
   else if (!path.endsWith('.toml')) return;
-  else if (!stat.isFile()) refused.push({ path, why: 'it is no plain file' });
+  else if (!stat.isFile()) refuse('it is no plain file');
   else if (stat.size > LIMITS.fileBytes) {
-    refused.push({ path, why: `it has ${stat.size} bytes, more than the limit of ${LIMITS.fileBytes}` });
-  } else files.push(fileOf(path, await readPlain(full)));
+    refuse(`it has ${stat.size} bytes, more than the limit of ${LIMITS.fileBytes}`);
+  } else to.files.push(fileOf(path, await readPlain(full)));
 }
 
 async function readPlain(path: string): Promise<Uint8Array> {

@@ -1,10 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { findGitDir } from '../base/git/local.ts';
-import { openReader } from '../base/git/reader.ts';
-import { httpRequest } from '../base/http.ts';
 import { digestOf } from '../base/json.ts';
-import { known, messageOf, ok, retry, type Outcome } from '../base/outcome.ts';
+import { known } from '../base/outcome.ts';
 import { resolve, type LastGood, type Resolution } from '../definitions/resolve.ts';
 import type { Component, Desired, DesiredService } from '../definitions/types.ts';
 import type { Facts } from '../plan/facts.ts';
@@ -12,32 +8,30 @@ import { removableServices } from '../plan/guard.ts';
 import { wanted } from '../plan/look.ts';
 import { simulate } from '../plan/simulate.ts';
 import { formatPreview, makePreview, markdownPreview, type Preview } from '../report/preview.ts';
-import { STATE_FORMAT, type NodeState } from '../report/state.ts';
+import type { NodeState } from '../report/state.ts';
 import { readDirectory, type Directory } from './directory.ts';
 import { fail } from './fail.ts';
+import { exitCodeOf, lastGood, readState } from './state.ts';
 
 interface Options {
   readonly state: string;
   readonly format: 'text' | 'json' | 'markdown';
 }
 
-const MAX_STATE_BYTES = 64 * 1024 * 1024;
-const MAX_FILE_BYTES = 256 * 1024;
-
 /** `mc-gitops plan [DIR] --state FILE|URL`: what a node would do with these definitions. Exit code 1 on errors in them. */
 export async function runPlan(dir: string, options: Options): Promise<void> {
   const state = await readState(options.state);
   if (state.kind !== 'ok') {
-    fail(state, 3);
+    fail(state, exitCodeOf(state));
     return;
   }
-  const directory = await readDirectory(dir);
+  const directory = await readDirectory(dir, state.value.root);
   if (directory.kind !== 'ok') {
     fail(directory, 2);
     return;
   }
   const before = await lastGood(dir, state.value);
-  const preview = previewOf(state.value, directory.value, before);
+  const preview = previewOf(state.value, directory.value, before.found);
   const text = {
     text: formatPreview,
     markdown: markdownPreview,
@@ -197,52 +191,4 @@ function imageGuess(reference: string, build: boolean): Facts['observed']['image
   return build
     ? { kind: 'absent' }
     : { kind: 'present', imageId: `assumed:${reference}`, user: '', volumes: [] };
-}
-
-/** The accepted files of the node, from the git repository that the directory belongs to, as far as it has them. */
-async function lastGood(dir: string, state: NodeState): Promise<Map<string, LastGood>> {
-  const { files, nodeFile } = state.promised;
-  const found = new Map<string, LastGood>();
-  try {
-    const reader = openReader(await findGitDir(dir));
-    for (const { file, oid, commit } of nodeFile === undefined ? files : [...files, nodeFile]) {
-      const bytes = await reader.blob(oid, MAX_FILE_BYTES).catch(() => undefined);
-      if (bytes !== undefined) found.set(file, { file: { path: file, oid, bytes }, commit });
-    }
-  } catch {
-    // No git repository there: every environment variable counts as new then, which errs on the side of telling.
-  }
-  return found;
-}
-
-async function readState(from: string): Promise<Outcome<NodeState>> {
-  try {
-    const text = /^https?:\/\//.test(from) ? await download(from) : await readFile(from, 'utf8');
-    const state = JSON.parse(text) as Partial<NodeState>;
-    if (state.format !== STATE_FORMAT) {
-      return retry(
-        `${from} is no state of format ${STATE_FORMAT}`,
-        'Save what the agent serves at /api/v1/state, from an agent of this version.',
-      );
-    }
-    return ok(state as NodeState);
-  } catch (error) {
-    return retry(
-      `the state cannot be read: ${messageOf(error)}`,
-      'Name the address of an agent, or a file with what it serves at /api/v1/state.',
-    );
-  }
-}
-
-async function download(from: string): Promise<string> {
-  const url = new URL(from);
-  if (url.pathname === '/') url.pathname = '/api/v1/state';
-  const answer = await httpRequest({
-    method: 'GET',
-    url: url.href,
-    deadlineMs: 10_000,
-    maxBytes: MAX_STATE_BYTES,
-  });
-  if (answer.status !== 200) throw new Error(`${url.host} answered ${answer.status}`);
-  return Buffer.from(answer.body).toString('utf8');
 }

@@ -1,9 +1,14 @@
+import { relative, resolve as absolute, sep } from 'node:path';
 import { digestOf } from '../base/json.ts';
 import { redact } from '../base/secret.ts';
+import { byPlace } from '../definitions/findings.ts';
+import { resolve, type LastGood, type Resolution, type ResolveOptions } from '../definitions/resolve.ts';
+import { POLICY_RULES } from '../definitions/rules.ts';
 import { tellGithub, tellJson, tellText } from '../definitions/tell.ts';
-import { resolve, type Resolution } from '../definitions/resolve.ts';
 import type { Defaults, Issue } from '../definitions/types.ts';
+import type { NodeState } from '../report/state.ts';
 import { readDirectory, type Directory } from './directory.ts';
+import { exitCodeOf, lastGood, readState } from './state.ts';
 
 export interface ValidateOptions {
   readonly format: 'text' | 'json' | 'github';
@@ -11,6 +16,8 @@ export interface ValidateOptions {
   readonly strict: boolean;
   /** Only what concerns this node. */
   readonly node?: string;
+  /** Files or addresses of nodes' states: what these nodes allow is checked too. */
+  readonly state?: readonly string[];
   readonly color: boolean;
 }
 
@@ -32,40 +39,127 @@ const DEFAULTS: Defaults = {
 /** `mc-gitops validate [DIR]`, told to standard output. */
 export async function runValidate(
   dir: string,
-  options: { readonly format?: ValidateOptions['format']; readonly strict?: boolean; readonly node?: string },
+  options: Partial<Pick<ValidateOptions, 'format' | 'strict' | 'node' | 'state'>>,
 ): Promise<void> {
-  const { format = 'text', strict = false, node } = options;
+  const { format = 'text', strict = false, node, state } = options;
   process.exitCode = await validate(
     dir,
-    { format, strict, color: process.stdout.isTTY, ...(node === undefined ? {} : { node }) },
+    {
+      format,
+      strict,
+      // https://no-color.org
+      color: process.stdout.isTTY && (process.env.NO_COLOR ?? '') === '',
+      ...(node === undefined ? {} : { node }),
+      ...(state === undefined ? {} : { state }),
+    },
     { out: (text) => process.stdout.write(text), err: (text) => process.stderr.write(text) },
   );
 }
 
-/** Checks a directory of definitions by the agent's own code. Gives the exit code: 0 good, 1 errors, 2 usage. */
+/** Checks a directory of definitions by the agent's own code. Gives the exit code: 0 good, 1 errors, 2 usage, 3 no answer of an agent. */
 export async function validate(dir: string, options: ValidateOptions, output: Output): Promise<number> {
-  const read = await readDirectory(dir);
-  if (read.kind !== 'ok') {
-    output.err(`mc-gitops: ${redact(read.why)}\n  ${redact(read.hint ?? '')}\n`);
-    return USAGE;
+  const refuse = (why: string, hint: string | undefined, code: number): number => {
+    output.err(`mc-gitops: ${redact(why)}\n${hint === undefined ? '' : `  ${redact(hint)}\n`}`);
+    return code;
+  };
+  const states: NodeState[] = [];
+  for (const from of options.state ?? []) {
+    const read = await readState(from);
+    if (read.kind !== 'ok') return refuse(read.why, read.hint, exitCodeOf(read));
+    states.push(read.value);
   }
-  const resolution = resolveDirectory(read.value, options.node);
-  const issues = resolution.desired.issues.map((issue): Issue =>
+  const other = states.find((state) => options.node !== undefined && state.node !== options.node);
+  if (other !== undefined) {
+    const why = `the state is of the node ${other.node}, and --node asks for ${options.node ?? ''}`;
+    return refuse(why, 'Name the state of that node, or leave --node out.', USAGE);
+  }
+  const [root = ''] = states.map((state) => state.root);
+  if (states.some((state) => state.root !== root)) {
+    const why = 'the nodes of these states have their definitions in different folders of the repository';
+    return refuse(why, 'Validate one folder at a time.', USAGE);
+  }
+  const read = await readDirectory(dir, root);
+  if (read.kind !== 'ok') return refuse(read.why, read.hint, USAGE);
+  const verdict = await check({ dir, directory: read.value, root }, states, options.node);
+  const issues = verdict.issues.map((issue): Issue =>
     options.strict ? { ...issue, severity: 'error' } : issue,
   );
-  output.out(tell(dir, read.value, resolution, issues, options));
+  tell(dir, read.value, { ...verdict, issues }, options, output);
   return issues.some(({ severity }) => severity === 'error') ? FOUND : 0;
 }
 
-/** Resolves a directory as the agent of `node` would, or for all nodes. Nothing is hashed with a key: values stay here. */
-export function resolveDirectory(directory: Directory, node: string | undefined): Resolution {
+interface Verdict {
+  /** Sorted by place. */
+  readonly issues: readonly Issue[];
+  readonly goodServices: number;
+  /** What could not be judged, one line each. */
+  readonly notChecked: readonly string[];
+}
+
+/** Each node whose state is known judges its own definitions as its agent would; the rest is judged without a policy. */
+async function check(
+  { dir, directory, root }: { readonly dir: string; readonly directory: Directory; readonly root: string },
+  states: readonly NodeState[],
+  node: string | undefined,
+): Promise<Verdict> {
+  const all = resolveDirectory(directory, { root, ...(node === undefined ? {} : { node }) });
+  const judged = new Set(states.map((state) => state.node));
+  const nodeOf = (file: string): string | undefined =>
+    all.nodeOf.get(file) ?? /(?:^|\/)nodes\/([^/]+)\.toml$/.exec(file)?.[1];
+  const isJudged = (file: string): boolean => judged.has(nodeOf(file) ?? '');
+  const issues = new Map<string, Issue>();
+  const add = (found: readonly Issue[]): void => {
+    for (const issue of found) issues.set(JSON.stringify(issue), issue);
+  };
+  let goodServices = 0;
+  const notChecked: string[] = [];
+  for (const state of states) {
+    const before = await lastGood(dir, state);
+    const resolution = resolveDirectory(directory, optionsOf(state), before.found);
+    add(resolution.desired.issues);
+    goodServices += resolution.desired.services.filter(({ heldBack }) => !heldBack).length;
+    if (before.missing > 0) {
+      notChecked.push(
+        `whether ${before.missing} of the files that ${state.node} has accepted held a name, a port or data before: they are not in the git repository of ${dir}.`,
+      );
+    }
+  }
+  const rest = all.desired.services.filter(({ service }) => !judged.has(service.node));
+  add(all.desired.issues.filter(({ file }) => states.length === 0 || !isJudged(file)));
+  const without = [...new Set(rest.map(({ service }) => service.node))].sort();
+  if (states.length === 0 || without.length > 0) {
+    const whose =
+      states.length === 0 ? "the node's settings allow" : `the settings of ${without.join(', ')} allow`;
+    notChecked.unshift(
+      `what ${whose} (${POLICY_RULES.join(', ')}); --state FILE|URL takes what a node's agent serves at /api/v1/state.`,
+    );
+  }
+  return {
+    issues: [...issues.values()].sort(byPlace),
+    goodServices: goodServices + rest.filter(({ heldBack }) => !heldBack).length,
+    notChecked,
+  };
+}
+
+/** What the agent of the node resolves with. Only the key of its hashes stays there. */
+function optionsOf(state: NodeState): Omit<ResolveOptions, 'hash'> {
+  const { node, defaults, policy, root } = state;
+  return { node, defaults, policy, root };
+}
+
+/** Resolves a directory as the agent of a node would, or for all nodes. Nothing is hashed with a key: values stay here. */
+export function resolveDirectory(
+  directory: Directory,
+  options: Partial<Omit<ResolveOptions, 'hash'>> = {},
+  before: ReadonlyMap<string, LastGood> = new Map(),
+): Resolution {
   return resolve({
+    defaults: DEFAULTS,
+    ...options,
     files: directory.files,
     refusedFiles: directory.refused,
     commit: { oid: '0'.repeat(40), author: '', email: '', at: 0, message: '', parents: [] },
-    ...(node === undefined ? {} : { node }),
-    lastGood: new Map(),
-    defaults: DEFAULTS,
+    lastGood: before,
     hash: digestOf,
   });
 }
@@ -73,24 +167,33 @@ export function resolveDirectory(directory: Directory, node: string | undefined)
 function tell(
   dir: string,
   directory: Directory,
-  resolution: Resolution,
-  issues: readonly Issue[],
+  { issues, goodServices, notChecked }: Verdict,
   { format, color }: ValidateOptions,
-): string {
+  output: Output,
+): void {
+  const notes = notChecked.map((what) => `Not checked: ${what}\n`).join('');
+  if (format !== 'text') {
+    // The output is for programs: what is for people goes beside it.
+    output.out(format === 'json' ? tellJson(issues) : tellGithub(issues, prefixOf(dir)));
+    output.err(notes);
+    return;
+  }
   const prefix = dir === '.' ? '' : `${dir.replace(/\/+$/, '')}/`;
-  if (format === 'json') return tellJson(issues);
-  if (format === 'github') return tellGithub(issues, prefix);
   const bytesOf = new Map(directory.files.map(({ path, bytes }) => [path, bytes]));
   const told = tellText(issues, bytesOf, { color, prefix });
   const count = (severity: Issue['severity']): number =>
     issues.filter((issue) => issue.severity === severity).length;
-  const { services } = resolution.desired;
-  const summary = `${plural(directory.files.length, 'file')}, ${plural(services.length, 'good service')}, ${plural(count('error'), 'error')}, ${plural(count('warning'), 'warning')}`;
-  return `${told}${told === '' ? '' : '\n'}${summary}\n${NOT_CHECKED}\n`;
+  const summary = `${plural(directory.files.length, 'file')}, ${plural(goodServices, 'good service')}, ${plural(count('error'), 'error')}, ${plural(count('warning'), 'warning')}`;
+  output.out(`${told}${told === '' ? '' : '\n'}${summary}\n${notes}`);
 }
 
-const NOT_CHECKED =
-  "Not checked: what the policy in the node's settings allows (image hosts, mounts, networks, fixed ports, domains).";
+/** A forge looks for the files of annotations from the root of the checkout, where its workflows run. */
+function prefixOf(dir: string): string {
+  const inside = relative(process.cwd(), absolute(dir));
+  if (inside === '') return '';
+  const isOutside = inside.startsWith('..') || inside.startsWith(sep);
+  return `${isOutside ? dir.replace(/\/+$/, '') : inside.split(sep).join('/')}/`;
+}
 
 function plural(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;

@@ -33,7 +33,9 @@ export function shownLines(bytes: Uint8Array): string[] {
 
 /** A line without characters that would move the cursor or turn the text around; tabs stay. */
 function visible(line: string): string {
-  return line.replace(/\r$/, '').replaceAll(/[^\P{C}\t]|[\u2028\u2029]/gu, '·');
+  return line
+    .replace(/\r$/, '')
+    .replaceAll(/[^\P{C}\t]|[\u2028\u2029]/gu, (found) => '·'.repeat(found.length));
 }
 
 function isSafe(line: string): boolean {

@@ -38,6 +38,8 @@ export interface Resolution {
   readonly values: EnvValues;
   /** Every node that has a file, and the one that asks, with the defaults filled in. */
   readonly nodes: ReadonlyMap<string, NodeDefinition>;
+  /** The node that each service file names, as far as it can be read. */
+  readonly nodeOf: ReadonlyMap<string, string>;
   /** The file of the node that asks, as it is in force: to be accepted like the services', so that it can be the last good one. */
   readonly nodeFile?: { readonly file: string; readonly oid: string; readonly commit: string };
 }
@@ -82,6 +84,9 @@ export function resolve(input: DefinitionsInput): Resolution {
     },
     values: valuesOf(judged.force, input.node),
     nodes: read.nodes,
+    nodeOf: new Map(
+      judged.drafts.flatMap(({ draft }) => (draft.node === undefined ? [] : [[draft.file.path, draft.node]])),
+    ),
     ...(read.nodeFile === undefined ? {} : { nodeFile: read.nodeFile }),
   };
 }

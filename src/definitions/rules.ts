@@ -335,6 +335,15 @@ export const RULES = {
 
 export type RuleId = keyof typeof RULES;
 
+/** Rules that only the settings of a node can judge: its policy is its own and never in git. */
+export const POLICY_RULES: readonly RuleId[] = [
+  'image/host',
+  'network/policy',
+  'ports/policy',
+  'route/domain',
+  'volume/policy',
+];
+
 function error(says: string, hint: string): Rule {
   return { severity: 'error', says, hint };
 }

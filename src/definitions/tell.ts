@@ -37,10 +37,21 @@ function excerpt(line: string | undefined, { line: number, column }: Issue): str
   if (line === undefined || line.trim() === '') return [];
   const start = Math.max(0, column - MAX_SHOWN);
   const shown = line.slice(start, start + MAX_SHOWN * 2);
-  const before = line.slice(start, column - 1).replaceAll(/[^\t]/g, ' ');
+  const before = blankOf(line.slice(start, column - 1));
   const gutter = String(number);
   return [`  ${gutter} | ${shown}`, `  ${' '.repeat(gutter.length)} | ${before}^`];
 }
+
+/** Blanks as wide as the text, so that what stands below it in a terminal is below it: tabs stay, CJK and emoji take two. */
+function blankOf(text: string): string {
+  return text
+    .replaceAll(/\p{M}/gu, '')
+    .replaceAll(WIDE, '  ')
+    .replaceAll(/[^\t ]/gu, ' ');
+}
+
+const WIDE =
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/gu;
 
 /** An array of `{ file, line, column, path, rule, severity, message, hint }`. */
 export function tellJson(issues: readonly Issue[]): string {

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { getConfig, resolveRef } from 'isomorphic-git';
+import { expandOid as expand, getConfig, resolveRef } from 'isomorphic-git';
 import { GitFault } from './faults.ts';
 import { isOid } from './objects.ts';
 
@@ -39,6 +39,12 @@ export async function readLocalRef(gitdir: string, name: string): Promise<string
     if (attempt >= 3) return undefined;
     await delay(10 * attempt);
   }
+}
+
+/** The whole id that the beginning of one stands for; undefined when there is none, or more than one. */
+export async function expandOid(gitdir: string, start: string): Promise<string | undefined> {
+  if (!/^[0-9a-f]{4,40}$/.test(start)) return undefined;
+  return expand({ fs, gitdir, oid: start }).catch(() => undefined);
 }
 
 /** What HEAD names, for example `refs/heads/main`; undefined when it is detached. */

@@ -77,7 +77,8 @@ export function isOid(text: string): boolean {
   return /^[0-9a-f]{40}$/.test(text);
 }
 
-function unsafeName(name: string): string | undefined {
+/** Why no file of ours may have this name; undefined when it may. */
+export function unsafeName(name: string): string | undefined {
   if (name === '' || name === '.' || name === '..') return 'the name is empty or a dot';
   if (/[/\\]/.test(name)) return 'the name has a slash or backslash in it';
   if (name.toLowerCase() === '.git') return 'the name is .git';

@@ -4,9 +4,11 @@ import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { validate, type ValidateOptions } from '../../../src/commands/validate.ts';
 import { shownLines } from '../../../src/definitions/mask.ts';
-import { serviceText } from './support.ts';
+import { DEFAULTS, serviceText } from './support.ts';
 
 const EXAMPLE = join(import.meta.dirname, '../../../definitions-example');
+const NOT_CHECKED =
+  "Not checked: what the node's settings allow (image/host, network/policy, ports/policy, route/domain, volume/policy); --state FILE|URL takes what a node's agent serves at /api/v1/state.";
 const TEXT: ValidateOptions = { format: 'text', strict: false, color: false };
 
 describe('mc-gitops validate', () => {
@@ -49,7 +51,7 @@ describe('mc-gitops validate', () => {
         '  Write for example "0:0".',
         '',
         '1 file, 0 good services, 1 error, 0 warnings',
-        "Not checked: what the policy in the node's settings allows (image hosts, mounts, networks, fixed ports, domains).",
+        NOT_CHECKED,
         '',
       ].join('\n'),
     );
@@ -134,10 +136,60 @@ describe('mc-gitops validate', () => {
     expect(strict.out).to.contain('error: "A_TOKEN" looks like a secret');
   });
 
+  it('the caret stands below the place also behind wide and combining characters', async () => {
+    put('services/a.toml', serviceText('a', 'volumes = ["日本🎉e\u0301", "bad"]'));
+    const lines = (await run()).out.split('\n');
+    const at = lines.findIndex((line) => line.includes('"bad" is no volume'));
+    // Two CJK characters and an emoji take two columns each, the accent none.
+    const columns = 'volumes = ["'.length + 3 * 2 + 1 + '", '.length;
+    expect(lines[at + 2]).to.equal(`    | ${' '.repeat(columns)}^`);
+  });
+
   it('--node: only what concerns that node', async () => {
     put('services/a.toml', serviceText('a', 'oops = 1'));
     expect((await run({ node: 'rift' })).code).to.equal(1);
     expect((await run({ node: 'orion' })).code).to.equal(0);
+  });
+
+  it('--state: what the node allows is checked too, and what was not is said, of which nodes', async () => {
+    put('services/a.toml', serviceText('a', 'ports = ["80:80"]'));
+    put('services/b.toml', serviceText('b', 'ports = ["80:80"]').replace('"rift"', '"orion"'));
+    const policy = { mounts: [], networks: ['mcpnet'], ports: ['1024-65535'], hostnames: [] };
+    const promised = { applied: [], leases: [], routes: [], images: [], files: [], failures: [] };
+    const state = { format: 1, node: 'rift', defaults: { ...DEFAULTS }, policy, root: '', promised };
+    put('state.json', JSON.stringify(state));
+    const from = { state: [join(dir, 'state.json')] };
+    const { code, out } = await run(from);
+    expect(code).to.equal(1);
+    expect(out).to.contain(
+      'services/a.toml:7:10: error: the node does not allow the fixed port 80 [ports/policy]',
+    );
+    expect(out).to.contain('2 files, 1 good service, 1 error, 0 warnings\n');
+    expect(out)
+      .to.contain('Not checked: what the settings of orion allow (')
+      .and.not.contain('services/b.toml:');
+    const own = await run({ ...from, node: 'rift' });
+    expect(own.code).to.equal(1);
+    expect(own.out).to.not.contain('Not checked');
+    put('state.json', JSON.stringify({ ...state, policy: { ...policy, ports: ['80'] } }));
+    expect(await run(from)).to.deep.include({ code: 0 });
+    expect((await run({ ...from, node: 'orion' })).code).to.equal(2);
+    // For programs the note stands beside the output.
+    const json = await run({ ...from, format: 'json' });
+    expect(json.out).to.equal('[]\n');
+    expect(json.err).to.match(/^Not checked: what the settings of orion allow/);
+  });
+
+  it('--state: 2 for what is no state, 3 when the agent does not answer', async () => {
+    put('services/a.toml', serviceText('a'));
+    put('state.json', '{"format":99}');
+    put('no.json', 'null');
+    expect(await run({ state: [join(dir, 'state.json')] })).to.deep.include({ code: 2, out: '' });
+    expect(await run({ state: [join(dir, 'no.json')] })).to.deep.include({ code: 2, out: '' });
+    expect(await run({ state: [join(dir, 'missing.json')] })).to.deep.include({ code: 2, out: '' });
+    const unreachable = await run({ state: ['http://127.0.0.1:9/'] });
+    expect(unreachable).to.deep.include({ code: 3, out: '' });
+    expect(unreachable.err).to.contain('the state cannot be read').and.contain('/api/v1/state');
   });
 
   it('tells links and never follows them, also links to folders; sorts files; reads no file that is too large', async () => {
@@ -175,6 +227,6 @@ describe('mc-gitops validate', () => {
     put(`services/${'d/'.repeat(32)}a.toml`, serviceText('a'));
     expect((await run()).code).to.equal(0);
     put(`services/${'d/'.repeat(33)}a.toml`, serviceText('a'));
-    expect((await run()).out).to.contain('folders are nested more than 32 deep');
+    expect((await run()).out).to.contain('the folder is nested deeper than 32 levels');
   });
 });
