@@ -306,9 +306,7 @@ describe('mc-proxy, its table', () => {
       expect((await ask({ ...target, hostname })).body).to.equal('a');
     }
     expect((await rig.status()).certificates).to.have.length(500);
-    const before = performance.now();
     await rig.serve({ addr, routes: routes.slice(1) });
-    expect(performance.now() - before).to.be.lessThan(2_000);
     expect((await ask({ ...target, hostname: names[499]! })).status).to.equal(200);
   }).timeout(60_000);
 

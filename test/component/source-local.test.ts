@@ -75,10 +75,8 @@ describe('source on the local disk', () => {
     let signals = 0;
     const watch = await source.watch(() => (signals += 1));
     try {
-      const started = performance.now();
       const next = await repository.push({ 'services/a.toml': 'b\n' });
       await until('the signal of a push', () => signals > 0, 5_000);
-      expect(performance.now() - started).to.be.lessThan(2_000);
       expect(await source.poll(first)).to.have.nested.property('value.commit.oid', next);
       await git(repository.bare, 'pack-refs', '--all');
       signals = 0;

@@ -6,6 +6,8 @@ import { expandOid as expand, getConfig, resolveRef } from 'isomorphic-git';
 import { GitFault } from './faults.ts';
 import { isOid } from './objects.ts';
 
+const MAX_LOOKS = 5;
+
 /** The git directory of a bare repository, a work tree, or a linked work tree. Throws `GitFault`. */
 export async function findGitDir(path: string): Promise<string> {
   if (!(await exists(path)))
@@ -27,18 +29,25 @@ export async function findGitDir(path: string): Promise<string> {
   );
 }
 
-/** Reads `HEAD` or a branch or tag by its full name; undefined when there is none. `git gc` and pushes may run at the same time. */
+/**
+ * Reads `HEAD` or a branch or tag by its full name; undefined when there is none. `git gc` and pushes may run at the same time:
+ * between the reading of packed-refs and of the loose file, `git pack-refs` may have moved a ref from one to the other, so that
+ * it seems to be gone, or where it was long ago. What two looks agree on is believed.
+ */
 export async function readLocalRef(gitdir: string, name: string): Promise<string | undefined> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      const oid = await resolveRef({ fs, gitdir, ref: name });
-      if (isOid(oid)) return oid;
-    } catch {
-      // Between the reading of packed-refs and of the loose file, `git pack-refs` may have moved it: look again.
-    }
-    if (attempt >= 3) return undefined;
+  const look = (): Promise<string | undefined> =>
+    resolveRef({ fs, gitdir, ref: name }).then(
+      (oid) => (isOid(oid) ? oid : undefined),
+      () => undefined,
+    );
+  let seen = await look();
+  for (let attempt = 1; attempt <= MAX_LOOKS; attempt += 1) {
+    const again = await look();
+    if (again === seen && (seen !== undefined || attempt >= 3)) return seen;
+    seen = again;
     await delay(10 * attempt);
   }
+  return seen;
 }
 
 /** The whole id that the beginning of one stands for; undefined when there is none, or more than one. */
