@@ -9,14 +9,16 @@ import { writerOf } from './execute/writer.ts';
 import type { PassReport } from './loop.ts';
 import type { Node } from './node/node.ts';
 import type { Observed } from './node/types.ts';
-import { removableServices } from './plan/guard.ts';
+import { namedServices, removableServices } from './plan/guard.ts';
+import type { Facts } from './plan/facts.ts';
 import { probeTargets, wanted } from './plan/look.ts';
 import { makePlan } from './plan/plan.ts';
+import { rebuild } from './plan/rebuild.ts';
 import type { Plan, PlanSettings } from './plan/types.ts';
 import type { Registry } from './registry/registry.ts';
 import type { Promised } from './registry/types.ts';
 import type { Source } from './source/source.ts';
-import type { DefinitionFile } from './source/types.ts';
+import type { Commit, DefinitionFile } from './source/types.ts';
 
 /** What a pass needs; opened once by the agent. */
 export interface House {
@@ -80,21 +82,18 @@ export async function runPass(
   if (ASKS_GIT.some((trigger) => triggers.has(trigger))) beginPoll(house, memory);
   const inForce = await definitionsInForce(house, memory);
   if (inForce === undefined) return { again: false };
-  const { desired, values, hostnameSuffix } = inForce;
+  const { desired, values } = inForce;
 
-  const promised = registry.promised();
-  const settings: PlanSettings = {
-    ...house.planSettings,
-    hostnameSuffix,
-    removable: removableServices(desired),
-  };
-  const facts = { desired, promised, settings, now: clock.now() };
-  const observed = await node.observe(wanted(desired, settings), (seen) =>
-    probeTargets({ ...facts, observed: seen }),
-  );
+  const facts = await look(house, inForce);
   if (signal.aborted) return { again: false };
-
-  const plan = makePlan({ ...facts, observed });
+  const plan = makePlan(facts);
+  const { promised, observed } = facts;
+  if (plan.engine !== undefined) {
+    // Whose engine it is stands written before the first step in it (L05).
+    const recorded = registry.recordEngine(plan.engine);
+    if (recorded.kind !== 'ok') return notWritten(house, recorded);
+    house.log.info(plan.engine, 'the container engine was not known before: recorded');
+  }
   const digests = new Map(desired.services.map((entry) => [entry.service.name, entry.digest]));
   const tools = {
     node: await writerOf(node),
@@ -120,6 +119,46 @@ export async function runPass(
     again: results.kind === 'ok' && results.value.length > 0,
     ...(plan.wakeAt === undefined ? {} : { wakeAt: plan.wakeAt }),
   };
+}
+
+/** What was promised and what is there. A registry that was made anew first takes up what the node shows (L34). */
+async function look(house: House, { desired, hostnameSuffix }: InForce): Promise<Facts> {
+  const { registry, node, clock, log } = house;
+  const once = async (): Promise<Facts> => {
+    const promised = registry.promised();
+    const settings: PlanSettings = {
+      ...house.planSettings,
+      hostnameSuffix,
+      removable: removableServices(desired, promised.named),
+    };
+    const facts = { desired, promised, settings, now: clock.now() };
+    const observed = await node.observe(wanted(desired, settings), (seen) =>
+      probeTargets({ ...facts, observed: seen }),
+    );
+    return { ...facts, observed };
+  };
+  const facts = await once();
+  const rebuilt = rebuild(facts);
+  if (rebuilt === undefined) return facts;
+  const written = registry.rebuild(rebuilt);
+  if (written.kind !== 'ok') {
+    log.error({ why: written.why, hint: written.hint }, 'the registry could not be rebuilt');
+    return facts;
+  }
+  if (rebuilt.applied.length > 0 || rebuilt.lostAt !== undefined)
+    log.warn(
+      { services: rebuilt.applied.length, leases: rebuilt.leases.length, lost: rebuilt.lostAt !== undefined },
+      rebuilt.lostAt === undefined
+        ? 'the registry was rebuilt from the labels of the containers, the file beside it, and git'
+        : 'the registry was rebuilt from the labels of the containers and git; the file beside it is lost too: until the next commit only what is missing is made',
+    );
+  // Readiness is asked for by leases, and they are known only now.
+  return once();
+}
+
+function notWritten(house: House, failure: Failure): PassReport {
+  house.log.error({ why: failure.why, hint: failure.hint }, 'nothing was done');
+  return { again: false };
 }
 
 /** Git is asked beside the pass: a remote that hangs must not keep the node from being healed (L40). One poll at a time. */
@@ -221,8 +260,11 @@ async function resolveCommit(
     file,
     oid,
     commit: from,
+    ...(service.prune === false ? { prune: service.prune } : {}),
   }));
-  const written = registry.accept(commit, clock.now(), good, resolution.nodeFile);
+  const news = await newCommits(house, desired, accepted);
+  const named = namedServices(news, desired, registry.promised());
+  const written = registry.accept(commit, clock.now(), good, resolution.nodeFile, named);
   // What cannot be written down is not acted upon (G32).
   if (written.kind !== 'ok') return written;
   await source.keep(commit, lastGoodOids(registry.promised()));
@@ -233,6 +275,22 @@ async function resolveCommit(
     );
   const { defaults } = resolution.nodes.get(house.planSettings.node) ?? house.definitions;
   return ok({ commit, desired, values, hostnameSuffix: defaults.hostnameSuffix });
+}
+
+/** All commits of accepted..new: any of them may name what goes, a merge hides its own behind it (L31). */
+async function newCommits(
+  { source, log }: House,
+  { commit }: Desired,
+  accepted: string | undefined,
+): Promise<readonly Pick<Commit, 'message'>[]> {
+  if (accepted === undefined || accepted === commit.oid) return [commit];
+  const range = await source.range(commit.oid, accepted);
+  if (range.kind === 'ok') return range.value;
+  log.warn(
+    { commit: commit.oid, accepted, why: range.why },
+    'the commits since the accepted one cannot be read: only the newest one is looked at for what it names',
+  );
+  return [commit];
 }
 
 /** The blobs of what is in force, whichever commit they are from. */

@@ -84,7 +84,7 @@ export function nodeOptions(settings: Settings, log: Log, onSignal: (trigger: st
 }
 
 export function planSettings(settings: Settings, keyId: string): House['planSettings'] {
-  const { defaults, deploy, ports } = settings;
+  const { defaults, deploy, policy, ports } = settings;
   return {
     node: settings.node,
     owner: settings.owner,
@@ -98,6 +98,9 @@ export function planSettings(settings: Settings, keyId: string): House['planSett
     hostnameSuffix: defaults.hostname_suffix,
     certificates: settings.certs.driver,
     canBuild: settings.build.workspace !== undefined,
+    protect: policy.protect,
+    budgetShare: policy.budget,
+    ...(policy.engine_id === undefined ? {} : { engineId: policy.engine_id }),
     keyId,
   };
 }

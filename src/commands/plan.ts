@@ -72,7 +72,7 @@ function previewOf(state: NodeState, directory: Directory, before: ReadonlyMap<s
     settings: {
       ...state.settings,
       hostnameSuffix: suffixOf(fresh, state),
-      removable: removableServices(desired),
+      removable: removableServices(desired, state.promised.named),
     },
     now:
       Math.max(

@@ -140,6 +140,7 @@ const ORDER: readonly ServiceState[] = [
   'orphan',
   'unknown',
   'waiting',
+  'paused',
   'changing',
   'removing',
   'converged',

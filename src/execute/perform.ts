@@ -61,6 +61,7 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
     );
   },
   'record-applied': (step, { registry }) => registry.recordApplied(step.applied),
+  'record-orphan': (step, { registry }) => registry.recordOrphan(step.orphan),
   'forget-service': (step, { registry }) => {
     const forgotten = registry.forgetService(step.service);
     return forgotten.kind === 'ok' ? ok() : forgotten;

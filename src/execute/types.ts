@@ -9,6 +9,7 @@ import type {
   FailureRecord,
   ImageRecord,
   Lease,
+  OrphanRecord,
   RouteRecord,
   StepRecord,
 } from '../registry/types.ts';
@@ -59,6 +60,7 @@ export interface RegistryWriter {
   putRoutes(service: string, routes: readonly RouteRecord[]): Outcome<undefined>;
   removeRoutes(service: string, keys: readonly { hostname: string; port: number }[]): Outcome<undefined>;
   recordApplied(applied: Applied): Outcome<undefined>;
+  recordOrphan(orphan: OrphanRecord): Outcome<undefined>;
   forgetService(service: string): Outcome<undefined>;
   recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined>;
   clearFailure(service: string): Outcome<undefined>;

@@ -33,6 +33,20 @@ export function leasesFor(facts: Facts, service: Service): LeaseChoice {
   return { kind: 'leased', missing };
 }
 
+/** The leases that containers of a service have by their labels, and that the registry does not know. */
+export function adoptedLeases(facts: Facts, service: Service): Lease[] {
+  const taken = new Set(facts.promised.leases.map((lease) => lease.port));
+  return service.components.flatMap((component) =>
+    component.routes.flatMap((route): Lease[] => {
+      if (leaseOf(facts.promised, service.name, component.name, route.name) !== undefined) return [];
+      const port = adoptedPort(facts, service, component, route.name, taken);
+      if (port === undefined) return [];
+      taken.add(port);
+      return [{ service: service.name, component: component.name, route: route.name, slot: 'a', port }];
+    }),
+  );
+}
+
 /** The facts as they are once these leases are given. */
 export function withLeases(facts: Facts, given: readonly Lease[]): Facts {
   if (given.length === 0) return facts;

@@ -1,51 +1,53 @@
 import { messageOf } from '../base/outcome.ts';
 import type { Component, DesiredService } from '../definitions/types.ts';
-import { ours, recordedServices, type Facts, type ServicePlan } from './facts.ts';
-import { judgeRemovals } from './guard.ts';
+import type { Facts, ServicePlan } from './facts.ts';
+import { judge } from './guard.ts';
+import { heldTo, holdsOfAfter, holdsOfLoss, rolloutOf, type Rollout } from './holds.ts';
+import { judgeEngine } from './identity.ts';
 import { withLeases } from './leases.ts';
 import { restAfterFailure } from './rest.ts';
 import { planRunning } from './service.ts';
 import { planRemoved, planStopped } from './stop.ts';
-import type { Plan, Refused, Waiting } from './types.ts';
+import type { Plan, Refused, Step, Waiting } from './types.ts';
 
 /**
  * Decides everything, changes nothing: the same facts give the same plan, to the byte. Steps are grouped by service
  * and in order within it; a step's preconditions are observed, or made by the step before it.
  */
 export function makePlan(facts: Facts): Plan {
-  const { desired, observed, promised } = facts;
+  const { desired, observed } = facts;
   const { engine } = observed;
   if (!engine.known) return allWaiting(facts, engine.why);
+  const identity = judgeEngine(facts, engine.value);
+  if (identity.kind === 'changed') return { steps: [], waiting: [], refused: identity.refused };
 
-  const recorded = recordedServices(promised);
-  const gone = recorded.filter(
-    (name) => !desired.refused.includes(name) && !desired.services.some((d) => d.service.name === name),
-  );
-  const verdict = judgeRemovals(facts, gone, recorded.length);
-
+  const verdict = judge(facts);
+  const rollout = rolloutOf(facts);
   const parts: ServicePlan[] = [
-    ...verdict.allowed.map((service) =>
+    ...verdict.orphans.map((orphan) => orphanPlan(facts, orphan)),
+    ...verdict.removed.map((service) =>
       alone(service, () => resting(facts, service, '') ?? planRemoved(facts, service)),
     ),
   ];
   // Each service sees the leases that were given to the ones before it: no two get the same port.
   let seen = facts;
-  for (const service of desired.services) {
+  for (const service of desired.services.filter((one) => !verdict.kept.includes(one.service.name))) {
     const before = seen;
-    const part = alone(service.service.name, () => planService(before, service));
+    const part = alone(service.service.name, () => planService(before, service, rollout));
     parts.push(part);
     seen = withLeases(
       seen,
       part.steps.flatMap((step) => (step.kind === 'lease-ports' ? step.leases : [])),
     );
   }
-  const waiting = [...parts.flatMap((part) => part.waiting), ...orphans(facts, recorded)];
+  const waiting = parts.flatMap((part) => part.waiting);
   const wakes = waiting.flatMap((entry) => (entry.until === undefined ? [] : [entry.until]));
   return {
     steps: parts.flatMap((part) => part.steps),
     waiting,
     refused: [...verdict.refused, ...parts.flatMap((part) => part.refused)],
     ...(wakes.length === 0 ? {} : { wakeAt: Math.min(...wakes) }),
+    ...(identity.record === undefined ? {} : { engine: identity.record }),
   };
 }
 
@@ -72,13 +74,31 @@ function alone(service: string, planned: () => ServicePlan): ServicePlan {
   }
 }
 
-function planService(facts: Facts, desired: DesiredService): ServicePlan {
+function planService(facts: Facts, desired: DesiredService, rollout: Rollout): ServicePlan {
   const { name, active, components } = desired.service;
+  if (desired.service.paused === true) return { steps: [], waiting: [pausedWaiting(desired)], refused: [] };
   const refused = foreignNames(facts, name, components);
   if (refused.length > 0) return { steps: [], waiting: [], refused };
   const rest = resting(facts, name, desired.digest);
   if (rest !== undefined) return rest;
-  return active ? planRunning(facts, desired) : planStopped(facts, desired);
+  if (!active) return planStopped(facts, desired);
+  const turn = rollout.holds.get(name);
+  const holds = [
+    ...holdsOfAfter(facts, desired),
+    ...(turn === undefined ? [] : [turn]),
+    ...holdsOfLoss(facts, desired),
+  ];
+  return heldTo(facts, desired, holds, planRunning(facts, desired, holds));
+}
+
+/** `paused`: looked at and shown, and left exactly as it is (L48). */
+function pausedWaiting({ service, file }: DesiredService): Waiting {
+  return {
+    service: service.name,
+    for: 'paused',
+    why: 'it is paused in git: looked at only, whatever it does',
+    hint: `Take paused out of ${file} to have it converged again.`,
+  };
 }
 
 /** What failed is not tried again at once, whatever it was: a start, a stop or a removal. */
@@ -104,19 +124,21 @@ function foreignNames(facts: Facts, service: string, components: readonly Compon
   });
 }
 
-/** Ours by label, but of a service that neither git nor the registry knows: shown, never removed at first sight. */
-function orphans(facts: Facts, recorded: readonly string[]): Waiting[] {
-  const knownNames = new Set([
-    ...recorded,
-    ...facts.desired.services.map((d) => d.service.name),
-    ...facts.desired.refused,
-  ]);
-  return ours(facts)
-    .filter((container) => !knownNames.has(container.identity?.service ?? ''))
-    .map((container) => ({
-      service: container.identity?.service ?? container.name,
-      for: 'orphan',
-      why: `container ${container.name} carries our labels, but neither git nor the registry knows its service: it is left alone`,
-      hint: 'Add its definition to the repository, or remove the container by hand.',
-    }));
+/** Taken in: from now on the registry knows it, and a later commit may let it go. */
+function orphanPlan({ desired, promised, now }: Facts, waiting: Waiting): ServicePlan {
+  const { service } = waiting;
+  const isKnown =
+    promised.orphans?.some((orphan) => orphan.service === service) === true ||
+    promised.files.some((file) => file.service === service) ||
+    promised.applied.some((applied) => applied.service.name === service);
+  if (isKnown) return { steps: [], waiting: [waiting], refused: [] };
+  const commit = desired.commit.oid;
+  const step: Step = {
+    service,
+    subject: service,
+    because: { summary: `containers of ${service} carry our labels, and nobody knows it`, commit },
+    kind: 'record-orphan',
+    orphan: { service, commit, seenAt: now },
+  };
+  return { steps: [step], waiting: [waiting], refused: [] };
 }

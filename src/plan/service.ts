@@ -1,6 +1,7 @@
 import type { DesiredService } from '../definitions/types.ts';
 import { becauseOf } from './because.ts';
 import { appliedOf, type Facts, type ServicePlan } from './facts.ts';
+import { putOff, type Hold } from './holds.ts';
 import { keepPredecessors } from './keep.ts';
 import { leasesFor, withLeases } from './leases.ts';
 import { settle } from './settle.ts';
@@ -9,8 +10,11 @@ import { standingOf, type Standing } from './standing.ts';
 import { abandonedSteps, goneContainers, predecessorsInTheWay, swapSteps } from './swap.ts';
 import type { Step } from './types.ts';
 
-/** One service that shall run: image → ports → certificate → container → ready → route → record → proved. */
-export function planRunning(facts: Facts, desired: DesiredService): ServicePlan {
+/**
+ * One service that shall run: image → ports → certificate → container → ready → route → record → proved. `holds`: why its
+ * changes are put off; what runs is looked after all the same.
+ */
+export function planRunning(facts: Facts, desired: DesiredService, holds: readonly Hold[] = []): ServicePlan {
   const { service } = desired;
   const leases = leasesFor(facts, service);
   if (leases.kind !== 'leased') {
@@ -38,8 +42,10 @@ export function planRunning(facts: Facts, desired: DesiredService): ServicePlan 
         ];
 
   const changing = standings.filter((standing) => standing.current === undefined);
+  const put = putOff(leased, service, standings, holds);
+  const due = changing.filter(({ component }) => !put.components.includes(component.name));
   const staging = together(changing.map((standing) => stage(leased, desired, standing.component, because)));
-  if (!staging.ready) {
+  if (!staging.ready || (changing.length > 0 && due.length === 0)) {
     // Nothing that runs is touched before its successor can start (L07). What is in place keeps its routes.
     const routes =
       changing.length === standings.length ? undefined : settle(leased, desired, standings, because);
@@ -52,14 +58,15 @@ export function planRunning(facts: Facts, desired: DesiredService): ServicePlan 
     ];
     return {
       steps,
-      waiting: [...staging.waiting, ...kept.waiting, ...(routes?.waiting ?? [])],
+      waiting: [...staging.waiting, ...put.waiting, ...kept.waiting, ...(routes?.waiting ?? [])],
       refused: [...staging.refused, ...(routes?.refused ?? [])],
     };
   }
-  const inTheWay = [...gone.running, ...predecessorsInTheWay(standings)];
-  if (changing.length > 0 || inTheWay.length > 0) {
-    const swap = swapSteps(leased, desired, standings, inTheWay, because);
-    return { steps: [...lease, ...staging.steps, ...swap], waiting: [], refused: [] };
+  const inTheWay = [...(holds.length > 0 ? [] : gone.running), ...predecessorsInTheWay(standings)];
+  if (due.length > 0 || inTheWay.length > 0) {
+    const now = standings.filter((standing) => standing.current !== undefined || due.includes(standing));
+    const swap = swapSteps(leased, desired, now, inTheWay, because);
+    return { steps: [...lease, ...staging.steps, ...swap], waiting: put.waiting, refused: [] };
   }
   const settled = settle(leased, desired, standings, because);
   return { ...settled, steps: [...lease, ...abandonedSteps(desired, standings, because), ...settled.steps] };

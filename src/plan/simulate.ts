@@ -80,6 +80,7 @@ function applyStep(facts: Facts, step: Step): Facts {
     case 'release-leases':
     case 'record-image':
     case 'record-applied':
+    case 'record-orphan':
     case 'forget-service':
       return { ...facts, promised: promisedAfter(facts, step) };
   }
@@ -89,7 +90,9 @@ type Of<K extends Step['kind']> = Extract<Step, { kind: K }>;
 
 function promisedAfter(
   { promised, now }: Facts,
-  step: Of<'lease-ports' | 'release-leases' | 'record-image' | 'record-applied' | 'forget-service'>,
+  step: Of<
+    'lease-ports' | 'release-leases' | 'record-image' | 'record-applied' | 'record-orphan' | 'forget-service'
+  >,
 ): Promised {
   switch (step.kind) {
     case 'lease-ports': {
@@ -128,9 +131,12 @@ function promisedAfter(
         ],
         failures: promised.failures.filter((failure) => failure.service !== step.service),
       };
+    case 'record-orphan':
+      return { ...promised, orphans: [...(promised.orphans ?? []), step.orphan] };
     case 'forget-service':
       return {
         ...promised,
+        orphans: (promised.orphans ?? []).filter((orphan) => orphan.service !== step.service),
         applied: promised.applied.filter((entry) => entry.service.name !== step.service),
         leases: promised.leases.filter((lease) => lease.service !== step.service),
         routes: promised.routes.filter((route) => route.service !== step.service),

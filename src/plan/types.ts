@@ -1,6 +1,13 @@
 import type { ImageRef } from '../definitions/types.ts';
 import type { ContainerSpec, ObservedRoute } from '../node/types.ts';
-import type { Applied, Because, Lease, RouteRecord } from '../registry/types.ts';
+import type {
+  Applied,
+  Because,
+  EngineIdentity,
+  Lease,
+  OrphanRecord,
+  RouteRecord,
+} from '../registry/types.ts';
 
 /** One thing to do. Steps of one service are a chain: taken in order, and the first that fails ends the chain of that service (L11). */
 export type Step = StepHead & StepBody;
@@ -64,6 +71,7 @@ export type StepBody =
   /** Takes away routes that still carry this mark. */
   | { readonly kind: 'remove-routes'; readonly routes: readonly RouteKey[] }
   | { readonly kind: 'record-applied'; readonly applied: Applied }
+  | { readonly kind: 'record-orphan'; readonly orphan: OrphanRecord }
   | { readonly kind: 'forget-service' };
 
 /** A route in the table, with the mark it must carry to be ours. */
@@ -101,6 +109,8 @@ export interface Plan {
   readonly refused: readonly Refused[];
   /** When to look again even if nothing signals; absent: at the next timer. */
   readonly wakeAt?: number;
+  /** The engine's identity, when it is to be written down before the first step. */
+  readonly engine?: EngineIdentity;
 }
 
 /** The limits and names that `plan` needs from the settings: inputs like the rest. */
@@ -121,6 +131,12 @@ export interface PlanSettings {
   readonly canBuild: boolean;
   /** Services that may go although the budget is spent: named by a commit trailer or `removals.toml`. */
   readonly removable: readonly string[];
+  /** Services that are never stopped or removed, only replaced. */
+  readonly protect: readonly string[];
+  /** Share of the services that one change may stop or remove; one is always allowed. */
+  readonly budgetShare: number;
+  /** The engine that is meant, where the settings name one. */
+  readonly engineId?: string;
   /** Id of the key of the environment hashes; part of the spec's digest version. */
   readonly keyId: string;
 }

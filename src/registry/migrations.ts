@@ -38,4 +38,8 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX steps_by_service ON steps (service, id);
   CREATE INDEX steps_by_pass ON steps (pass);
   `,
+  `
+  ALTER TABLE accepted_files ADD COLUMN prune INTEGER NOT NULL DEFAULT 1 CHECK (prune IN (0, 1));
+  CREATE TABLE orphans (service TEXT PRIMARY KEY, "commit" TEXT NOT NULL, seen_at INTEGER NOT NULL) STRICT;
+  `,
 ];

@@ -12,6 +12,8 @@ export interface RegistryFile {
   readonly db: Database.Database;
   /** Where a damaged file was set aside, when that happened now. */
   readonly setAside?: string;
+  /** There was none before: what it should know is taken up from elsewhere. */
+  readonly isNew: boolean;
   readonly close: () => void;
 }
 
@@ -34,9 +36,10 @@ export function openFile(path: string, log: Log, now: number): Outcome<RegistryF
     lock.close();
     return outcome;
   }
-  const { db, setAside } = outcome.value;
+  const { db, setAside, isNew } = outcome.value;
   return ok({
     db,
+    isNew,
     ...(setAside === undefined ? {} : { setAside }),
     close: () => {
       db.close();
@@ -65,13 +68,9 @@ function takeLock(path: string): Outcome<Database.Database> {
   }
 }
 
-function openChecked(
-  path: string,
-  log: Log,
-  now: number,
-): Outcome<{ db: Database.Database; setAside?: string }> {
+function openChecked(path: string, log: Log, now: number): Outcome<Opened & { setAside?: string }> {
   try {
-    return ok({ db: openOnce(path) });
+    return ok(openOnce(path));
   } catch (error) {
     if (error instanceof NewerError)
       return blocked(
@@ -87,14 +86,19 @@ function openChecked(
         { setAside, why: messageOf(error) },
         'the registry is damaged: set aside, and rebuilt from git and the labels of the containers',
       );
-      return ok({ db: openOnce(path), setAside });
+      return ok({ ...openOnce(path), setAside });
     } catch (second) {
       return failureOf(path, second);
     }
   }
 }
 
-function openOnce(path: string): Database.Database {
+interface Opened {
+  readonly db: Database.Database;
+  readonly isNew: boolean;
+}
+
+function openOnce(path: string): Opened {
   const before = process.umask(0o077);
   try {
     const db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
@@ -107,8 +111,9 @@ function openOnce(path: string): Database.Database {
       db.pragma('trusted_schema = OFF');
       const check = db.pragma('quick_check(1)', { simple: true });
       if (check !== 'ok') throw new DamageError(String(check));
+      const isNew = db.pragma('user_version', { simple: true }) === 0;
       migrate(db);
-      return db;
+      return { db, isNew };
     } catch (error) {
       db.close();
       throw error;

@@ -1,21 +1,11 @@
 import type Database from 'better-sqlite3';
 import type { Service } from '../definitions/types.ts';
-import type {
-  Accepted,
-  AcceptedFile,
-  Applied,
-  FailureRecord,
-  ImageRecord,
-  Lease,
-  NodeFileRecord,
-  Promised,
-  RouteRecord,
-} from './types.ts';
+import type { AcceptedFacts, Acceptance } from './acceptance.ts';
+import type { Applied, FailureRecord, ImageRecord, Lease, Promised, Rebuilt, RouteRecord } from './types.ts';
 
 /** What was promised: accepted, applied, leased, routed. Plain statements; every write is one transaction. */
 export interface Promises {
   promised(): Promised;
-  accept(commit: string, at: number, files: readonly AcceptedFile[], nodeFile?: NodeFileRecord): void;
   lease(leases: readonly Lease[]): void;
   releaseLeases(leases: readonly Lease[]): void;
   recordImage(image: Omit<ImageRecord, 'firstSeenAt'>, at: number): void;
@@ -25,17 +15,11 @@ export interface Promises {
   forgetService(service: string): void;
   recordFailure(failure: Omit<FailureRecord, 'count'>): void;
   clearFailure(service: string): void;
+  rebuild(rebuilt: Rebuilt): void;
 }
 
-export function promisesOn(db: Database.Database): Promises {
+export function promisesOn(db: Database.Database, acceptance: Acceptance): Promises {
   const read = readers(db);
-  const meta = db.prepare(
-    'INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
-  );
-  const file = db.prepare(
-    `INSERT INTO accepted_files (service, file, oid, "commit") VALUES (@service, @file, @oid, @commit)
-     ON CONFLICT DO UPDATE SET file = excluded.file, oid = excluded.oid, "commit" = excluded."commit"`,
-  );
   const lease = db.prepare(
     `INSERT INTO leases (service, component, route, slot, port) VALUES (@service, @component, @route, @slot, @port)
      ON CONFLICT (service, component, route, slot) DO UPDATE SET port = excluded.port`,
@@ -63,29 +47,15 @@ export function promisesOn(db: Database.Database): Promises {
        digest = excluded.digest, last_at = excluded.last_at, why = excluded.why, hint = excluded.hint`,
   );
   const clear = db.prepare('DELETE FROM failures WHERE service = ?');
-  const forget = ['applied', 'leases', 'routes', 'failures', 'accepted_files'].map((table) =>
+  const forget = ['applied', 'leases', 'routes', 'failures', 'accepted_files', 'orphans'].map((table) =>
     db.prepare(`DELETE FROM ${table} WHERE service = ?`),
   );
   const once = (work: () => void): void => db.transaction(work).immediate();
   const all = <T>(items: readonly T[], work: (item: T) => unknown): void =>
     once(() => items.forEach((item) => void work(item)));
 
-  return {
-    promised: () => db.transaction(read).deferred(),
-    accept: (commit, at, files, nodeFile) =>
-      once(() => {
-        const before = read();
-        // A pass over an unchanged node writes nothing (house rule 6).
-        if (before.accepted?.commit !== commit)
-          meta.run('accepted', JSON.stringify({ commit, at } satisfies Accepted));
-        if (nodeFile !== undefined && nodeFile.oid !== before.nodeFile?.oid)
-          meta.run('node_file', JSON.stringify(nodeFile));
-        const known = new Map(before.files.map((entry) => [entry.service, entry]));
-        for (const entry of files) {
-          const old = known.get(entry.service);
-          if (old?.oid !== entry.oid || old.file !== entry.file) file.run(entry);
-        }
-      }),
+  const promises: Promises = {
+    promised: () => db.transaction(() => ({ ...acceptance.read(), ...read() })).deferred(),
     lease: (leases) => all(leases, (entry) => lease.run(entry)),
     releaseLeases: (leases) => all(leases, (entry) => release.run(entry)),
     recordImage: (entry, at) =>
@@ -106,7 +76,15 @@ export function promisesOn(db: Database.Database): Promises {
     forgetService: (service) => all(forget, (statement) => statement.run(service)),
     recordFailure: (entry) => void failure.run({ ...entry, hint: entry.hint ?? null }),
     clearFailure: (service) => void clear.run(service),
+    rebuild: (rebuilt) =>
+      once(() => {
+        rebuilt.applied.forEach((entry) => promises.recordApplied(entry));
+        promises.lease(rebuilt.leases);
+        for (const entry of rebuilt.routes) route.run(entry);
+        acceptance.rebuilt(rebuilt.lostAt);
+      }),
   };
+  return promises;
 }
 
 interface AppliedRow {
@@ -136,22 +114,16 @@ interface FailureRow {
   readonly hint: string | null;
 }
 
-function readers(db: Database.Database): () => Promised {
-  const meta = db.prepare<[string], { value: string }>('SELECT value FROM meta WHERE key = ?');
+function readers(db: Database.Database): () => Omit<Promised, keyof AcceptedFacts> {
   const applied = db.prepare<[], AppliedRow>('SELECT * FROM applied ORDER BY service');
   const leases = db.prepare<[], Lease>('SELECT * FROM leases ORDER BY service, component, route, slot');
   const routes = db.prepare<[], RouteRecord>(
     'SELECT * FROM routes ORDER BY service, component, route, hostname, port',
   );
   const images = db.prepare<[], ImageRow>('SELECT * FROM images ORDER BY reference');
-  const files = db.prepare<[], AcceptedFile>('SELECT * FROM accepted_files ORDER BY service');
   const failures = db.prepare<[], FailureRow>('SELECT * FROM failures ORDER BY service');
   return () => {
-    const row = meta.get('accepted');
-    const nodeFile = meta.get('node_file');
     return {
-      ...(nodeFile === undefined ? {} : { nodeFile: JSON.parse(nodeFile.value) as NodeFileRecord }),
-      ...(row === undefined ? {} : { accepted: JSON.parse(row.value) as Accepted }),
       applied: applied.all().map(({ definition, applied_at, state, file, oid, digest, commit }) => ({
         service: JSON.parse(definition) as Service,
         state,
@@ -170,7 +142,6 @@ function readers(db: Database.Database): () => Promised {
         firstSeenAt: first_seen_at,
         built: built === 1,
       })),
-      files: files.all(),
       failures: failures.all().map(({ last_at, hint, ...rest }) => ({
         ...rest,
         lastAt: last_at,

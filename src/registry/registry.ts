@@ -3,16 +3,21 @@ import type { Log } from '../base/log.ts';
 import { messageOf, ok, type Outcome } from '../base/outcome.ts';
 import { journalOn, type NewPass, type NewStep, type StepEnd } from './journal.ts';
 import { failureOf, openFile, type RegistryFile } from './open.ts';
+import { acceptanceOn } from './acceptance.ts';
 import { promisesOn } from './promises.ts';
+import { readSide, sideText, writeSide } from './sidefile.ts';
 import type {
   AcceptedFile,
   Applied,
+  EngineIdentity,
   FailureRecord,
   ImageRecord,
   Lease,
   NodeFileRecord,
+  OrphanRecord,
   PassRecord,
   Promised,
+  Rebuilt,
   RouteRecord,
   StepRecord,
 } from './types.ts';
@@ -40,7 +45,12 @@ export interface Registry {
     at: number,
     files: readonly AcceptedFile[],
     nodeFile?: NodeFileRecord,
+    named?: readonly string[],
   ): Outcome<undefined>;
+  recordEngine(engine: EngineIdentity): Outcome<undefined>;
+  recordOrphan(orphan: OrphanRecord): Outcome<undefined>;
+  /** Takes up in one transaction what a lost registry knew. */
+  rebuild(rebuilt: Rebuilt): Outcome<undefined>;
   lease(leases: readonly Lease[]): Outcome<undefined>;
   releaseLeases(leases: readonly Lease[]): Outcome<undefined>;
   recordImage(image: Omit<ImageRecord, 'firstSeenAt'>, at: number): Outcome<undefined>;
@@ -71,7 +81,8 @@ export function openRegistry({ path, clock, log }: RegistryOptions): Outcome<Reg
 /** The registry on an open file; puts its journal in order first. */
 export function registryOn(file: RegistryFile, { path, clock, log }: RegistryOptions): Registry {
   const { db, setAside, close } = file;
-  const promises = promisesOn(db);
+  const acceptance = acceptanceOn(db);
+  const promises = promisesOn(db, acceptance);
   const journal = journalOn(db);
   const write = (work: () => void): Outcome<undefined> => {
     try {
@@ -88,6 +99,20 @@ export function registryOn(file: RegistryFile, { path, clock, log }: RegistryOpt
       return failureOf(path, error);
     }
   };
+  let kept = '';
+  /** Like `write`; the file beside the registry follows. That it could not be written is told, and undoes nothing. */
+  const keep = (work: () => void): Outcome<undefined> => {
+    const written = write(work);
+    if (written.kind !== 'ok') return written;
+    try {
+      const content = sideText(acceptance.read());
+      if (content !== kept) writeSide(path, content);
+      kept = content;
+    } catch (error) {
+      log.error({ why: messageOf(error) }, 'the file beside the registry could not be written');
+    }
+    return written;
+  };
   const prune = (): void =>
     journal.prune({ maxAgeMs: JOURNAL_MAX_AGE_MS, maxPasses: JOURNAL_MAX_PASSES, now: clock.now() });
   try {
@@ -95,6 +120,7 @@ export function registryOn(file: RegistryFile, { path, clock, log }: RegistryOpt
     if (open > 0)
       log.warn({ steps: open }, 'the last agent ended in the middle of steps; the first pass looks again');
     prune();
+    if (file.isNew) acceptance.begin(readSide(path));
   } catch (error) {
     log.error({ why: messageOf(error) }, 'the journal could not be put in order');
   }
@@ -102,14 +128,18 @@ export function registryOn(file: RegistryFile, { path, clock, log }: RegistryOpt
     promised: () => promises.promised(),
     passes: (limit) => journal.passes(limit),
     history: (service, limit) => journal.history(service, limit),
-    accept: (commit, at, files, nodeFile) => write(() => promises.accept(commit, at, files, nodeFile)),
+    accept: (commit, at, files, nodeFile, named) =>
+      keep(() => acceptance.accept(commit, at, files, nodeFile, named)),
+    recordEngine: (engine) => keep(() => acceptance.recordEngine(engine)),
+    recordOrphan: (orphan) => keep(() => acceptance.recordOrphan(orphan)),
+    rebuild: (rebuilt) => write(() => promises.rebuild(rebuilt)),
     lease: (leases) => write(() => promises.lease(leases)),
     releaseLeases: (leases) => write(() => promises.releaseLeases(leases)),
     recordImage: (image, at) => write(() => promises.recordImage(image, at)),
     putRoutes: (service, routes) => write(() => promises.putRoutes(service, routes)),
     removeRoutes: (service, keys) => write(() => promises.removeRoutes(service, keys)),
     recordApplied: (applied) => write(() => promises.recordApplied(applied)),
-    forgetService: (service) => write(() => promises.forgetService(service)),
+    forgetService: (service) => keep(() => promises.forgetService(service)),
     recordFailure: (failure) => write(() => promises.recordFailure(failure)),
     clearFailure: (service) => write(() => promises.clearFailure(service)),
     beginPass: (pass) => numbered(() => journal.beginPass(pass)),

@@ -52,6 +52,22 @@ export interface AcceptedFile {
   readonly file: string;
   readonly oid: string;
   readonly commit: string;
+  /** When this file goes, its containers stay as orphans; absent: they are removed. */
+  readonly prune?: false;
+}
+
+/** Ours by label, of a service that neither git nor the registry knew: taken in, and removed by a later commit at the earliest. */
+export interface OrphanRecord {
+  readonly service: string;
+  /** The commit in force when it was taken in: nothing of it is removed under this one. */
+  readonly commit: string;
+  readonly seenAt: number;
+}
+
+/** Which engine the containers were made in, and where it keeps them (L05). */
+export interface EngineIdentity {
+  readonly id: string;
+  readonly storageRoot: string;
 }
 
 /** Failures of a service in a row, for growing waits. A changed definition (another digest) begins anew. */
@@ -77,6 +93,23 @@ export interface Promised {
   readonly failures: readonly FailureRecord[];
   /** Last good `nodes/<node>.toml`. */
   readonly nodeFile?: NodeFileRecord;
+  /** Absent where there are none; so are the next ones. */
+  readonly orphans?: readonly OrphanRecord[];
+  readonly engine?: EngineIdentity;
+  /** Services that a trailer `Remove-Services:` of a commit named, until they are gone or wanted again. */
+  readonly named?: readonly string[];
+  /** The registry was made anew, and nothing was taken up from the node yet. `kept`: its side file was there. */
+  readonly fresh?: { readonly kept: boolean };
+  /** Lost together with its side file: until a commit after this one, what runs is neither changed nor removed. */
+  readonly lostAt?: string;
+}
+
+/** What a lost registry is rebuilt with, in one transaction, before anything is planned. */
+export interface Rebuilt {
+  readonly applied: readonly Applied[];
+  readonly leases: readonly Lease[];
+  readonly routes: readonly RouteRecord[];
+  readonly lostAt?: string;
 }
 
 export interface NodeFileRecord {

@@ -1,7 +1,7 @@
 import type { Condition, ServiceState, View } from './types.ts';
 
 /** States in which nobody needs to look at a service. */
-const FINE: readonly ServiceState[] = ['converged', 'changing', 'stopped', 'removing'];
+const FINE: readonly ServiceState[] = ['converged', 'changing', 'stopped', 'paused', 'removing'];
 
 type Facts = Pick<View, 'source' | 'engine' | 'proxy' | 'services' | 'issues'>;
 

@@ -79,6 +79,7 @@ function stateOf(
   if (!observed.engine.known) return 'unknown';
   if (wanted === undefined)
     return plan.waiting.some((entry) => of(entry) && entry.for === 'orphan') ? 'orphan' : 'removing';
+  if (wanted.service.paused === true) return 'paused';
   if (plan.steps.some(of)) return 'changing';
   const waits = plan.waiting.filter((entry) => of(entry) && entry.for !== 'proved');
   const isProving = plan.waiting.some((entry) => of(entry) && entry.for === 'proved');

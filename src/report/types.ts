@@ -11,6 +11,8 @@ export type ServiceState =
   | 'held back'
   | 'refused'
   | 'stopped'
+  /** Looked at only, because its definition says so. */
+  | 'paused'
   | 'removing'
   /** Ours by label, but neither git nor the registry knows the service. */
   | 'orphan'

@@ -21,6 +21,11 @@ export interface Source {
   poll(accepted?: string): Promise<Outcome<SourceState>>;
   /** The definitions of a commit that was polled before, also before a restart. Does not ask the remote (L02). */
   files(commit: string): Promise<Outcome<SourceFiles>>;
+  /**
+   * All commits that came with `commit` after `accepted`, newest first: merges, and what they brought, with their whole
+   * messages. Does not ask the remote.
+   */
+  range(commit: string, accepted: string): Promise<Outcome<Commit[]>>;
   /** One blob by its id, for a file's last good state. Does not ask the remote. */
   readFile(oid: string): Promise<Outcome<Uint8Array>>;
   /**
@@ -108,6 +113,7 @@ export function openSource(settings: SourceSettings, log: Log, clock: Clock): So
       }
       await writeKept(keptPath, { definitions, blobs }, log);
     },
+    range: (commit, accepted) => readRange(mirrors, commit, accepted),
     health: () => health,
     watch: (onSignal) => watchMirrors(mirrors, onSignal, log),
   };
@@ -177,6 +183,25 @@ async function readCommit(
     mirror.release();
     if (info.kind === 'ok' && tree.kind === 'ok') return ok({ commit: commitOf(info.value), ...tree.value });
     if (tree.kind !== 'ok') failure = tree;
+  }
+  return failure;
+}
+
+async function readRange(
+  mirrors: readonly GitMirror[],
+  commit: string,
+  accepted: string,
+): Promise<Outcome<Commit[]>> {
+  let failure = retry(
+    `commits ${accepted.slice(0, 12)}..${commit.slice(0, 12)} are in none of the mirrors`,
+    'They are fetched as soon as a source answers.',
+  );
+  for (const mirror of mirrors) {
+    if (!(await mirror.has(commit)) || !(await mirror.has(accepted))) continue;
+    const found = await mirror.commitsSince(commit, accepted);
+    mirror.release();
+    if (found.kind === 'ok') return ok(found.value.map(commitOf));
+    failure = found;
   }
   return failure;
 }

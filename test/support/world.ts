@@ -14,15 +14,19 @@ import type {
   ProbeState,
 } from '../../src/node/types.ts';
 import type { Facts } from '../../src/plan/facts.ts';
+import { namedServices, removableServices } from '../../src/plan/guard.ts';
 import { probeTargets } from '../../src/plan/look.ts';
 import { makePlan } from '../../src/plan/plan.ts';
+import { rebuild } from '../../src/plan/rebuild.ts';
 import type { Plan, PlanSettings } from '../../src/plan/types.ts';
 import type {
   AcceptedFile,
   Applied,
+  EngineIdentity,
   FailureRecord,
   ImageRecord,
   Lease,
+  OrphanRecord,
   Promised,
   RouteRecord,
 } from '../../src/registry/types.ts';
@@ -55,6 +59,16 @@ export class World implements RegistryWriter {
   records: ImageRecord[] = [];
   files: AcceptedFile[] = [];
   failures: FailureRecord[] = [];
+  orphans: OrphanRecord[] = [];
+  engine: EngineIdentity | undefined;
+  named: string[] = [];
+  /** The registry was made anew; `kept`: the file beside it was there. */
+  fresh: Promised['fresh'];
+  lostAt: string | undefined;
+  /** What the engine says it is. */
+  engineIdentity: EngineIdentity = { id: 'e', storageRoot: '/x' };
+  protect: string[] = [];
+  engineId: string | undefined;
   /** Step kinds with their subject, in the order in which they were begun. */
   journal: string[] = [];
   /** A step kind that fails, with what it says. */
@@ -78,7 +92,10 @@ export class World implements RegistryWriter {
       hostnameSuffix: SUFFIX,
       certificates: 'local',
       canBuild: true,
-      removable: this.removable,
+      removable: removableServices(this.desired, [...this.named, ...this.removable]),
+      protect: this.protect,
+      budgetShare: 0.2,
+      ...(this.engineId === undefined ? {} : { engineId: this.engineId }),
       keyId: 'k1',
     };
   }
@@ -104,15 +121,37 @@ export class World implements RegistryWriter {
 
   /** The desired services count as accepted. */
   accept(): void {
+    this.named = namedServices([this.desired.commit], this.desired, this.promised());
+    if (this.lostAt !== this.desired.commit.oid) this.lostAt = undefined;
     for (const entry of this.desired.services) {
-      this.files = this.files.filter((file) => file.service !== entry.service.name);
+      const name = entry.service.name;
+      this.orphans = this.orphans.filter((orphan) => orphan.service !== name);
+      this.files = this.files.filter((file) => file.service !== name);
       this.files.push({
-        service: entry.service.name,
+        service: name,
         file: entry.file,
         oid: entry.oid,
         commit: entry.commit,
+        ...(entry.service.prune === false ? { prune: false } : {}),
       });
     }
+  }
+
+  /** The registry's file is gone. `kept`: the file beside it is not. */
+  loseRegistry(kept: boolean): void {
+    Object.assign(this, { applied: [], leases: [], routes: [], records: [], failures: [], fresh: { kept } });
+    if (!kept) Object.assign(this, { files: [], orphans: [], named: [], engine: undefined });
+  }
+
+  /** What a pass does before it plans. */
+  private takeUp(): void {
+    const rebuilt = rebuild(this.facts());
+    if (rebuilt === undefined) return;
+    this.fresh = undefined;
+    this.lostAt = rebuilt.lostAt;
+    this.applied.push(...rebuilt.applied);
+    this.leases.push(...rebuilt.leases);
+    this.routes.push(...rebuilt.routes);
   }
 
   tools(): Tools {
@@ -129,7 +168,9 @@ export class World implements RegistryWriter {
   /** One pass; the desired services count as accepted first. */
   async pass(): Promise<{ plan: Plan; results: StepResult[] }> {
     this.accept();
+    this.takeUp();
     const plan = this.plan();
+    this.engine = plan.engine ?? this.engine;
     const digests = new Map(this.desired.services.map((entry) => [entry.service.name, entry.digest]));
     const outcome = await execute(
       plan,
@@ -157,8 +198,20 @@ export class World implements RegistryWriter {
   }
 
   promised(): Promised {
-    const { applied, leases, routes, records, files, failures } = this;
-    return { applied, leases, routes, images: records, files, failures };
+    const { applied, leases, routes, records, files, failures, orphans, engine, named, fresh, lostAt } = this;
+    return {
+      applied,
+      leases,
+      routes,
+      images: records,
+      files,
+      failures,
+      ...(orphans.length === 0 ? {} : { orphans }),
+      ...(engine === undefined ? {} : { engine }),
+      ...(named.length === 0 ? {} : { named }),
+      ...(fresh === undefined ? {} : { fresh }),
+      ...(lostAt === undefined ? {} : { lostAt }),
+    };
   }
 
   observed(): Observed {
@@ -170,8 +223,7 @@ export class World implements RegistryWriter {
         ? known({
             kind: 'docker',
             version: '1',
-            id: 'e',
-            storageRoot: '/x',
+            ...this.engineIdentity,
             containers: this.containers,
             networks: this.networks,
           })
@@ -376,12 +428,18 @@ export class World implements RegistryWriter {
     this.applied = [...this.applied.filter((a) => a.service.name !== applied.service.name), applied];
     return ok();
   }
+  recordOrphan(orphan: OrphanRecord): Outcome<undefined> {
+    this.journal.push(`orphan ${orphan.service}`);
+    this.orphans = [...this.orphans.filter((old) => old.service !== orphan.service), orphan];
+    return ok();
+  }
   forgetService(service: string): Outcome<undefined> {
     this.journal.push(`forget ${service}`);
     this.applied = this.applied.filter((a) => a.service.name !== service);
     this.leases = this.leases.filter((l) => l.service !== service);
     this.routes = this.routes.filter((r) => r.service !== service);
     this.files = this.files.filter((f) => f.service !== service);
+    this.orphans = this.orphans.filter((o) => o.service !== service);
     this.failures = this.failures.filter((f) => f.service !== service);
     return ok();
   }

@@ -10,6 +10,7 @@ import { openReader, type GitReader } from './reader.ts';
 import type { GitAccess, GitRemote } from './remote.ts';
 import { httpRemote } from './remotehttp.ts';
 import { sshRemote } from './remotessh.ts';
+import { commitsSince } from './range.ts';
 import { isInHistory, proveWhole, walkTree, type GitFile, type TreeLimits } from './walk.ts';
 
 export interface MirrorSettings {
@@ -59,6 +60,8 @@ export interface GitMirror {
   has(oid: string): Promise<boolean>;
   /** Is `ancestor` in the history of `commit`, or the same commit? */
   isDescendant(commit: string, ancestor: string): Promise<Outcome<boolean>>;
+  /** The commits that `commit` has in its history and `before` has not, newest first, `commit` among them. */
+  commitsSince(commit: string, before: string): Promise<Outcome<CommitInfo[]>>;
   /** Asks for one tag and brings its commit here; undefined when there is none. */
   resolveTag(name: string): Promise<Outcome<GitTag | undefined>>;
   /** Files whose change means a new head: only for a repository on the local disk. */
@@ -128,6 +131,7 @@ function mirrorOf(shown: string, backend: Backend, settings: MirrorSettings): Gi
       ),
     isDescendant: (commit, ancestor) =>
       door(async () => isInHistory(await backend.reader(), commit, ancestor)),
+    commitsSince: (commit, before) => door(async () => commitsSince(await backend.reader(), commit, before)),
     resolveTag: (name) =>
       exchange((signal) => {
         if (!isRefName(name))
@@ -266,6 +270,7 @@ function brokenMirror(what: string): GitMirror {
     readTree: refuse,
     readBlob: refuse,
     isDescendant: refuse,
+    commitsSince: refuse,
     resolveTag: refuse,
     blobSize: async () => undefined,
     has: async () => false,

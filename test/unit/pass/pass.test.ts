@@ -16,6 +16,71 @@ import { World } from '../../support/world.ts';
 const MAX_FILES = 3;
 
 describe('a pass', () => {
+  const rig = passRig();
+
+  for (const restarted of [false, true]) {
+    it(`G6 goes on healing when the newest commit cannot be read${restarted ? ', after a restart too' : ''}`, async () => {
+      const { repository, world, house } = rig();
+      await repository.commit({ 'services/web.toml': definition('web') });
+      let memory: Memory = {};
+      const good = await converged(house, memory);
+      expect(world.container('web')?.state).to.equal('running');
+
+      const many = Array.from({ length: MAX_FILES + 1 }, (_, i) => [
+        `services/s${i}.toml`,
+        definition(`s${i}`),
+      ]);
+      await repository.commit(Object.fromEntries(many) as Record<string, string>);
+      if (restarted) memory = { head: await headOf(house, good) };
+      world.containers = [];
+      await converged(house, memory);
+      expect(memory.idle?.why).to.contain('definition files');
+      expect(memory.seen?.desired.commit.oid).to.equal(good);
+      expect(world.container('web')?.state).to.equal('running');
+
+      await repository.commit({ 'services/web.toml': definition('web') }, { fresh: true });
+      expect(await converged(house, memory)).to.not.equal(good);
+      expect(memory.idle).to.equal(undefined);
+    });
+  }
+});
+
+describe('a pass and the commits it takes', () => {
+  const rig = passRig();
+
+  it('L31 finds the trailer of a commit in the middle of accepted..new', async () => {
+    const { repository, world, house } = rig();
+    const names = ['a', 'b', 'c', 'd'];
+    const files = (left: readonly string[]): Record<string, string | undefined> =>
+      Object.fromEntries(
+        names.map((name) => [`services/${name}.toml`, left.includes(name) ? definition(name) : undefined]),
+      );
+    await repository.commit(files(['a', 'b', 'c']));
+    const memory: Memory = {};
+    await converged(house, memory);
+    await repository.commit(files(['a']));
+    await converged(house, memory);
+    expect(memory.seen?.plan.refused.map((entry) => entry.service)).to.deep.equal(['b', 'c']);
+    await repository.commit({ note: '1' }, { message: 'Away\n\nRemove-Services: b, c' });
+    await repository.commit({ note: '2' }, { message: 'Something else' });
+    await converged(house, memory);
+    expect(world.containers.map((container) => container.name)).to.deep.equal(['a']);
+    expect(house.registry.promised().named).to.deep.equal(['b', 'c']);
+    await repository.commit({ note: '3' });
+    await converged(house, memory);
+    expect(house.registry.promised().named, 'forgotten once they are gone').to.deep.equal([]);
+  });
+});
+
+interface PassRig {
+  readonly dir: string;
+  readonly repository: Repository;
+  readonly house: House;
+  readonly world: World;
+}
+
+/** A house with a real repository, registry and source, and a node in memory; made anew for every test. */
+function passRig(): () => PassRig {
   let dir: string;
   let repository: Repository;
   let registry: Registry;
@@ -58,32 +123,8 @@ describe('a pass', () => {
     registry.close();
     await rm(dir, { recursive: true, force: true });
   });
-
-  for (const restarted of [false, true]) {
-    it(`G6 goes on healing when the newest commit cannot be read${restarted ? ', after a restart too' : ''}`, async () => {
-      await repository.commit({ 'services/web.toml': definition('web') });
-      let memory: Memory = {};
-      const good = await converged(house, memory);
-      expect(world.container('web')?.state).to.equal('running');
-
-      const many = Array.from({ length: MAX_FILES + 1 }, (_, i) => [
-        `services/s${i}.toml`,
-        definition(`s${i}`),
-      ]);
-      await repository.commit(Object.fromEntries(many) as Record<string, string>);
-      if (restarted) memory = { head: await headOf(house, good) };
-      world.containers = [];
-      await converged(house, memory);
-      expect(memory.idle?.why).to.contain('definition files');
-      expect(memory.seen?.desired.commit.oid).to.equal(good);
-      expect(world.container('web')?.state).to.equal('running');
-
-      await repository.commit({ 'services/web.toml': definition('web') }, { fresh: true });
-      expect(await converged(house, memory)).to.not.equal(good);
-      expect(memory.idle).to.equal(undefined);
-    });
-  }
-});
+  return () => ({ dir, repository, house, world });
+}
 
 /** Polls, passes until nothing is left to do, and says which commit is in force. */
 async function converged(house: House, memory: Memory): Promise<string> {

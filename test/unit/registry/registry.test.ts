@@ -59,6 +59,50 @@ describe('the registry', () => {
     rmSync(dir, { recursive: true });
   });
 
+  it('L47 remembers what the last file of a service said of prune', () => {
+    const registry = open();
+    const file = { service: 'web', file: 'services/web.toml', oid: 'o', commit: 'c1' };
+    must(registry.accept('c1', 5, [{ ...file, prune: false }]));
+    must(registry.accept('c2', 6, []));
+    expect(registry.promised().files).to.deep.equal([{ ...file, prune: false }]);
+    must(registry.accept('c3', 7, [file]));
+    expect(registry.promised().files).to.deep.equal([file]);
+  });
+
+  it('L34 L05 a lost registry begins with what the file beside it kept: commit, engine, names, orphans, last good files', () => {
+    const before = open();
+    const file = { service: 'web', file: 'services/web.toml', oid: 'o', commit: 'c1' };
+    const nodeFile = { file: 'nodes/n1.toml', oid: 'n', commit: 'c1' };
+    must(before.recordOrphan({ service: 'old', commit: 'c0', seenAt: 1 }));
+    must(before.recordEngine({ id: 'e', storageRoot: '/x' }));
+    must(before.accept('c1', 5, [{ ...file, prune: false }], nodeFile, ['gone']));
+    const { accepted, engine, named, orphans, files } = before.promised();
+    before.close();
+    opened.pop();
+    for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
+    const side = join(dir, 'kept-registry.json');
+    expect(statSync(side).mode & 0o777).to.equal(0o600);
+    const after = open().promised();
+    expect(after).to.deep.include({
+      accepted,
+      engine,
+      named,
+      orphans,
+      files,
+      nodeFile,
+      fresh: { kept: true },
+    });
+    expect(after.applied).to.deep.equal([]);
+  });
+
+  it('L34 a file beside it that is damaged is as good as none, and keeps nothing from going on', () => {
+    open().close();
+    opened.pop();
+    for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
+    writeFileSync(join(dir, 'kept-registry.json'), '{"format": 1, "files": [{}]}');
+    expect(open().promised()).to.deep.include({ fresh: { kept: false }, files: [] });
+  });
+
   it('gives back what was promised, also after it was closed', () => {
     const before = open();
     must(before.accept('c1', 5, [{ service: 'web', file: 'services/web.toml', oid: 'o', commit: 'c1' }]));
@@ -77,6 +121,7 @@ describe('the registry', () => {
     expect(open().promised()).to.deep.equal(promised);
     expect(promised).to.deep.equal({
       accepted: { commit: 'c1', at: 5 },
+      fresh: { kept: false },
       applied: [APPLIED],
       leases: [{ service: 'web', component: 'web', route: '', slot: 'a', port: 12345 }],
       routes: [{ service: 'web', component: 'web', route: '', hostname: 'web.example.net', port: 443 }],

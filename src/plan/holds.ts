@@ -1,0 +1,202 @@
+import type { DesiredService, Service } from '../definitions/types.ts';
+import { appliedOf, failureOf, oursOf, type Facts, type ServicePlan } from './facts.ts';
+import { standingOf, type Standing } from './standing.ts';
+import type { Step, StepKind, Waiting } from './types.ts';
+
+/** Why changes of a service are put off. What runs goes on, and is not stopped for them. */
+export interface Hold {
+  readonly waiting: Waiting;
+  /** What is put off besides the replacement of what runs: `starts`: any start; `removals`: whatever takes away. */
+  readonly also?: 'starts' | 'removals';
+}
+
+/** `after`: services of this node that must be ready first (L42). One that is paused, inactive or unknown is ignored. */
+export function holdsOfAfter(facts: Facts, { service }: DesiredService): Hold[] {
+  return (service.after ?? []).flatMap((name) => {
+    const first = facts.desired.services.find((entry) => entry.service.name === name);
+    if (first === undefined || !first.service.active || first.service.paused === true) return [];
+    if (first.service.components.every((one) => isReady(standingOf(facts, first.service, one), facts)))
+      return [];
+    const why = `${name} is not ready yet, and comes first (after)`;
+    const hint = `What runs goes on; starts and changes follow once ${name} is ready. See what it waits for.`;
+    return [{ waiting: { service: service.name, for: 'after', why, hint }, also: 'starts' }];
+  });
+}
+
+/** Of what has to be made, the components whose turn it is not yet, and why. */
+export function putOff(
+  facts: Facts,
+  service: Service,
+  standings: readonly Standing[],
+  holds: readonly Hold[],
+): { readonly components: readonly string[]; readonly waiting: readonly Waiting[] } {
+  const changing = standings.filter((standing) => standing.current === undefined);
+  const held = changing.filter((standing) =>
+    holds.some((hold) => hold.also === 'starts' || standing.outdated !== undefined),
+  );
+  const early = changing.filter((standing) => notReadyBefore(facts, service, standing, standings).length > 0);
+  return {
+    components: [...held, ...early].map((standing) => standing.component.name),
+    waiting: [
+      ...(held.length > 0 ? holds.map((hold) => hold.waiting) : []),
+      ...early.flatMap((standing) => notReadyBefore(facts, service, standing, standings)),
+    ],
+  };
+}
+
+const TAKING_AWAY: readonly StepKind[] = [
+  'retire-container',
+  'stop-container',
+  'remove-container',
+  'remove-routes',
+  'release-leases',
+  'remove-network',
+];
+
+/** The plan of a service without the steps that are held, or whose component does not come yet; it says why. */
+export function heldTo(
+  facts: Facts,
+  { service }: DesiredService,
+  holds: readonly Hold[],
+  plan: ServicePlan,
+): ServicePlan {
+  if (holds.length === 0 && service.components.every((component) => component.after === undefined))
+    return plan;
+  const standings = standingsOf(facts, service);
+  const waiting: Waiting[] = [];
+  const steps = plan.steps.filter((step) => {
+    const why = whyHeld(facts, service, standings, holds, step);
+    waiting.push(...why);
+    return why.length === 0;
+  });
+  const shown = new Set(plan.waiting.map((entry) => entry.why));
+  const news = waiting.filter((entry) => !shown.has(entry.why) && shown.add(entry.why));
+  return { ...plan, steps, waiting: [...plan.waiting, ...news] };
+}
+
+function whyHeld(
+  facts: Facts,
+  service: Service,
+  standings: readonly Standing[],
+  holds: readonly Hold[],
+  step: Step,
+): Waiting[] {
+  if (TAKING_AWAY.includes(step.kind))
+    return holds.filter((hold) => hold.also === 'removals').map((hold) => hold.waiting);
+  if (step.kind !== 'start-container') return [];
+  const standing = standings.find(({ component }) => component.container === step.name);
+  return [
+    ...holds.filter((hold) => hold.also === 'starts').map((hold) => hold.waiting),
+    ...(standing === undefined ? [] : notReadyBefore(facts, service, standing, standings)),
+  ];
+}
+
+/** Components of the same service that must be ready before this one is started or changed. */
+function notReadyBefore(
+  facts: Facts,
+  service: Service,
+  { component }: Standing,
+  standings: readonly Standing[],
+): Waiting[] {
+  return (component.after ?? []).flatMap((name) => {
+    const first = standings.find((other) => other.component.name === name);
+    if (first === undefined || name === component.name || isReady(first, facts)) return [];
+    const why = `${component.container}: ${first.component.container} is not ready yet, and comes first (after)`;
+    return [{ service: service.name, component: component.name, for: 'after', why }];
+  });
+}
+
+/** After the loss of the registry and of its side file only what is missing is made, until git moves. */
+export function holdsOfLoss(facts: Facts, { service }: DesiredService): Hold[] {
+  const { lostAt } = facts.promised;
+  if (lostAt === undefined || lostAt !== facts.desired.commit.oid) return [];
+  if (oursOf(facts, service.name).length === 0) return [];
+  const why =
+    'the registry was lost, and the file beside it too: what was held back is not known, so nothing that runs is changed under this commit';
+  const hint = 'It goes on with the next commit. Until then only what is missing is made.';
+  return [{ waiting: { service: service.name, for: 'commit', why, hint }, also: 'removals' }];
+}
+
+/** In place, and ready by its probe, or a job that ended well. */
+function isReady({ component, current }: Standing, facts: Facts): boolean {
+  if (current === undefined) return false;
+  if (current.state === 'running') return facts.observed.probes[current.id]?.kind === 'ready';
+  return current.state === 'exited' && component.restart !== 'unless-stopped' && current.exitCode === 0;
+}
+
+/** Services whose containers change although their own file did not: by defaults, the node's file, settings, a new agent. */
+export interface Rollout {
+  /** Services that wait for their turn, and for whom. */
+  readonly holds: ReadonlyMap<string, Hold>;
+}
+
+/**
+ * Such changes run one service at a time, and stop at the first failure: the next one follows when the one before is
+ * proved, so that a bad default costs one service and not the node.
+ */
+export function rolloutOf(facts: Facts): Rollout {
+  const under: DesiredService[] = [];
+  const due: DesiredService[] = [];
+  for (const entry of facts.desired.services.filter((one) => isByOthers(facts, one))) {
+    const standings = standingsOf(facts, entry.service);
+    if (isUnderWay(facts, entry, standings)) under.push(entry);
+    else if (standings.some((one) => one.outdated !== undefined)) due.push(entry);
+  }
+  const ahead = under[0] ?? due[0];
+  const holds = new Map<string, Hold>();
+  if (ahead === undefined) return { holds };
+  const first = ahead.service.name;
+  const failure = failureOf(facts, first, ahead.digest);
+  for (const { service } of due) {
+    if (service.name === first) continue;
+    const because = 'its own definition did not change: such changes run one service at a time';
+    const why =
+      failure === undefined
+        ? `${because}, and ${first} is not proved yet`
+        : `${because}, and ${first} failed: ${failure.why}`;
+    const hint = failure === undefined ? undefined : `It goes on once ${first} is proved.`;
+    const waiting: Waiting = {
+      service: service.name,
+      for: 'turn',
+      why,
+      ...(hint === undefined ? {} : { hint }),
+    };
+    holds.set(service.name, { waiting });
+  }
+  return { holds };
+}
+
+function isByOthers(facts: Facts, entry: DesiredService): boolean {
+  const applied = appliedOf(facts, entry.service.name);
+  return (
+    entry.service.active &&
+    entry.service.paused !== true &&
+    applied?.state === 'running' &&
+    applied.oid === entry.oid &&
+    applied.file === entry.file
+  );
+}
+
+/** Begun, and neither proved nor given up. */
+function isUnderWay(
+  facts: Facts,
+  { service, digest }: DesiredService,
+  standings: readonly Standing[],
+): boolean {
+  const isChanged = appliedOf(facts, service.name)?.digest !== digest;
+  const isBegun = standings.some((one) => one.predecessors.length > 0 || one.staged !== undefined);
+  const isUnready = isChanged && standings.some((one) => one.current !== undefined && !isReady(one, facts));
+  const isFailing =
+    failureOf(facts, service.name, digest) !== undefined &&
+    (isChanged || standings.some((one) => one.outdated !== undefined));
+  return isBegun || isUnready || isFailing;
+}
+
+/** A bug that a definition brings to light is told where its service is planned. */
+function standingsOf(facts: Facts, service: Service): Standing[] {
+  try {
+    return service.components.map((component) => standingOf(facts, service, component));
+  } catch {
+    return [];
+  }
+}

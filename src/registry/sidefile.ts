@@ -1,0 +1,66 @@
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { v } from '../base/shape.ts';
+import type { Promised } from './types.ts';
+
+/** What neither git nor the labels of containers can tell again when the registry is lost. */
+export type Side = Pick<Promised, 'accepted' | 'engine' | 'named' | 'orphans' | 'nodeFile'> & {
+  readonly files: Promised['files'];
+};
+
+const FORMAT = 1;
+
+const text = v.string();
+const schema = v.object({
+  format: v.literal(FORMAT),
+  accepted: v.optional(v.object({ commit: text, at: v.number() })),
+  engine: v.optional(v.object({ id: text, storageRoot: text })),
+  named: v.optional(v.array(text)),
+  orphans: v.optional(v.array(v.object({ service: text, commit: text, seenAt: v.number() }))),
+  nodeFile: v.optional(v.object({ file: text, oid: text, commit: text })),
+  files: v.array(
+    v.object({ service: text, file: text, oid: text, commit: text, prune: v.optional(v.literal(false)) }),
+  ),
+});
+
+/** Beside the database, so that one `rm registry.db*` does not take both by accident. */
+function sidePath(path: string): string {
+  return join(dirname(path), `kept-${basename(path).replace(/\.db$/, '')}.json`);
+}
+
+export function sideText(side: Side): string {
+  const { accepted, engine, named, orphans, nodeFile, files } = side;
+  return `${JSON.stringify({ format: FORMAT, accepted, engine, named, orphans, nodeFile, files }, null, 1)}\n`;
+}
+
+/** Undefined when there is none, or when it is not whole: it is then as good as lost. */
+export function readSide(path: string): Side | undefined {
+  try {
+    const parsed = v.parse(schema, JSON.parse(readFileSync(sidePath(path), 'utf8')));
+    // Absent keys stay absent: undefined is another thing to whoever compares.
+    return JSON.parse(JSON.stringify(parsed)) as Side;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whole or not at all, 0600: temporary file, fsync, rename, fsync of the directory. Throws the error of the file system. */
+export function writeSide(path: string, content: string): void {
+  const target = sidePath(path);
+  const temporary = `${target}.tmp`;
+  rmSync(temporary, { force: true });
+  const file = openSync(temporary, 'wx', 0o600);
+  try {
+    writeSync(file, content);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(temporary, target);
+  const directory = openSync(dirname(target), 'r');
+  try {
+    fsyncSync(directory);
+  } finally {
+    closeSync(directory);
+  }
+}
