@@ -41,10 +41,12 @@ export function Service({ service, now }: Props): VNode {
 /** Everything expected that does not happen, with what to do about it. */
 function Lines({ service, now }: Props): VNode | null {
   const { waiting, refused, issues } = service;
+  const silenced = service.desired?.silenced ?? [];
   // The pause after a failure says the same with the time of the next try.
   const told = waiting.some((entry) => entry.why.includes(service.lastError?.why ?? '\n'));
   const lastError = told ? undefined : service.lastError;
-  if (waiting.length + refused.length + issues.length === 0 && lastError === undefined) return null;
+  const count = waiting.length + refused.length + issues.length + silenced.length;
+  if (count === 0 && lastError === undefined) return null;
   return (
     <ul class="lines">
       {refused.map((entry) => (
@@ -56,6 +58,9 @@ function Lines({ service, now }: Props): VNode | null {
           text={`${issue.file}:${issue.line}:${issue.column} ${issue.message}`}
           hint={issue.hint}
         />
+      ))}
+      {silenced.map(({ rule, reason }) => (
+        <Line kind="silenced" text={`${rule}: ${reason}`} hint={undefined} />
       ))}
       {waiting.map((entry) => (
         <Line kind="waiting" text={`${entry.for}: ${entry.why}`} hint={entry.hint}>

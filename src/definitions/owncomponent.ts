@@ -63,6 +63,8 @@ export function checkArguments(
   if (parts.length === 0) findings.push(finding(rule, path, 'the command is empty'));
   else if (parts.length > LIMITS.cmd) findings.push(finding(rule, path, `there are ${parts.length} strings`));
   else if (bytes > LIMITS.cmdBytes) findings.push(finding(rule, path, `there are ${bytes} bytes`));
+  else if (parts[0] === '' && rule !== 'component/cmd')
+    findings.push(finding(rule, [...path, 0], 'the program is empty'));
   const nul = parts.findIndex((part) => part.includes('\0'));
   if (nul !== -1) findings.push(finding(rule, [...path, nul], 'there is a NUL in it'));
 }

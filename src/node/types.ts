@@ -1,5 +1,5 @@
 import type { Known } from '../base/outcome.ts';
-import type { EnvHash, Mount } from '../definitions/types.ts';
+import type { EnvHash, Mount, Resources } from '../definitions/types.ts';
 
 /** Labels of our containers (house rule 8): identity is in them and never parsed out of a name. */
 export const LABEL_PREFIX = 'net.metacircular.gitops.';
@@ -51,6 +51,14 @@ export interface ContainerSpec {
   readonly leases: Readonly<Record<string, number>>;
   readonly logMaxSize: string;
   readonly logMaxFiles: number;
+  /** With it the image's own command does not hold. */
+  readonly entrypoint?: readonly string[];
+  readonly stopSignal?: string;
+  /** Of the definition, sorted by name; never one of ours. */
+  readonly labels?: readonly { readonly name: string; readonly value: string }[];
+  readonly resources?: Resources;
+  /** Tells the engine nothing: another number is another container. */
+  readonly generation?: number;
 }
 
 /** What our labels say, read once by the engine adapter. */

@@ -34,6 +34,9 @@ export function renderCommands(spec: ContainerSpec, options: RenderOptions): str
       '--publish',
       spec.publish.map((port) => `${bracketed(port.ip)}:${port.host}:${port.container}/${port.protocol}`),
     ),
+    ...option('--entrypoint', spec.entrypoint?.slice(0, 1) ?? []),
+    ...option('--stop-signal', spec.stopSignal === undefined ? [] : [spec.stopSignal]),
+    ...limits(spec),
     ...option('--user', spec.user === undefined ? [] : [spec.user]),
     ...option('--restart', [spec.restart]),
     ...option('--network', [first?.name ?? 'none']),
@@ -42,6 +45,7 @@ export function renderCommands(spec: ContainerSpec, options: RenderOptions): str
     ...option('--log-opt', logOptions(spec, engine)),
     ...option('--security-opt', ['no-new-privileges']),
     spec.image,
+    ...(spec.entrypoint?.slice(1) ?? []),
     ...(spec.cmd ?? []),
   ];
   const connects = further.map(({ name, aliases }) => [
@@ -66,6 +70,18 @@ export function shellLine(command: readonly string[]): string {
 
 function option(flag: string, values: readonly string[]): string[] {
   return values.flatMap((value) => [flag, value]);
+}
+
+function limits({ resources = {} }: ContainerSpec): string[] {
+  const { memoryBytes, cpus, pids, shmBytes } = resources;
+  const flag = (name: string, value: number | undefined): string[] =>
+    option(name, value === undefined ? [] : [String(value)]);
+  return [
+    ...flag('--memory', memoryBytes),
+    ...flag('--cpus', cpus),
+    ...flag('--pids-limit', pids),
+    ...flag('--shm-size', shmBytes),
+  ];
 }
 
 function withValue(name: string, value: string | undefined): string {

@@ -27,6 +27,12 @@ export function specOf(facts: Facts, service: Service, component: Component): Co
     leases: leaseMap(facts, service, component),
     logMaxSize: settings.logMaxSize,
     logMaxFiles: settings.logMaxFiles,
+    // Absent where the definition does not have them: a container made before they were known keeps its digest.
+    ...(component.entrypoint === undefined ? {} : { entrypoint: component.entrypoint }),
+    ...(component.stopSignal === undefined ? {} : { stopSignal: component.stopSignal }),
+    ...(component.labels === undefined ? {} : { labels: component.labels }),
+    ...(component.resources === undefined ? {} : { resources: component.resources }),
+    ...(service.generation === undefined ? {} : { generation: service.generation }),
   };
 }
 

@@ -108,6 +108,9 @@ function desiredOf({
     digest,
     heldBack,
     images: imagesOf(service),
+    ...(service.silenced === undefined
+      ? {}
+      : { silenced: service.silenced.map(({ rule, reason }) => ({ rule, reason: redact(reason) })) }),
   };
 }
 

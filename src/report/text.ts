@@ -58,6 +58,7 @@ function serviceLines(service: ServiceView): string[] {
     `${service.name}: ${service.state}`,
     `  desired   ${desired === undefined ? (service.issues.some((issue) => issue.severity === 'error') ? 'unusable' : 'gone') : `${desired.active ? 'running' : 'stopped'} ${desired.images.join(', ')} (commit ${short(desired.commit)})`}`,
     `  applied   ${applied === undefined ? 'never' : `${applied.state} ${applied.images.join(', ')} (commit ${short(applied.commit)}, ${time(applied.at)})`}`,
+    ...(desired?.silenced ?? []).map(({ rule, reason }) => `  silenced  ${rule}: ${reason}`),
     ...(service.observed.length === 0
       ? [
           service.state === 'unknown'

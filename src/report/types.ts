@@ -75,6 +75,8 @@ export interface ServiceView {
     readonly digest: string;
     readonly images: readonly string[];
     readonly heldBack: boolean;
+    /** Rules that its file silences, with the reason. */
+    readonly silenced?: readonly { readonly rule: string; readonly reason: string }[];
   };
   readonly applied?: {
     readonly state: 'running' | 'stopped';

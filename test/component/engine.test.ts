@@ -107,6 +107,45 @@ for (const { name: engineName, start } of allEngines) {
       }
     });
 
+    it('makes a container with entrypoint, stop signal, labels and limits of its definition, as the engine itself shows them', async () => {
+      const spec = kit.spec('own', {
+        entrypoint: ['/bin/busybox', 'sh'],
+        cmd: ['-c', 'trap "echo interrupted; exit 7" INT; echo up; while :; do sleep 0.1; done'],
+        stopSignal: 'SIGINT',
+        labels: [{ name: 'org.example.team', value: 'web = "a"' }],
+        resources: { memoryBytes: 64 * 1024 * 1024, cpus: 0.5, pids: 50, shmBytes: 16 * 1024 * 1024 },
+        generation: 3,
+      });
+      const made = await kit.engine.create(spec, 'digest-1', spec.name, noEnv);
+      if (engineName === 'podman-rootless' && made.kind === 'blocked') {
+        // Without cgroups of its own an engine ignores limits without a word: then the container is not made.
+        expect(made.why).to.include('memory limit, processor limit, process limit');
+        expect(made.hint).to.include('Delegate=yes');
+        expect(await kit.container(spec.name)).to.equal(undefined);
+        return;
+      }
+      valueOf(made);
+      const { id } = valueOf(await kit.engine.start(spec.name, spec.name));
+      const prefix = kit.engine.kind === 'podman' ? '/v4.0.0/libpod' : '';
+      const { Config: config, HostConfig: host } = (await callEngine(
+        kit.socketPath,
+        'GET',
+        `${prefix}/containers/${id}/json`,
+      )) as { Config: Record<string, unknown>; HostConfig: Record<string, unknown> };
+      expect([config['Entrypoint']].flat()).to.deep.equal(['/bin/busybox']);
+      expect(config['Cmd']).to.deep.equal(['sh', ...(spec.cmd ?? [])]);
+      expect(config['StopSignal']).to.be.oneOf(['SIGINT', 2]);
+      expect(config['Labels']).to.include({ 'org.example.team': 'web = "a"', [LABELS.service]: 'own' });
+      expect(host).to.include({ Memory: 67_108_864, PidsLimit: 50, ShmSize: 16_777_216 });
+      expect(host['NanoCpus']).to.equal(500_000_000);
+      // Of foreign labels nothing is taken in: not even of those that the definition has.
+      expect((await kit.container(spec.name))?.labels).to.not.have.property('org.example.team');
+      await logged(id, 'up');
+      valueOf(await kit.engine.stop(id, 20));
+      await logged(id, 'interrupted');
+      expect(await kit.container(spec.name)).to.include({ state: 'exited', exitCode: 7 });
+    });
+
     it('refuses a name of ours that stands for another specification', async () => {
       const spec = kit.spec('other');
       const id = await create(spec);

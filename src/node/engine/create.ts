@@ -37,7 +37,9 @@ export async function createContainer(
     throw new Refusal(
       blocked(
         `container ${name} is not what was ordered: ${wrong.join(', ')} (it was removed again)`,
-        'The engine changed or ignored a part of the request: compare with `mc-gitops render`, and report it.',
+        wrong.some((what) => what.endsWith(' limit'))
+          ? 'The engine may not limit: a rootless one needs cgroups of version 2, delegated to its user (systemd: Delegate=yes). Or leave [components.resources] out.'
+          : 'The engine changed or ignored a part of the request: compare with `mc-gitops render`, and report it.',
       ),
     );
   } catch (error) {

@@ -1,7 +1,6 @@
 import { posix } from 'node:path';
 import { canonicalJson } from '../../base/json.ts';
-import type { ContainerInput } from './request.ts';
-import { networksOf } from './request.ts';
+import { commandOf, nanoCpus, networksOf, signalNumber, type ContainerInput } from './request.ts';
 import {
   imageIdOf,
   nameOf,
@@ -23,6 +22,7 @@ export function differences(
 ): string[] {
   const { spec } = input;
   const labels = seen.Config.Labels ?? {};
+  const { entrypoint, cmd } = commandOf(spec);
   return [
     ...unless(nameOf(seen.Name) === input.name, 'name'),
     ...unless(imageIdOf(seen.Image) === imageId, 'image'),
@@ -39,7 +39,13 @@ export function differences(
     ...unless(same(publishedOf(seen), sortedPorts(spec.publish)), 'published ports'),
     ...networkDifferences(input, seen),
     ...unless(spec.user === undefined || seen.Config.User === spec.user, 'user'),
-    ...unless(spec.cmd === undefined || same(seen.Config.Cmd ?? [], spec.cmd), 'command'),
+    ...unless(entrypoint === undefined || same([seen.Config.Entrypoint].flat(), entrypoint), 'entrypoint'),
+    ...unless(cmd === undefined || same(seen.Config.Cmd ?? [], cmd), 'command'),
+    ...unless(
+      spec.stopSignal === undefined || isSignal(seen.Config.StopSignal, spec.stopSignal),
+      'stop signal',
+    ),
+    ...limitDifferences(input, seen),
     ...unless((seen.HostConfig.RestartPolicy?.Name ?? '') === spec.restart, 'restart policy'),
     ...unless(hasLogLimits(input, seen, kind), 'log limits'),
     ...unless(
@@ -47,6 +53,25 @@ export function differences(
       'no-new-privileges',
     ),
     ...unless(seen.HostConfig.Privileged !== true, 'privileged'),
+  ];
+}
+
+function isSignal(seen: string | number | null | undefined, wanted: string): boolean {
+  return seen === wanted || Number(seen) === signalNumber(wanted);
+}
+
+/** An engine that may not limit (no cgroup of its own, a kernel without swap accounting) says so only here. */
+function limitDifferences({ spec }: ContainerInput, { HostConfig: host }: Inspection): string[] {
+  const { memoryBytes, cpus, pids, shmBytes } = spec.resources ?? {};
+  const share = host.CpuPeriod ? ((host.CpuQuota ?? 0) / host.CpuPeriod) * 1e9 : 0;
+  return [
+    ...unless(memoryBytes === undefined || host.Memory === memoryBytes, 'memory limit'),
+    ...unless(
+      cpus === undefined || [host.NanoCpus, Math.round(share)].includes(nanoCpus(cpus)),
+      'processor limit',
+    ),
+    ...unless(pids === undefined || host.PidsLimit === pids, 'process limit'),
+    ...unless(shmBytes === undefined || host.ShmSize === shmBytes, 'size of /dev/shm'),
   ];
 }
 

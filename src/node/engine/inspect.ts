@@ -21,6 +21,10 @@ export interface Inspection {
     readonly User?: string;
     readonly Env?: readonly string[] | null;
     readonly Cmd?: readonly string[] | null;
+    /** Podman before 5.0 joins the strings with spaces. */
+    readonly Entrypoint?: readonly string[] | string | null;
+    /** Podman before 5.0 gives the number. */
+    readonly StopSignal?: string | number | null;
     readonly Labels?: Readonly<Record<string, string>> | null;
   };
   readonly HostConfig: {
@@ -29,6 +33,12 @@ export interface Inspection {
     readonly PortBindings?: PortTable | null;
     readonly RestartPolicy?: { readonly Name?: string };
     readonly SecurityOpt?: readonly string[] | null;
+    readonly Memory?: number | null;
+    readonly NanoCpus?: number | null;
+    readonly CpuQuota?: number | null;
+    readonly CpuPeriod?: number | null;
+    readonly PidsLimit?: number | null;
+    readonly ShmSize?: number | null;
     readonly LogConfig?: {
       readonly Type?: string;
       readonly Size?: string;

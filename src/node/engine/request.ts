@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { canonicalJson } from '../../base/json.ts';
 import { blocked, ok, type Outcome } from '../../base/outcome.ts';
 import { LABELS, type ContainerSpec, type PublishedPort } from '../types.ts';
@@ -37,6 +38,7 @@ export function containerInput(
 /** Identity of a container, and what a lost registry is rebuilt from (house rule 8). */
 export function labelsOf(spec: ContainerSpec, specDigest: string): Readonly<Record<string, string>> {
   return {
+    ...Object.fromEntries((spec.labels ?? []).map(({ name, value }) => [name, value])),
     [LABELS.owner]: spec.owner,
     [LABELS.service]: spec.service,
     [LABELS.component]: spec.component,
@@ -44,6 +46,17 @@ export function labelsOf(spec: ContainerSpec, specDigest: string): Readonly<Reco
     [LABELS.ports]: canonicalJson(spec.leases),
     [LABELS.format]: '1',
   };
+}
+
+/**
+ * What is run, as the command lines of both engines can say it: an entrypoint of one string, the rest of it before the
+ * command. So what `mc-gitops render` prints makes the same container.
+ */
+export function commandOf(spec: ContainerSpec): { entrypoint?: readonly string[]; cmd?: readonly string[] } {
+  const { entrypoint, cmd } = spec;
+  const [program, ...rest] = entrypoint ?? [];
+  if (program === undefined) return cmd === undefined ? {} : { cmd };
+  return { entrypoint: [program], cmd: [...rest, ...(cmd ?? [])] };
 }
 
 /** The names of the networks to join; a network `none` is the absence of networks. */
@@ -54,11 +67,15 @@ export function networksOf(spec: ContainerSpec): ContainerSpec['networks'] {
 /** Body of `POST /containers/create` (Docker Engine API 1.41). The bind sources are in `Mounts`: `Binds` would create them (L24). */
 export function dockerRequest({ spec, labels, env }: ContainerInput): object {
   const first = networksOf(spec)[0];
+  const { entrypoint, cmd } = commandOf(spec);
+  const { memoryBytes, cpus, pids, shmBytes } = spec.resources ?? {};
   return {
     Image: spec.image,
     Labels: labels,
     Env: [...env].map(([name, value]) => `${name}=${value}`),
-    ...(spec.cmd === undefined ? {} : { Cmd: spec.cmd }),
+    ...(entrypoint === undefined ? {} : { Entrypoint: entrypoint }),
+    ...(cmd === undefined ? {} : { Cmd: cmd }),
+    ...(spec.stopSignal === undefined ? {} : { StopSignal: spec.stopSignal }),
     ...(spec.user === undefined ? {} : { User: spec.user }),
     ExposedPorts: Object.fromEntries(spec.publish.map((port) => [portKey(port), {}])),
     HostConfig: {
@@ -81,6 +98,10 @@ export function dockerRequest({ spec, labels, env }: ContainerInput): object {
         Config: { 'max-size': spec.logMaxSize, 'max-file': String(spec.logMaxFiles) },
       },
       SecurityOpt: ['no-new-privileges'],
+      ...(memoryBytes === undefined ? {} : { Memory: memoryBytes }),
+      ...(cpus === undefined ? {} : { NanoCpus: nanoCpus(cpus) }),
+      ...(pids === undefined ? {} : { PidsLimit: pids }),
+      ...(shmBytes === undefined ? {} : { ShmSize: shmBytes }),
       Init: false,
       Privileged: false,
       AutoRemove: false,
@@ -97,12 +118,18 @@ export function dockerRequest({ spec, labels, env }: ContainerInput): object {
  */
 export function podmanRequest({ name, spec, labels, env }: ContainerInput): object {
   const networks = networksOf(spec);
+  const { entrypoint, cmd } = commandOf(spec);
+  const { shmBytes } = spec.resources ?? {};
   return {
     name,
     image: spec.image,
     labels,
     env: Object.fromEntries(env),
-    ...(spec.cmd === undefined ? {} : { command: spec.cmd }),
+    ...(entrypoint === undefined ? {} : { entrypoint }),
+    ...(cmd === undefined ? {} : { command: cmd }),
+    ...(spec.stopSignal === undefined ? {} : { stop_signal: signalNumber(spec.stopSignal) }),
+    ...podmanLimits(spec),
+    ...(shmBytes === undefined ? {} : { shm_size: shmBytes }),
     ...(spec.user === undefined ? {} : { user: spec.user }),
     mounts: spec.mounts.flatMap((mount) =>
       mount.kind === 'bind'
@@ -142,6 +169,31 @@ export function podmanRequest({ name, spec, labels, env }: ContainerInput): obje
     env_host: false,
     systemd: 'false',
   };
+}
+
+const CPU_PERIOD_US = 100_000;
+
+/** As Podman's own command line fills them in: swap as much again as memory, processors as a share of a period. */
+function podmanLimits(spec: ContainerSpec): object {
+  const { memoryBytes, cpus, pids } = spec.resources ?? {};
+  const limits = {
+    ...(memoryBytes === undefined ? {} : { memory: { limit: memoryBytes, swap: memoryBytes * 2 } }),
+    ...(cpus === undefined
+      ? {}
+      : { cpu: { period: CPU_PERIOD_US, quota: Math.round(cpus * CPU_PERIOD_US) } }),
+    ...(pids === undefined ? {} : { pids: { limit: pids } }),
+  };
+  return Object.keys(limits).length === 0 ? {} : { resource_limits: limits };
+}
+
+export function nanoCpus(cpus: number): number {
+  return Math.round(cpus * 1e9);
+}
+
+/** Podman's own call takes the number. Of the real-time signals the first is 34 to a program of any C library. */
+export function signalNumber(name: string): number {
+  const [, offset = '0'] = /^SIGRTMIN(?:\+(\d+))?$/.exec(name) ?? [];
+  return (constants.signals as Readonly<Partial<Record<string, number>>>)[name] ?? 34 + Number(offset);
 }
 
 /** `80/tcp`, as both engines key their port tables. */

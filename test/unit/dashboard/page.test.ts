@@ -53,6 +53,7 @@ describe('the dashboard page', () => {
       expect(text).to.contain(`${issue.file}:${issue.line}:${issue.column}`);
       expect(text).to.contain(issue.hint);
     }
+    expect(text).to.contain('silenced image/unbuilt: its supplier pushes it to our registry');
   });
 
   it('has the steps of the last passes with reasons, results and patches', () => {

@@ -19,6 +19,7 @@ describe('the text of status and ps', () => {
       );
     for (const { why } of view.services.flatMap((service) => [...service.waiting, ...service.refused]))
       expect(text).to.contain(why);
+    expect(text).to.contain('  silenced  image/unbuilt: its supplier pushes it to our registry\n');
     expect(text).to.contain('f83b51cd902e hello v1.1.0; paste is new (Kyle Isom');
   });
 
