@@ -65,6 +65,7 @@ const PACKAGES = {
     'fuse-overlayfs': () => has('fuse-overlayfs'),
     'docker-registry': () => has('docker-registry'),
     chromium: () => has('chromium'),
+    haproxy: () => has('haproxy'),
     curl: () => has('curl'),
     openssl: () => has('openssl'),
     'openssh-server': () => has('sshd'),

@@ -88,11 +88,15 @@ const schema = v.strictObject({
   ),
   mcproxy: v.optional(
     v.strictObject({
-      driver: v.optional(v.picklist(['none', 'file']), 'none'),
+      driver: v.optional(v.picklist(['none', 'file', 'haproxy']), 'none'),
       listeners: v.optional(v.array(address), [':443', ':8443', ':9443']),
       table: v.optional(text, '/var/lib/mc-gitops/mc-proxy/routes.toml'),
       status_socket: v.optional(text, '/run/mc-gitops/proxy.sock'),
       cert_dir: v.optional(text, '/srv/mc-proxy/certs'),
+      haproxy_config: v.optional(text, '/var/lib/mc-gitops/haproxy/haproxy.cfg'),
+      haproxy_socket: v.optional(text, '/run/mc-gitops/haproxy.sock'),
+      haproxy_master_socket: v.optional(text, '/run/mc-gitops/haproxy-master.sock'),
+      haproxy_program: v.optional(text, '/usr/sbin/haproxy'),
     }),
     {},
   ),
@@ -179,6 +183,10 @@ function check(file: File, path: string): Outcome<Settings> {
     file.mcproxy.table,
     file.mcproxy.cert_dir,
     file.mcproxy.status_socket,
+    file.mcproxy.haproxy_config,
+    file.mcproxy.haproxy_socket,
+    file.mcproxy.haproxy_master_socket,
+    file.mcproxy.haproxy_program,
     file.build.workspace,
   ]
     .filter((value) => value !== undefined)

@@ -1,6 +1,8 @@
 import { systemClock } from './base/clock.ts';
 import type { Log } from './base/log.ts';
-import { openFileProxy, openNoProxy } from './node/proxy/file.ts';
+import { openFileProxy } from './node/proxy/file.ts';
+import { openHaproxy } from './node/proxy/haproxy.ts';
+import { openNoProxy, type Proxy } from './node/proxy/proxy.ts';
 import type { NodeOptions } from './node/node.ts';
 import type { House } from './pass.ts';
 import { dataPath, type Settings } from './settings.ts';
@@ -59,16 +61,7 @@ export function nodeOptions(settings: Settings, log: Log, onSignal: (trigger: st
         ...(build.workspace === undefined ? {} : { workspace: build.workspace }),
       },
     },
-    proxy:
-      mcproxy.driver === 'none'
-        ? openNoProxy()
-        : openFileProxy({
-            tablePath: mcproxy.table,
-            statusSocket: mcproxy.status_socket,
-            listeners: mcproxy.listeners,
-            owner,
-            log,
-          }),
+    proxy: proxyOf(settings, log),
     certificates: {
       driver: settings.certs.driver,
       certDir: mcproxy.cert_dir,
@@ -81,6 +74,32 @@ export function nodeOptions(settings: Settings, log: Log, onSignal: (trigger: st
     log,
     onSignal,
   };
+}
+
+function proxyOf({ mcproxy, owner }: Settings, log: Log): Proxy {
+  const { listeners } = mcproxy;
+  switch (mcproxy.driver) {
+    case 'none':
+      return openNoProxy();
+    case 'file':
+      return openFileProxy({
+        tablePath: mcproxy.table,
+        statusSocket: mcproxy.status_socket,
+        listeners,
+        owner,
+        log,
+      });
+    case 'haproxy':
+      return openHaproxy({
+        program: mcproxy.haproxy_program,
+        configPath: mcproxy.haproxy_config,
+        runtimeSocket: mcproxy.haproxy_socket,
+        masterSocket: mcproxy.haproxy_master_socket,
+        listeners,
+        owner,
+        log,
+      });
+  }
 }
 
 export function planSettings(settings: Settings, keyId: string): House['planSettings'] {

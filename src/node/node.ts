@@ -8,7 +8,7 @@ import { openImages, type Images, type ImagesOptions } from './images/images.ts'
 import { observeMounts } from './mounts.ts';
 import { observePorts } from './ports.ts';
 import { openProbes, type Probes } from './probes/probes.ts';
-import type { Proxy } from './proxy/file.ts';
+import type { Proxy } from './proxy/proxy.ts';
 import type { EngineFacts, Observed, ProbeTarget } from './types.ts';
 
 export interface NodeOptions {

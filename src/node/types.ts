@@ -173,6 +173,8 @@ export interface ProxyFacts {
     readonly hostname: string;
     readonly why: string;
   }[];
+  /** Routes that are to be put again although they stand in the table: their certificate has changed since the proxy took it up. */
+  readonly stale?: readonly { readonly listenerPort: number; readonly hostname: string }[];
 }
 
 export type CertificateState =

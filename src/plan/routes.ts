@@ -48,9 +48,12 @@ export function planRoutes(
       .flatMap((route) => wantedRoute(facts, desired, component, route)),
   );
   const unlistened = all.find((route) => !proxy.value.listenerPorts.includes(route.port));
-  const wrong = wanted.filter((route) => !proxy.value.table.some((present) => equal(present, route)));
+  const stale = new Set((proxy.value.stale ?? []).map(keyOf));
+  const wrong = wanted.filter(
+    (route) => stale.has(keyOf(route)) || !proxy.value.table.some((present) => equal(present, route)),
+  );
   const keep = new Set(all.map((route) => keyOf({ listenerPort: route.port, hostname: route.hostname })));
-  const stale =
+  const surplus =
     complete && wanted.length === all.length
       ? ofService(facts, proxy.value.table, service).filter((route) => !keep.has(keyOf(route)))
       : [];
@@ -66,8 +69,10 @@ export function planRoutes(
       records,
     });
   }
-  if (stale.length > 0)
-    steps.push(removal(service, stale, { ...because, summary: 'the definition no longer has these routes' }));
+  if (surplus.length > 0)
+    steps.push(
+      removal(service, surplus, { ...because, summary: 'the definition no longer has these routes' }),
+    );
   const behind = wrong.length > 0 ? undefined : notServed(service, wanted, proxy.value);
   return {
     steps,

@@ -217,8 +217,13 @@ function onRoutes(facts: Facts, step: Of<'put-routes' | 'remove-routes'>): Facts
     step.kind === 'put-routes'
       ? [...table.filter((old) => !step.routes.some((route) => same(old, route))), ...step.routes]
       : table.filter((old) => !step.routes.some((route) => same(old, route) && route.mark === old.mark));
-  const { live, table } = proxy.value;
-  const after = { ...proxy.value, table: change(table), live: live.known ? known(change(live.value)) : live };
+  const { live, table, stale = [] } = proxy.value;
+  const after = {
+    ...proxy.value,
+    table: change(table),
+    live: live.known ? known(change(live.value)) : live,
+    stale: stale.filter((old) => !step.routes.some((route) => same(old, route))),
+  };
   const records = step.kind === 'put-routes' ? step.records : [];
   const kept = facts.promised.routes.filter((record) =>
     step.kind === 'put-routes'

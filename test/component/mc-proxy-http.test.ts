@@ -1,123 +1,14 @@
 import { expect } from 'chai';
-import { execFile } from 'node:child_process';
-import {
-  createServer as createHttp,
-  type IncomingMessage,
-  type Server as HttpServer,
-  type ServerResponse,
-} from 'node:http';
-import {
-  connect as connectHttp2,
-  createSecureServer as createHttp2,
-  type ClientHttp2Session,
-  type IncomingHttpHeaders,
-} from 'node:http2';
-import { Agent, createServer as createHttps } from 'node:https';
+import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
+import { Agent } from 'node:https';
 import { createServer as createTcp, type Socket } from 'node:net';
-import { join } from 'node:path';
-import { Readable } from 'node:stream';
-import { writeFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
 import { WebSocket, WebSocketServer } from 'ws';
-import type { TestCertificate } from '../support/certs.ts';
 import { freePort, listen, startRig, type ProxyRig } from '../support/mcproxy.ts';
-import { ask, bigStream, connectTo, hashOf, type Target } from '../support/tlsclient.ts';
+import { ask, bigStream, connectTo, type Target } from '../support/tlsclient.ts';
 import { until } from '../support/until.ts';
+import { FORGED, over2, serviceOf, type Echo, type Http2Answer } from '../support/webservice.ts';
 
-const run = promisify(execFile);
 const NAME = 'hello.svc.test';
-const FORGED = {
-  'X-Forwarded-For': '6.6.6.6',
-  'X-Forwarded-Proto': 'http',
-  'X-Forwarded-Host': 'evil.test',
-  'X-Forwarded-Port': '1',
-  'X-Real-IP': '6.6.6.6',
-  Forwarded: 'for=6.6.6.6',
-};
-
-/** A service that says what it got, and does on request what services do. */
-function serve(req: IncomingMessage, res: ServerResponse): void {
-  const url = new URL(req.url ?? '/', 'http://x');
-  if (url.pathname === '/hash') {
-    hashOf(req as AsyncIterable<Buffer>).then(
-      (got) => res.end(JSON.stringify(got)),
-      () => res.destroy(),
-    );
-  } else if (url.pathname === '/big') {
-    bigStream(Number(url.searchParams.get('mb'))).stream.pipe(res);
-  } else if (url.pathname === '/trailers') {
-    if (req.httpVersionMajor === 1) res.setHeader('Trailer', 'X-Sum');
-    res.write('body');
-    res.addTrailers({ 'X-Sum': '42' });
-    res.end();
-  } else if (url.pathname === '/half') {
-    res.writeHead(200, { 'Content-Length': 1_000 });
-    res.write('x', () => setTimeout(() => res.socket?.destroy(), 20));
-  } else if (url.pathname === '/early') {
-    res.writeHead(413, { 'Content-Type': 'text/plain' });
-    res.end('too much');
-  } else if (url.pathname === '/events') {
-    res.writeHead(200, { 'Content-Type': 'text/event-stream' });
-    res.write('data: 1\n\n');
-  } else if (url.pathname === '/none') {
-    res.writeHead(204).end();
-  } else if (url.pathname === '/cookies') {
-    res.setHeader('Set-Cookie', ['a=1', 'b=2']);
-    if (req.httpVersionMajor === 1) res.setHeader('X-Hop', '1').setHeader('Connection', 'close, X-Hop');
-    res.end();
-  } else if (url.pathname !== '/never') {
-    res.setHeader('X-Service', 'yes');
-    req.resume().once('end', () =>
-      res.end(
-        JSON.stringify({
-          method: req.method,
-          url: req.url,
-          headers: { host: req.headers[':authority'], ...req.headers },
-        }),
-      ),
-    );
-  }
-}
-
-function serviceOf(speaks: string, issued: TestCertificate): HttpServer {
-  if (speaks === 'HTTP/1.1') return createHttp(serve);
-  if (speaks === 'HTTP/1.1 over TLS') return createHttps(issued, serve);
-  // The compatible half of http2 has the same request and answer, as far as they are used here.
-  return createHttp2({ ...issued, allowHTTP1: true }, serve as never) as unknown as HttpServer;
-}
-
-interface Echo {
-  method: string;
-  url: string;
-  headers: IncomingHttpHeaders;
-}
-
-interface Http2Answer {
-  headers: IncomingHttpHeaders;
-  trailers: IncomingHttpHeaders;
-  body: Buffer;
-}
-
-function over2(
-  session: ClientHttp2Session,
-  headers: Record<string, string>,
-  body?: Readable | string,
-): Promise<Http2Answer> {
-  return new Promise((resolve, reject) => {
-    const stream = session.request({ ':path': '/', ...headers }, { endStream: body === undefined });
-    const parts: Buffer[] = [];
-    let answer: IncomingHttpHeaders = {};
-    let trailers: IncomingHttpHeaders = {};
-    stream.on('response', (received: IncomingHttpHeaders) => (answer = received));
-    stream.on('trailers', (received: IncomingHttpHeaders) => (trailers = received));
-    stream.on('data', (part: Buffer) => parts.push(part));
-    stream.on('end', () => resolve({ headers: answer, trailers, body: Buffer.concat(parts) }));
-    stream.on('error', reject);
-    stream.on('close', () => reject(new Error(`reset ${stream.rstCode}`)));
-    if (body instanceof Readable) body.pipe(stream);
-    else if (body !== undefined) stream.end(body);
-  });
-}
 
 for (const speaks of ['HTTP/1.1', 'HTTP/1.1 over TLS', 'HTTP/2 over TLS'] as const) {
   describe(`mc-proxy, l7, the service speaks ${speaks}`, () => {
@@ -176,17 +67,6 @@ for (const speaks of ['HTTP/1.1', 'HTTP/1.1 over TLS', 'HTTP/2 over TLS'] as con
       await rig.stop();
     });
 
-    it('takes TLS 1.3 and nothing older', async () => {
-      const socket = await connectTo(target);
-      expect(socket.getProtocol()).to.equal('TLSv1.3');
-      socket.destroy();
-      let error: NodeJS.ErrnoException | undefined;
-      await connectTo(target, { maxVersion: 'TLSv1.2' }).catch((caught: unknown) => {
-        error = caught as NodeJS.ErrnoException;
-      });
-      expect(error?.code).to.match(/PROTOCOL_VERSION/);
-    });
-
     it('serves HTTP/1.1 with our forwarded headers in place of forged ones, the host kept', async () => {
       const answer = await ask(target, {
         path: '/a?b=%20',
@@ -223,43 +103,6 @@ for (const speaks of ['HTTP/1.1', 'HTTP/1.1 over TLS', 'HTTP/2 over TLS'] as con
         cookie: 'a=1; b=2',
       });
       expect(echo.headers).not.to.have.any.keys('forwarded');
-    });
-
-    it('serves curl by HTTP/2 and by HTTP/1.1', async () => {
-      const ca = join(rig.directory, 'ca.pem');
-      await writeFile(ca, rig.ca.cert);
-      for (const [flag, version] of [
-        ['--http2', '2'],
-        ['--http1.1', '1.1'],
-      ] as const) {
-        const { stdout } = await run('curl', [
-          ...['-sS', flag, '--cacert', ca, '--resolve', `${NAME}:${target.port}:127.0.0.1`, '-d', 'body'],
-          ...['-w', '\n%{http_version} %{http_code}', `https://${NAME}:${target.port}/curl`],
-        ]);
-        expect(stdout).to.match(new RegExp(`"url":"/curl"[^]*\n${version} 200$`));
-      }
-    });
-
-    it('carries 100 MB up and down by HTTP/1.1, byte for byte', async () => {
-      const up = bigStream(100);
-      const answer = await ask(target, { method: 'PUT', path: '/hash' }, up.stream);
-      expect(JSON.parse(answer.body)).to.deep.equal({ sha256: up.sha256(), bytes: up.bytes });
-      const down = await ask(target, { path: '/big?mb=100' });
-      expect(await hashOf(Readable.from([down.bytes]))).to.deep.equal({
-        sha256: up.sha256(),
-        bytes: up.bytes,
-      });
-    });
-
-    it('carries 100 MB up and down by HTTP/2, byte for byte', async () => {
-      const up = bigStream(100);
-      const answer = await over2(http2(), { ':method': 'PUT', ':path': '/hash' }, up.stream);
-      expect(JSON.parse(answer.body.toString())).to.deep.equal({ sha256: up.sha256(), bytes: up.bytes });
-      const down = await over2(http2(), { ':path': '/big?mb=100' });
-      expect(await hashOf(Readable.from([down.body]))).to.deep.equal({
-        sha256: up.sha256(),
-        bytes: up.bytes,
-      });
     });
 
     it('relays WebSockets, text and binary, with the forwarded headers', async () => {

@@ -1,18 +1,14 @@
 import { expect } from 'chai';
-import { X509Certificate } from 'node:crypto';
 import { connect as connectTcp, createServer as createTcp, type Socket } from 'node:net';
 import { createServer as createTls, type Server as TlsServer } from 'node:tls';
 import { endWithConnections, freePort, listen, startRig, type ProxyRig } from '../support/mcproxy.ts';
-import { bigStream, connectTo, hashOf, type Target } from '../support/tlsclient.ts';
+import { connectTo, type Target } from '../support/tlsclient.ts';
 import { until } from '../support/until.ts';
 
 const NAME = 'api.svc.test';
 
 /** A TLS service that ends TLS itself and echoes. */
-async function echoService(
-  rig: ProxyRig,
-  hostname: string,
-): Promise<{ backend: string; server: TlsServer; fingerprint: string }> {
+async function echoService(rig: ProxyRig, hostname: string): Promise<{ backend: string; server: TlsServer }> {
   const issued = await rig.ca.issue([hostname]);
   const server = createTls({ ...issued, allowHalfOpen: true }, (socket) => {
     socket.on('error', () => undefined);
@@ -21,11 +17,7 @@ async function echoService(
   server.on('tlsClientError', () => undefined);
   const port = await listen(server);
   rig.onStop(endWithConnections(server));
-  return {
-    backend: `127.0.0.1:${port}`,
-    server,
-    fingerprint: new X509Certificate(issued.cert).fingerprint256,
-  };
+  return { backend: `127.0.0.1:${port}`, server };
 }
 
 /** What comes back on a raw connection until it is closed. */
@@ -57,7 +49,6 @@ async function clientHello(servername: string): Promise<Buffer> {
 describe('mc-proxy, l4', () => {
   let rig: ProxyRig;
   let target: Target;
-  let fingerprint: string;
   let backend: string;
 
   before(async () => {
@@ -68,7 +59,7 @@ describe('mc-proxy, l4', () => {
       maxConnections: 600,
     });
     const service = await echoService(rig, NAME);
-    ({ fingerprint, backend } = service);
+    ({ backend } = service);
     const port = await freePort();
     target = { port, hostname: NAME, ca: rig.ca.cert };
     const gone = await freePort();
@@ -83,26 +74,10 @@ describe('mc-proxy, l4', () => {
   });
   after(() => rig.stop());
 
-  it("shows the client the service's own certificate, in any case of the name", async () => {
-    for (const servername of [NAME, NAME.toUpperCase(), 'Api.Svc.Test']) {
-      const socket = await connectTo(target, { servername, checkServerIdentity: () => undefined });
-      expect(socket.getPeerX509Certificate()?.fingerprint256).to.equal(fingerprint);
-      socket.destroy();
-    }
-  });
-
   it('relays TLS 1.2 as well: the version is between client and service', async () => {
     const socket = await connectTo(target, { maxVersion: 'TLSv1.2' });
     expect(socket.getProtocol()).to.equal('TLSv1.2');
     socket.destroy();
-  });
-
-  it('carries 100 MB there and back, byte for byte, and a client that has finished sending still receives', async () => {
-    const socket = await connectTo(target, { allowHalfOpen: true } as object);
-    const sent = bigStream(100);
-    sent.stream.pipe(socket);
-    const got = await hashOf(socket as AsyncIterable<Buffer>);
-    expect(got).to.deep.equal({ sha256: sent.sha256(), bytes: sent.bytes });
   });
 
   it('closes unknown names, parts of names, deeper names and no name without showing any certificate', async () => {

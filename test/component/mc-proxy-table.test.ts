@@ -283,33 +283,6 @@ describe('mc-proxy, its table', () => {
     expect((await ask(target, { agent })).status).to.equal(421);
   });
 
-  it('serves 500 routes by 1,000 certificate files', async () => {
-    const { backend } = await service('a');
-    const names = Array.from({ length: 500 }, (_, index) => `s${index}.svc.test`);
-    const routes: Route[] = [];
-    // Making keys is what takes time in this test: ten names share one.
-    for (let first = 0; first < 500; first += 10) {
-      const group = names.slice(first, first + 10);
-      const { cert, key } = await rig.ca.issue(group);
-      for (const hostname of group) {
-        const [tlsCert, tlsKey] = [
-          join(rig.directory, `${hostname}.pem`),
-          join(rig.directory, `${hostname}.key`),
-        ];
-        await writeFile(tlsCert, cert);
-        await writeFile(tlsKey, key, { mode: 0o600 });
-        routes.push({ hostname, backend, mode: 'l7', tlsCert, tlsKey, backendTls: false });
-      }
-    }
-    await rig.serve({ addr, routes });
-    for (const hostname of [names[0]!, names[250]!, names[499]!]) {
-      expect((await ask({ ...target, hostname })).body).to.equal('a');
-    }
-    expect((await rig.status()).certificates).to.have.length(500);
-    await rig.serve({ addr, routes: routes.slice(1) });
-    expect((await ask({ ...target, hostname: names[499]! })).status).to.equal(200);
-  }).timeout(60_000);
-
   it('replaces the socket of a dead router, never that of a living one, nor any other file', async () => {
     const options = { tablePath: rig.tablePath, statusSocketPath: rig.socketPath, log: silent };
     const second = await startProxy(options);

@@ -10,7 +10,8 @@ import { systemClock } from '../../src/base/clock.ts';
 import { makeLog } from '../../src/base/log.ts';
 import { startProxy, type RunningProxy } from '../../src/mc-proxy/server.ts';
 import { openCertificates } from '../../src/node/certs/certificates.ts';
-import { openFileProxy, type ObservedProxy, type Proxy } from '../../src/node/proxy/file.ts';
+import { openFileProxy } from '../../src/node/proxy/file.ts';
+import type { ObservedProxy, Proxy } from '../../src/node/proxy/proxy.ts';
 import { askStatus } from '../../src/node/proxy/status.ts';
 import type { ObservedRoute } from '../../src/node/types.ts';
 import { freePort } from '../support/mcproxy.ts';
@@ -110,31 +111,6 @@ describe('proxy driver "file" with the real mc-proxy', () => {
     return known.value;
   };
 
-  it('ok means served: the next request gets an answer through it (L09)', async () => {
-    await startRouter();
-    const begun = performance.now();
-    const outcome = await proxy.put([route('a')]);
-    const tookMs = performance.now() - begun;
-    expect(outcome, JSON.stringify(outcome)).to.have.property('kind', 'ok');
-    expect(await ask('a'))
-      .to.include('HTTP/1.1 200')
-      .and.include('hello');
-    expect(await live()).to.deep.equal([route('a')]);
-    console.log(`      put to live: ${tookMs.toFixed(0)} ms`);
-    expect(await proxy.remove([{ listenerPort: port, hostname: 'a.example.net' }])).to.have.property(
-      'kind',
-      'ok',
-    );
-    expect(await live()).to.deep.equal([]);
-  });
-
-  it('routes that were written while the proxy was down are served when it comes (L02)', async () => {
-    expect(await proxy.put([route('a')])).to.have.property('kind', 'wait');
-    await startRouter();
-    expect(await proxy.put([route('a')])).to.have.property('kind', 'ok');
-    expect(await ask('a')).to.include('hello');
-  });
-
   it('a table that the proxy refuses is taken back, with its reason; what was served goes on, the next change is quick', async () => {
     await startRouter();
     await proxy.put([route('a')]);
@@ -184,45 +160,6 @@ describe('proxy driver "file" with the real mc-proxy', () => {
     }
   });
 
-  it('a route whose certificate is at fault is blocked with its own reason and holds up no other of the same write (L33)', async () => {
-    await startRouter();
-    const bad = { ...route('c'), tlsKey: '/nowhere' };
-    const outcomes = await Promise.all([
-      proxy.put([route('a')]),
-      proxy.put([bad]),
-      proxy.put([route('b')]),
-      proxy.remove([{ listenerPort: port, hostname: 'd.example.net' }]),
-    ]);
-    expect(outcomes.map(({ kind }) => kind)).to.deep.equal(['ok', 'blocked', 'ok', 'ok']);
-    expect(outcomes[1]).to.have.property('why').that.includes('c.example.net').and.includes('/c.pem');
-    expect(outcomes[1]).to.have.property('why').that.does.not.include('a.example.net');
-    expect((await live()).map(({ hostname }) => hostname)).to.deep.equal(['a.example.net', 'b.example.net']);
-    const { table, faults } = await facts();
-    expect(table).to.have.lengthOf(3);
-    expect(faults).to.have.lengthOf(1);
-    expect(faults?.[0]).to.include({ listenerPort: port, hostname: 'c.example.net' });
-    // Other changes are not concerned by a fault that stays.
-    expect(await proxy.remove([{ listenerPort: port, hostname: 'a.example.net' }])).to.have.property(
-      'kind',
-      'ok',
-    );
-  });
-
-  it('a route at fault is served as soon as its files are good: by itself, and ok at once when it is put again', async () => {
-    await startRouter();
-    expect(await proxy.put([route('c')])).to.have.property('kind', 'blocked');
-    expect(await proxy.put([route('c')])).to.have.property('kind', 'blocked');
-    await issue('c');
-    expect(await proxy.put([route('c')])).to.have.property('kind', 'ok');
-    expect(await ask('c')).to.include('hello');
-    expect(await live()).to.deep.equal([route('c')]);
-    expect(await proxy.put([route('d')])).to.have.property('kind', 'blocked');
-    await issue('d');
-    await until('the route to be served', async () => (await live()).length === 2);
-    expect(await ask('d')).to.include('hello');
-    expect((await facts()).faults).to.deep.equal([]);
-  });
-
   it('a route whose new certificate is at fault is served on, from the files of before, and says why', async () => {
     await startRouter();
     await proxy.put([route('a')]);
@@ -231,34 +168,6 @@ describe('proxy driver "file" with the real mc-proxy', () => {
     expect(outcome).to.have.property('why').that.includes('missing.pem').and.includes('goes on');
     expect(await live()).to.deep.equal([route('a')]);
     expect(await ask('a')).to.include('hello');
-  });
-
-  it('a change that is no table for the router never gets written, and holds up no other', async () => {
-    await startRouter();
-    const outcomes = await Promise.all([
-      proxy.put([route('a')]),
-      proxy.put([{ ...route('c'), hostname: 'no host name' }]),
-      proxy.put([route('b')]),
-    ]);
-    expect(outcomes.map(({ kind }) => kind)).to.deep.equal(['ok', 'blocked', 'ok']);
-    expect(outcomes[1]).to.have.property('why').that.includes('no host name');
-    expect((await facts()).table).to.have.lengthOf(2);
-  });
-
-  it('listeners follow the settings: seen when they differ, bound and let go at the next write', async () => {
-    await startRouter();
-    const [second, third] = [await freePort(), await freePort()];
-    const [one, two, three] = [port, second, third].map((each) => `127.0.0.1:${each}`);
-    const then = driver(one!, two!);
-    expect(await facts(then)).to.have.deep.property('listeners', { missing: [one, two], surplus: [] });
-    expect(await then.put([])).to.have.property('kind', 'ok');
-    expect(router?.addresses().sort()).to.deep.equal([one, two].sort());
-    expect(await facts(then)).not.to.have.property('listeners');
-    const now = driver(one!, three!);
-    expect(await facts(now)).to.have.deep.property('listeners', { missing: [three], surplus: [two] });
-    expect(await now.put([route('a')])).to.have.property('kind', 'ok');
-    expect(router?.addresses().sort()).to.deep.equal([one, three].sort());
-    expect(await facts(now)).not.to.have.property('listeners');
   });
 
   it('changes that wait together are one write', async () => {

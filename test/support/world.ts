@@ -49,6 +49,8 @@ export class World implements RegistryWriter {
   proxyRuns = true;
   /** The route table can be read. */
   proxyKnown = true;
+  /** Host names whose certificate the proxy has not taken up yet. */
+  readonly staleRoutes = new Set<string>();
   /** The listening sockets can be read. */
   portsKnown = true;
   /** A step kind (`start`, `retire`, `put-routes`) in the middle of which the agent dies, once. */
@@ -234,7 +236,12 @@ export class World implements RegistryWriter {
         ? known({ listening: [...this.listening, ...this.published()], ephemeral: [32768, 60999] })
         : unknown('/proc/net cannot be read'),
       proxy: this.proxyKnown
-        ? known({ listenerPorts: [443, 8443, 9443], table, live })
+        ? known({
+            listenerPorts: [443, 8443, 9443],
+            table,
+            live,
+            stale: table.filter((route) => this.staleRoutes.has(route.hostname)),
+          })
         : unknown('the route table cannot be read'),
       certificates: new Proxy(this.certificates, {
         get: (all, name) =>
@@ -361,6 +368,7 @@ export class World implements RegistryWriter {
                 ...this.table.filter((old) => !routes.some((route) => same(old, route))),
                 ...routes,
               ];
+              for (const { hostname } of routes) this.staleRoutes.delete(hostname);
               return ok();
             },
           ),

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import { writeFileAtomic } from '../../base/files.ts';
 import type { Log } from '../../base/log.ts';
-import { blocked, bug, known, messageOf, ok, retry, unknown } from '../../base/outcome.ts';
+import { blocked, known, messageOf, ok, retry, unknown } from '../../base/outcome.ts';
 import type { Failure, Known, Outcome } from '../../base/outcome.ts';
 import {
   formatRouteTable,
@@ -13,17 +13,15 @@ import {
   routeTableDigest,
   type RouteTable,
 } from '../../base/routetable.ts';
-import type { ObservedRoute, ProxyFacts } from '../types.ts';
 import { ensureDirectory, writeFailure } from '../writing.ts';
 import { awaitLive, awaitSettled } from './live.ts';
+import { inBatches, settle, together, type Job, type ObservedProxy, type Proxy } from './proxy.ts';
 import { askStatus, type RouterFault } from './status.ts';
 import {
-  changedTable,
   keyOf,
   listenerChange,
   observedRoutes,
   type Change,
-  type ListenerChange,
   type RouteKey,
   type TableRules,
 } from './table.ts';
@@ -43,73 +41,14 @@ export interface FileProxyOptions {
   readonly liveTimeoutMs?: number;
 }
 
-export interface ObservedProxy extends ProxyFacts {
-  /** There is when the table's listeners are not those of the settings; `put([])` mends it, as does any other write. */
-  readonly listeners?: ListenerChange;
-  /** Routes whose certificate the router cannot take, with its reason; those that are not in `live` are not served. */
-  readonly faults?: readonly (RouteKey & { readonly why: string; readonly since: string })[];
-}
-
-/** The proxy as `observe` and `execute` see it; one driver a kind of proxy. */
-export interface Proxy {
-  observe(): Promise<Known<ObservedProxy>>;
-  /**
-   * Ensures routes; ok when they are served. `wait`: they are written, and served when the proxy runs (L02). `blocked` with the router's
-   * reason when one of them has no good certificate: it stays written, and is served as soon as its files are good.
-   * An empty list only ensures that the table has the listeners of the settings.
-   */
-  put(routes: readonly ObservedRoute[]): Promise<Outcome<undefined>>;
-  /** Ensures that routes of ours are gone; foreign ones of the same name are left alone. */
-  remove(keys: readonly RouteKey[]): Promise<Outcome<undefined>>;
-}
-
-interface Job {
-  readonly change: Change;
-  readonly resolve: (outcome: Outcome<undefined>) => void;
-}
-
 /**
  * Driver `file` of the bundled router: rewrites its route table and reads back what it serves (L09). One writer: changes
  * are made one after the other, and those that wait together are one write.
  */
 export function openFileProxy(options: FileProxyOptions): Proxy {
-  let waiting: Job[] = [];
-  let worker: Promise<void> | undefined;
-
-  const work = async (): Promise<void> => {
-    // Steps of many services come at the same time: let them all join the first write.
-    await new Promise((resolve) => setImmediate(resolve));
-    while (waiting.length > 0) {
-      const batch = waiting;
-      waiting = [];
-      await applyBatch(batch, options);
-    }
-  };
-  const enqueue = (change: Change): Promise<Outcome<undefined>> =>
-    new Promise((resolve) => {
-      waiting.push({ change, resolve });
-      worker ??= work().finally(() => {
-        worker = undefined;
-      });
-    });
-
   return {
     observe: () => observeProxy(options),
-    put: (routes) => enqueue({ kind: 'put', routes }),
-    remove: (keys) => enqueue({ kind: 'remove', keys }),
-  };
-}
-
-/** No proxy: nothing is written, and a route cannot be had. */
-export function openNoProxy(): Proxy {
-  const refusal = blocked(
-    'this node has no proxy, so a route cannot be served',
-    'Set [mcproxy] driver = "file" and run mc-gitops proxy.',
-  );
-  return {
-    observe: () => Promise.resolve(known({ listenerPorts: [], table: [], live: known([]) })),
-    put: (routes) => Promise.resolve(routes.length === 0 ? ok() : refusal),
-    remove: () => Promise.resolve(ok()),
+    ...inBatches((batch) => applyTogether(batch, options)),
   };
 }
 
@@ -136,16 +75,6 @@ function observedFault({ addr, ...fault }: RouterFault): RouteKey & { why: strin
 
 function rulesOf({ listeners, owner }: FileProxyOptions): TableRules {
   return { listeners, ...(owner === undefined ? {} : { owner }) };
-}
-
-async function applyBatch(batch: readonly Job[], options: FileProxyOptions): Promise<void> {
-  try {
-    const unfit = await applyTogether(batch, options);
-    // One of them cannot stand in a table: alone, it holds up no other (L33).
-    for (const job of unfit) await applyBatch([job], options);
-  } catch (error) {
-    for (const { resolve } of batch) resolve(bug(error));
-  }
 }
 
 /** Settles every job, or gives them back when their common table would be none. */
@@ -185,26 +114,6 @@ async function applyTogether(batch: readonly Job[], options: FileProxyOptions): 
   return [];
 }
 
-/** The table with all changes that may be made; the others are refused. */
-function together(
-  before: RouteTable,
-  batch: readonly Job[],
-  rules: TableRules,
-): { table: RouteTable; accepted: readonly Job[] } {
-  let table = before;
-  const accepted: Job[] = [];
-  for (const job of batch) {
-    const next = changedTable(table, job.change, rules);
-    if (next.kind === 'ok') {
-      table = next.value;
-      accepted.push(job);
-    } else {
-      job.resolve(next);
-    }
-  }
-  return { table, accepted };
-}
-
 function faultOf(change: Change, faults: readonly RouterFault[]): RouterFault | undefined {
   if (change.kind === 'remove') return undefined;
   const keys = new Set(change.routes.map(keyOf));
@@ -220,11 +129,6 @@ async function writeTable(path: string, text: string): Promise<Failure | undefin
   } catch (error) {
     return writeFailure(error, path);
   }
-}
-
-function settle(jobs: readonly Job[], outcome: Failure): readonly Job[] {
-  for (const { resolve } of jobs) resolve(outcome);
-  return [];
 }
 
 /** Puts the last good table back, unless somebody else has written since, and lets the router read it. */

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeLog } from '../../../src/base/log.ts';
 import { formatRouteTable, parseRouteTable } from '../../../src/base/routetable.ts';
-import { openFileProxy, openNoProxy, type Proxy } from '../../../src/node/proxy/file.ts';
+import { openFileProxy } from '../../../src/node/proxy/file.ts';
+import { openNoProxy, type Proxy } from '../../../src/node/proxy/proxy.ts';
 import { changedTable, observedRoutes } from '../../../src/node/proxy/table.ts';
 import type { ObservedRoute } from '../../../src/node/types.ts';
 

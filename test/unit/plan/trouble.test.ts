@@ -42,6 +42,15 @@ describe('the planner in trouble', () => {
     expect(world.plan().steps, 'G2').to.deep.equal([]);
   });
 
+  it('L10 puts a route again whose certificate the proxy has not taken up, and nothing else', async () => {
+    const world = await running(one('a', { routes: [web('a')] }), one('b', { routes: [web('b')] }));
+    world.staleRoutes.add(`a.${SUFFIX}`);
+    const { steps } = world.plan();
+    expect(steps.map(({ kind, subject }) => `${kind} ${subject}`)).to.deep.equal([`put-routes a.${SUFFIX}`]);
+    await world.converge();
+    expect(world.plan().steps, 'G2').to.deep.equal([]);
+  });
+
   it('L06 gives two new services of one commit different ports, whatever their seeds', async () => {
     const services = Array.from({ length: 40 }, (_, i) => one(`s${i}`, { routes: [web(`s${i}`)] }));
     const world = new World();

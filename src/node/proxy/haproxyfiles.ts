@@ -1,0 +1,187 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { writeFileAtomic } from '../../base/files.ts';
+import { blocked, messageOf, ok, retry, type Failure, type Outcome } from '../../base/outcome.ts';
+import type { RouteTable, TerminatedRoute } from '../../base/routetable.ts';
+import { checkCertificate, readBounded } from '../certs/check.ts';
+import { ensureDirectory, writeFailure } from '../writing.ts';
+import {
+  bundleKey,
+  bundlePath,
+  parseHaproxy,
+  versionPath,
+  type HaproxyContent,
+  type Rendered,
+} from './haproxyconfig.ts';
+import type { RouteKey } from './table.ts';
+import { parseAddress } from '../../base/routetable.ts';
+
+const KEY_MODE = 0o600;
+const CONFIG_MODE = 0o600;
+
+export interface Written extends HaproxyContent {
+  /** Absent: there is no file yet. */
+  readonly text?: string;
+  readonly version?: string;
+}
+
+export type BundleFault = RouteKey & { readonly addr: string; readonly why: string };
+
+/** The configuration file as it stands; an empty table when there is none. */
+export async function readWritten(path: string): Promise<Outcome<Written>> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      return ok({ table: { listeners: [] }, bundles: {} });
+    return retry(`${path} cannot be read: ${messageOf(error)}`, 'Let the agent read and write it.');
+  }
+  const parsed = parseHaproxy(text, path);
+  if (parsed.kind === 'ok') return ok({ text, ...parsed.value });
+  return blocked(parsed.why, parsed.hint);
+}
+
+/** Digests of certificate files, read again only when the file has changed. */
+export interface Pairs {
+  /** Digest of certificate and key together; undefined when one of them cannot be read. */
+  digestOf(route: TerminatedRoute): Promise<string | undefined>;
+}
+
+export function makePairs(): Pairs {
+  const seen = new Map<string, { stamp: string; digest: string }>();
+  return {
+    async digestOf({ tlsCert, tlsKey }) {
+      const name = `${tlsCert}\n${tlsKey}`;
+      try {
+        const stats = await Promise.all([stat(tlsCert), stat(tlsKey)]);
+        const stamp = stats.map(({ ino, size, mtimeMs, ctimeMs }) => [ino, size, mtimeMs, ctimeMs]).join();
+        const before = seen.get(name);
+        if (before?.stamp === stamp) return before.digest;
+        const pair = await readPair(tlsCert, tlsKey);
+        if (pair === undefined) return undefined;
+        seen.set(name, { stamp, digest: pair.digest });
+        return pair.digest;
+      } catch {
+        return undefined;
+      }
+    },
+  };
+}
+
+/**
+ * The bundles of a table's l7 routes. HAProxy gets certificate and key in one file of the driver's own that is named after its content
+ * and never changes: what was checked is what is served, and a route whose new files are bad goes on with those of before.
+ */
+export async function bundlesOf(
+  table: RouteTable,
+  before: Readonly<Record<string, string>>,
+  options: { directory: string; now: number; pairs: Pairs; write: boolean },
+): Promise<{ bundles: Record<string, string>; faults: BundleFault[] }> {
+  const bundles: Record<string, string> = {};
+  const faults: BundleFault[] = [];
+  for (const { addr, routes } of table.listeners) {
+    for (const route of routes) {
+      if (route.mode !== 'l7') continue;
+      const key = bundleKey(addr, route.hostname);
+      const old = before[key];
+      const digest = await options.pairs.digestOf(route);
+      if (digest !== undefined && digest === old) {
+        bundles[key] = old;
+        continue;
+      }
+      const checked = await checkedPair(route, options);
+      if (checked.kind === 'ok') {
+        bundles[key] = checked.value;
+        continue;
+      }
+      if (old !== undefined) bundles[key] = old;
+      const then =
+        old === undefined ? 'it is not served until then' : 'it goes on with the certificate of before';
+      const listenerPort = parseAddress(addr)?.port ?? 0;
+      faults.push({
+        addr,
+        listenerPort,
+        hostname: route.hostname,
+        why: `${route.hostname}: ${checked.why}: ${then}`,
+      });
+    }
+  }
+  return { bundles, faults };
+}
+
+async function checkedPair(
+  { hostname, tlsCert, tlsKey }: TerminatedRoute,
+  { directory, now, write }: { directory: string; now: number; write: boolean },
+): Promise<Outcome<string>> {
+  const verdict = await checkCertificate({ certPath: tlsCert, keyPath: tlsKey, hostname }, now);
+  if (verdict.kind === 'absent') return blocked(`there is no certificate at ${tlsCert}`);
+  if (verdict.kind !== 'valid') return blocked(verdict.why);
+  const pair = await readPair(tlsCert, tlsKey);
+  if (pair === undefined) return blocked(`${tlsCert} or ${tlsKey} cannot be read`);
+  if (!write) return ok(pair.digest);
+  const path = bundlePath(directory, pair.digest);
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    if ((await readFile(path, 'utf8').catch(() => undefined)) !== pair.text)
+      await writeFileAtomic(path, pair.text, KEY_MODE);
+    return ok(pair.digest);
+  } catch (error) {
+    return writeFailure(error, path);
+  }
+}
+
+async function readPair(cert: string, key: string): Promise<{ digest: string; text: string } | undefined> {
+  const [one, two] = [await readBounded(cert), await readBounded(key)];
+  if (one.kind !== 'text' || two.kind !== 'text') return undefined;
+  const text = `${one.text.trimEnd()}\n${two.text.trimEnd()}\n`;
+  return { digest: createHash('sha256').update(text).digest('hex').slice(0, 32), text };
+}
+
+/** Writes the files of a version, and the configuration beside the one in force, to be checked. */
+export async function writeCandidate(rendered: Rendered, configPath: string): Promise<Failure | undefined> {
+  const directory = dirname(configPath);
+  const below = versionPath(directory, rendered.version);
+  const made = await ensureDirectory(directory);
+  if (made.kind !== 'ok') return made;
+  try {
+    await mkdir(below, { recursive: true, mode: 0o700 });
+    for (const [name, content] of Object.entries(rendered.files))
+      await writeFileAtomic(join(below, name), content, CONFIG_MODE);
+    await writeFileAtomic(candidatePath(configPath), rendered.config, CONFIG_MODE);
+    return undefined;
+  } catch (error) {
+    return writeFailure(error, configPath);
+  }
+}
+
+export function candidatePath(configPath: string): string {
+  return `${configPath}.next`;
+}
+
+export async function writeConfig(path: string, text: string): Promise<Failure | undefined> {
+  try {
+    await writeFileAtomic(path, text, CONFIG_MODE);
+    await rm(candidatePath(path), { force: true });
+    return undefined;
+  } catch (error) {
+    return writeFailure(error, path);
+  }
+}
+
+/** Removes versions and bundles that no configuration names any more. What cannot be removed is tried again at the next write. */
+export async function sweep(configPath: string, keep: Written): Promise<void> {
+  const directory = dirname(configPath);
+  const versions = await readdir(directory).catch(() => []);
+  const bundles = await readdir(join(directory, 'certs')).catch(() => []);
+  const kept = new Set(Object.values(keep.bundles).map((digest) => `${digest}.pem`));
+  await Promise.all([
+    ...versions
+      .filter((name) => name.startsWith('v-') && name !== `v-${keep.version ?? ''}`)
+      .map((name) => rm(join(directory, name), { recursive: true, force: true }).catch(() => undefined)),
+    ...bundles
+      .filter((name) => !kept.has(name))
+      .map((name) => rm(join(directory, 'certs', name), { force: true }).catch(() => undefined)),
+  ]);
+}

@@ -1,0 +1,158 @@
+import { expect } from 'chai';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { askHaproxy } from '../../src/node/proxy/haproxyask.ts';
+import { openHaproxy } from '../../src/node/proxy/haproxy.ts';
+import { makeLog } from '../../src/base/log.ts';
+import { endWithConnections, freePort, listen } from '../support/mcproxy.ts';
+import { HAPROXY, OWNER, startDriver, type DriverRig } from '../support/proxyrig.ts';
+import { ask, connectTo } from '../support/tlsclient.ts';
+import { until } from '../support/until.ts';
+
+describe('proxy driver "haproxy", what is its own', () => {
+  let rig: DriverRig;
+  let port: number;
+  let backend: string;
+  const say = async (hostname: string): Promise<string> =>
+    (await ask({ port, hostname, ca: rig.ca.cert })).body;
+  const config = (): string => join(rig.directory, 'haproxy/haproxy.cfg');
+
+  beforeEach(async () => {
+    port = await freePort();
+    rig = await startDriver('haproxy', port);
+    const server = createServer((_req, res) => res.end('a'));
+    backend = `127.0.0.1:${await listen(server)}`;
+    rig.onStop(endWithConnections(server));
+  });
+  afterEach(() => rig.stop());
+
+  it('a storm of 100 changes is few reloads, and the last of them is what is served', async () => {
+    const driver = openHaproxy({
+      program: HAPROXY,
+      configPath: config(),
+      runtimeSocket: join(rig.directory, 's'),
+      masterSocket: join(rig.directory, 'm'),
+      listeners: [`127.0.0.1:${port}`],
+      owner: OWNER,
+      log: makeLog('silent'),
+      reloadIntervalMs: 1_000,
+    });
+    const routes = await Promise.all(
+      Array.from({ length: 10 }, (_, index) => rig.route(`s${index}.svc.test`, backend, { mode: 'l4' })),
+    );
+    const before = await reloads();
+    const begun = performance.now();
+    const outcomes: Promise<{ kind: string }>[] = [];
+    for (let index = 0; index < 100; index += 1) {
+      const route = { ...routes[index % 10]!, backend: `127.0.0.1:${20_000 + index}` };
+      outcomes.push(driver.put([route]));
+      await new Promise((done) => setTimeout(done, 20));
+    }
+    expect((await Promise.all(outcomes)).filter(({ kind }) => kind !== 'ok')).to.deep.equal([]);
+    const seconds = (performance.now() - begun) / 1_000;
+    const made = (await reloads()) - before;
+    console.log(`      100 changes in ${seconds.toFixed(1)} s: ${made} reloads`);
+    // One a second at most, whatever the machine's pace, and the first at once.
+    expect(made).to.be.within(1, Math.ceil(seconds) + 1);
+    expect((await rig.live()).map((route) => route.backend)).to.deep.equal(
+      routes.map((_, index) => `127.0.0.1:${20_090 + index}`),
+    );
+  });
+
+  it('a worker that dies takes its master with it; started again by its supervisor, everything is served as before', async () => {
+    const route = await rig.route('a.svc.test', backend);
+    await rig.proxy.put([route]);
+    process.kill(await rig.workerPid(), 'SIGKILL');
+    await until('HAProxy to be seen as down', async () => !(await rig.facts()).live.known);
+    expect((await rig.facts()).table).to.deep.equal([route]);
+    await rig.halt();
+    await rig.start();
+    expect(await rig.live()).to.deep.equal([route]);
+    expect(await say('a.svc.test')).to.equal('a');
+  });
+
+  it('a file that is not ours is never written over; one that somebody changed by hand is put right', async () => {
+    await rig.proxy.put([await rig.route('a.svc.test', backend)]);
+    const ours = await readFile(config(), 'utf8');
+    await writeFile(config(), 'global\n  maxconn 10\n');
+    const outcome = await rig.proxy.put([await rig.route('b.svc.test', backend)]);
+    expect(outcome.kind).to.equal('blocked');
+    expect(outcome).to.have.property('why').that.includes('was not written by mc-gitops');
+    expect((await rig.proxy.observe()).known).to.equal(false);
+    expect(await readFile(config(), 'utf8')).to.equal('global\n  maxconn 10\n');
+    expect(await say('a.svc.test')).to.equal('a');
+
+    await writeFile(config(), ours.replace('timeout http-keep-alive 75s', 'timeout http-keep-alive 1s'));
+    const { stale, table } = await rig.facts();
+    expect(stale).to.deep.equal([{ listenerPort: port, hostname: 'a.svc.test' }]);
+    expect(await rig.proxy.put(table)).to.have.property('kind', 'ok');
+    expect(await readFile(config(), 'utf8')).to.equal(ours);
+    expect(await rig.facts()).not.to.have.property('stale');
+  });
+
+  it('what HAProxy itself refuses is said in its own words, alone, and nothing is left behind', async () => {
+    await rig.proxy.put([await rig.route('a.svc.test', backend)]);
+    const before = await readFile(config(), 'utf8');
+    const bad = { ...(await rig.route('b.svc.test', backend)), backend: 'two words:80' };
+    const [refused, taken] = await Promise.all([
+      rig.proxy.put([bad]),
+      rig.proxy.put([await rig.route('c.svc.test', backend)]),
+    ]);
+    expect(refused.kind).to.equal('blocked');
+    expect(refused)
+      .to.have.property('why')
+      .that.matches(/HAProxy refuses the configuration: .*two|host:port/);
+    expect(taken.kind).to.equal('ok');
+    expect(await say('c.svc.test')).to.equal('a');
+    expect(await readFile(config(), 'utf8')).not.to.equal(before);
+    const files = await readdir(join(rig.directory, 'haproxy'));
+    expect(files.filter((name) => name.startsWith('v-'))).to.have.lengthOf(1);
+    expect(files.filter((name) => name.endsWith('.next'))).to.deep.equal([]);
+    // Copies of keys are for the owner only, and go with their route.
+    const bundles = await readdir(join(rig.directory, 'haproxy/certs'));
+    expect(bundles).to.have.lengthOf(2);
+    expect((await stat(join(rig.directory, 'haproxy/certs', bundles[0]!))).mode & 0o777).to.equal(0o600);
+    await rig.proxy.remove([{ listenerPort: port, hostname: 'c.svc.test' }]);
+    expect(await readdir(join(rig.directory, 'haproxy/certs'))).to.have.lengthOf(1);
+  });
+
+  it('a program that is not there, and a directory that cannot be made, are named (G38)', async () => {
+    const options = {
+      program: '/nowhere/haproxy',
+      configPath: join(rig.directory, 'other/haproxy.cfg'),
+      runtimeSocket: join(rig.directory, 's2'),
+      masterSocket: join(rig.directory, 'm2'),
+      listeners: [`127.0.0.1:${port}`],
+      owner: OWNER,
+      log: makeLog('silent'),
+    };
+    const outcome = await openHaproxy(options).put([]);
+    expect(outcome).to.deep.include({ kind: 'blocked', why: '/nowhere/haproxy is not there' });
+    await mkdir(join(rig.directory, 'file'));
+    await writeFile(join(rig.directory, 'file/inside'), '');
+    const below = { ...options, configPath: join(rig.directory, 'file/inside/x/haproxy.cfg') };
+    expect((await openHaproxy(below).put([])).kind).not.to.equal('ok');
+  });
+
+  it('2,000 idle connections hurt nobody', async () => {
+    await rig.proxy.put([await rig.route('a.svc.test', backend)]);
+    const idle = Array.from({ length: 2_000 }, () => connect(port, '127.0.0.1').on('error', () => undefined));
+    await until('the connections', () => idle.every((one) => !one.connecting));
+    const socket = await connectTo({ port, hostname: 'a.svc.test', ca: rig.ca.cert });
+    socket.destroy();
+    expect(await say('a.svc.test')).to.equal('a');
+    for (const one of idle) one.destroy();
+  });
+
+  /** How often the master has been told to reload. */
+  async function reloads(): Promise<number> {
+    return until('the master to answer', async () => {
+      const shown = await askHaproxy(join(rig.directory, 'm'), 'show proc');
+      const found = shown.kind === 'answer' ? /^\d+\s+master\s+(\d+)/m.exec(shown.value)?.[1] : undefined;
+      // Zero is an answer too.
+      return found === undefined ? undefined : { count: Number(found) };
+    }).then(({ count }) => count);
+  }
+});

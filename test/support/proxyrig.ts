@@ -1,0 +1,164 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { makeLog } from '../../src/base/log.ts';
+import { startProxy, type RunningProxy } from '../../src/mc-proxy/server.ts';
+import { openFileProxy } from '../../src/node/proxy/file.ts';
+import { openHaproxy } from '../../src/node/proxy/haproxy.ts';
+import { askVersion } from '../../src/node/proxy/haproxyask.ts';
+import type { ObservedProxy, Proxy } from '../../src/node/proxy/proxy.ts';
+import type { ObservedRoute } from '../../src/node/types.ts';
+import { makeCa, type TestCa } from './certs.ts';
+import { until } from './until.ts';
+
+export const DRIVERS = ['file', 'haproxy'] as const;
+export type Driver = (typeof DRIVERS)[number];
+export const OWNER = 'rift/main';
+export const HAPROXY = '/usr/sbin/haproxy';
+
+const log = makeLog('silent');
+
+/** A driver with the proxy that it drives, in a directory of one test. `stop` takes all of it away, and what `onStop` was given. */
+export interface DriverRig {
+  readonly kind: Driver;
+  readonly directory: string;
+  readonly ca: TestCa;
+  readonly proxy: Proxy;
+  /** Another agent's view of the same proxy, for example with other listeners. */
+  driver(...listeners: string[]): Proxy;
+  start(): Promise<void>;
+  /** Ends the proxy as its supervisor would. */
+  halt(): Promise<void>;
+  /** The process that serves; only of HAProxy. */
+  workerPid(): Promise<number>;
+  facts(of?: Proxy): Promise<ObservedProxy>;
+  live(): Promise<readonly ObservedRoute[]>;
+  /** A route with a certificate of its own when it is l7. */
+  route(
+    hostname: string,
+    backend: string,
+    more?: Partial<Pick<ObservedRoute, 'mode' | 'backendTls' | 'listenerPort'>>,
+  ): Promise<ObservedRoute>;
+  certify(hostname: string): Promise<void>;
+  onStop(end: () => unknown): void;
+  stop(): Promise<void>;
+}
+
+const LIMITS = { responseMs: 1_000, connectMs: 1_000, headersMs: 500, helloMs: 1_000 };
+
+export async function startDriver(kind: Driver, port: number, started = true): Promise<DriverRig> {
+  const directory = await mkdtemp(join(tmpdir(), 'px-'));
+  const at = (name: string): string => join(directory, name);
+  const ca = await makeCa();
+  const ends: (() => unknown)[] = [];
+  let router: RunningProxy | undefined;
+  let haproxy: ChildProcess | undefined;
+
+  const driver = (...listeners: string[]): Proxy =>
+    kind === 'file'
+      ? openFileProxy({ tablePath: at('routes.toml'), statusSocket: at('s'), listeners, owner: OWNER, log })
+      : openHaproxy({
+          program: HAPROXY,
+          configPath: at('haproxy/haproxy.cfg'),
+          runtimeSocket: at('s'),
+          masterSocket: at('m'),
+          listeners,
+          owner: OWNER,
+          log,
+          timeouts: LIMITS,
+          reloadIntervalMs: 200,
+        });
+  const startRouter = async (): Promise<void> => {
+    const begun = await startProxy({
+      tablePath: at('routes.toml'),
+      statusSocketPath: at('s'),
+      log,
+      limits: {
+        drainTimeoutMs: 500,
+        responseTimeoutMs: LIMITS.responseMs,
+        connectTimeoutMs: LIMITS.connectMs,
+        headersTimeoutMs: LIMITS.headersMs,
+        helloTimeoutMs: LIMITS.helloMs,
+      },
+    });
+    if (begun.kind !== 'ok') throw new Error(begun.why);
+    router = begun.value;
+  };
+  const startHaproxy = async (): Promise<void> => {
+    const child = spawn(HAPROXY, ['-W', '-S', at('m'), '-f', at('haproxy/haproxy.cfg')], { stdio: 'ignore' });
+    haproxy = child;
+    await until('HAProxy to answer', async () => {
+      if (child.exitCode !== null) throw new Error(`HAProxy ended with ${child.exitCode}`);
+      return (await askVersion(at('s'))).kind === 'answer';
+    });
+  };
+  const rig: DriverRig = {
+    kind,
+    directory,
+    ca,
+    proxy: driver(`127.0.0.1:${port}`),
+    driver,
+    start: async () => {
+      if (kind === 'file') await startRouter();
+      else {
+        // HAProxy does not start without a file: the agent writes it at its own start.
+        await rig.proxy.put([]);
+        await startHaproxy();
+      }
+    },
+    halt: async () => {
+      await router?.close();
+      router = undefined;
+      if (haproxy?.exitCode === null && haproxy.signalCode === null) {
+        const gone = once(haproxy, 'exit');
+        haproxy.kill('SIGTERM');
+        await gone;
+      }
+      haproxy = undefined;
+    },
+    workerPid: async () => {
+      const asked = await askVersion(at('s'));
+      return asked.kind === 'answer' ? asked.value.pid : 0;
+    },
+    facts: async (of = rig.proxy) => {
+      const observed = await of.observe();
+      if (!observed.known) throw new Error(observed.why);
+      return observed.value;
+    },
+    live: async () => {
+      const { live } = await rig.facts();
+      if (!live.known) throw new Error(live.why);
+      return live.value;
+    },
+    certify: async (hostname) => {
+      const { cert, key } = await ca.issue([hostname]);
+      // The chain to a root that this machine does not know is complete with that root in it.
+      await writeFile(at(`${hostname}.key`), key, { mode: 0o600 });
+      await writeFile(at(`${hostname}.pem`), `${cert}\n${ca.cert}`);
+    },
+    route: async (hostname, backend, more = {}) => {
+      const mode = more.mode ?? 'l7';
+      if (mode === 'l7') await rig.certify(hostname);
+      return {
+        listenerPort: port,
+        hostname,
+        backend,
+        mode,
+        ...(mode === 'l7' ? { tlsCert: at(`${hostname}.pem`), tlsKey: at(`${hostname}.key`) } : {}),
+        backendTls: false,
+        mark: `${OWNER}/${hostname.split('.')[0] ?? ''}/web/`,
+        ...more,
+      };
+    },
+    onStop: (end) => void ends.push(end),
+    stop: async () => {
+      await rig.halt();
+      for (const end of ends.reverse()) await end();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+  if (started) await rig.start();
+  return rig;
+}
