@@ -33,7 +33,7 @@ import { keyOf, listenerChange, observedRoutes, type Change, type TableRules } f
 const run = promisify(execFile);
 
 const CHECK_TIMEOUT_MS = 20_000;
-const LIVE_TIMEOUT_MS = 8_000;
+const LIVE_TIMEOUT_MS = 20_000;
 const LOOK_EVERY_MS = 25;
 const MASTER_RESTART_MS = 3_000;
 const RELOAD_INTERVAL_MS = 1_000;
@@ -251,6 +251,7 @@ function tryListen(host: string | undefined, port: number): Promise<string | und
 async function takeOver(version: string, rig: Rig): Promise<Outcome<undefined>> {
   const { options, clock } = rig;
   const { masterSocket, runtimeSocket, configPath, liveTimeoutMs = LIVE_TIMEOUT_MS } = options;
+  const failedBefore = await failedReloads(masterSocket);
   const told = await tellMaster(rig);
   if (told.kind !== 'down') rig.reloadedAt = clock.monotonic();
   const hint = `Start it: haproxy -W -S ${masterSocket} -f ${configPath}; the routes are written and will be served.`;
@@ -259,10 +260,11 @@ async function takeOver(version: string, rig: Rig): Promise<Outcome<undefined>> 
   for (;;) {
     const asked = await askVersion(runtimeSocket);
     if (asked.kind === 'answer' && asked.value.version === version) return ok();
-    if (clock.monotonic() - begun >= liveTimeoutMs) {
+    const isLate = clock.monotonic() - begun >= liveTimeoutMs;
+    if (isLate || (await failedReloads(masterSocket)) > failedBefore) {
       if (asked.kind === 'answer') {
         return blocked(
-          `HAProxy did not take over ${configPath} within ${liveTimeoutMs} ms and goes on with the one before`,
+          `HAProxy did not take over ${configPath} and goes on with the one before`,
           'Its log says why: most often a listener that it may not bind.',
         );
       }
@@ -281,6 +283,13 @@ async function tellMaster({ options, clock }: Rig): ReturnType<typeof askHaproxy
     if ((await askVersion(options.runtimeSocket)).kind === 'down') return told;
     await clock.sleep(LOOK_EVERY_MS);
   }
+}
+
+/** Reloads in a row that failed, as the master counts them; 0 while it does not answer. */
+async function failedReloads(masterSocket: string): Promise<number> {
+  const shown = await askHaproxy(masterSocket, 'show proc');
+  const count = shown.kind === 'answer' ? /\bmaster\b.*\[failed: (\d+)\]/.exec(shown.value)?.[1] : undefined;
+  return Number(count ?? 0);
 }
 
 /** Puts the configuration of before back, so that a restart of HAProxy finds a good one. */
