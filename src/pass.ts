@@ -16,6 +16,7 @@ import { makePlan } from './plan/plan.ts';
 import { rebuild } from './plan/rebuild.ts';
 import type { Plan, PlanSettings } from './plan/types.ts';
 import type { Registry } from './registry/registry.ts';
+import { readSafely, type Reader } from './reading.ts';
 import type { Promised } from './registry/types.ts';
 import type { Source } from './source/source.ts';
 import type { Commit, DefinitionFile } from './source/types.ts';
@@ -28,6 +29,8 @@ export interface House {
   readonly planSettings: Omit<PlanSettings, 'removable'>;
   readonly definitions: ResolveOptions;
   readonly parallel: number;
+  /** Reads definitions where a parser that never ends can be killed; absent: the one of this process. */
+  readonly reader?: Reader;
   readonly clock: Clock;
   readonly log: Log;
   /** Git has news: look again. */
@@ -234,16 +237,19 @@ async function resolveCommit(
   const { source, registry, clock, log } = house;
   const files = await source.files(commit);
   if (files.kind !== 'ok') return files;
-  const lastGood = await lastGoodFiles(house);
-  let resolution: ReturnType<typeof resolve>;
-  try {
-    resolution = resolve({
-      ...house.definitions,
+  const readable = await readSafely(
+    {
       files: files.value.files,
       refusedFiles: files.value.refused,
-      commit: files.value.commit,
-      lastGood,
-    });
+      lastGood: await lastGoodFiles(house),
+    },
+    house.definitions.root,
+    house.reader,
+  );
+  if (readable.kind !== 'ok') return readable;
+  let resolution: ReturnType<typeof resolve>;
+  try {
+    resolution = resolve({ ...house.definitions, ...readable.value, commit: files.value.commit });
   } catch (error) {
     return {
       kind: 'bug',

@@ -35,7 +35,12 @@ export async function runRender(name: string, options: Options): Promise<void> {
     fail(read, 2);
     return;
   }
-  const { desired, values } = resolveDirectory(read.value);
+  const resolved = await resolveDirectory(read.value);
+  if (resolved.kind !== 'ok') {
+    fail(resolved);
+    return;
+  }
+  const { desired, values } = resolved.value;
   const found = desired.services.find((entry) => entry.service.name === name);
   if (found === undefined) {
     const issue = desired.issues.find((entry) => entry.service === name && entry.severity === 'error');

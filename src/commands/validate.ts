@@ -1,11 +1,13 @@
 import { relative, resolve as absolute, sep } from 'node:path';
 import { digestOf } from '../base/json.ts';
+import { ok, type Outcome } from '../base/outcome.ts';
 import { redact } from '../base/secret.ts';
 import { byPlace } from '../definitions/findings.ts';
 import { resolve, type LastGood, type Resolution, type ResolveOptions } from '../definitions/resolve.ts';
 import { POLICY_RULES } from '../definitions/rules.ts';
 import { tellGithub, tellJson, tellText } from '../definitions/tell.ts';
 import type { Defaults, Issue } from '../definitions/types.ts';
+import { readSafely } from '../reading.ts';
 import type { NodeState } from '../report/state.ts';
 import { readDirectory, type Directory } from './directory.ts';
 import { exitCodeOf, lastGood, readState } from './state.ts';
@@ -81,10 +83,11 @@ export async function validate(dir: string, options: ValidateOptions, output: Ou
   const read = await readDirectory(dir, root);
   if (read.kind !== 'ok') return refuse(read.why, read.hint, USAGE);
   const verdict = await check({ dir, directory: read.value, root }, states, options.node);
-  const issues = verdict.issues.map((issue): Issue =>
+  if (verdict.kind !== 'ok') return refuse(verdict.why, verdict.hint, FOUND);
+  const issues = verdict.value.issues.map((issue): Issue =>
     options.strict ? { ...issue, severity: 'error' } : issue,
   );
-  tell(dir, read.value, { ...verdict, issues }, options, output);
+  tell(dir, read.value, { ...verdict.value, issues }, options, output);
   return issues.some(({ severity }) => severity === 'error') ? FOUND : 0;
 }
 
@@ -101,8 +104,10 @@ async function check(
   { dir, directory, root }: { readonly dir: string; readonly directory: Directory; readonly root: string },
   states: readonly NodeState[],
   node: string | undefined,
-): Promise<Verdict> {
-  const all = resolveDirectory(directory, { root, ...(node === undefined ? {} : { node }) });
+): Promise<Outcome<Verdict>> {
+  const everywhere = await resolveDirectory(directory, { root, ...(node === undefined ? {} : { node }) });
+  if (everywhere.kind !== 'ok') return everywhere;
+  const all = everywhere.value;
   const judged = new Set(states.map((state) => state.node));
   const nodeOf = (file: string): string | undefined =>
     all.nodeOf.get(file) ?? /(?:^|\/)nodes\/([^/]+)\.toml$/.exec(file)?.[1];
@@ -115,9 +120,10 @@ async function check(
   const notChecked: string[] = [];
   for (const state of states) {
     const before = await lastGood(dir, state);
-    const resolution = resolveDirectory(directory, optionsOf(state), before.found);
-    add(resolution.desired.issues);
-    goodServices += resolution.desired.services.filter(({ heldBack }) => !heldBack).length;
+    const own = await resolveDirectory(directory, optionsOf(state), before.found);
+    if (own.kind !== 'ok') return own;
+    add(own.value.desired.issues);
+    goodServices += own.value.desired.services.filter(({ heldBack }) => !heldBack).length;
     if (before.missing > 0) {
       notChecked.push(
         `whether ${before.missing} of the files that ${state.node} has accepted held a name, a port or data before: they are not in the git repository of ${dir}.`,
@@ -134,11 +140,11 @@ async function check(
       `what ${whose} (${POLICY_RULES.join(', ')}); --state FILE|URL takes what a node's agent serves at /api/v1/state.`,
     );
   }
-  return {
+  return ok({
     issues: [...issues.values()].sort(byPlace),
     goodServices: goodServices + rest.filter(({ heldBack }) => !heldBack).length,
     notChecked,
-  };
+  });
 }
 
 /** What the agent of the node resolves with. Only the key of its hashes stays there. */
@@ -148,20 +154,16 @@ function optionsOf(state: NodeState): Omit<ResolveOptions, 'hash'> {
 }
 
 /** Resolves a directory as the agent of a node would, or for all nodes. Nothing is hashed with a key: values stay here. */
-export function resolveDirectory(
+export async function resolveDirectory(
   directory: Directory,
   options: Partial<Omit<ResolveOptions, 'hash'>> = {},
-  before: ReadonlyMap<string, LastGood> = new Map(),
-): Resolution {
-  return resolve({
-    defaults: DEFAULTS,
-    ...options,
-    files: directory.files,
-    refusedFiles: directory.refused,
-    commit: { oid: '0'.repeat(40), author: '', email: '', at: 0, message: '', parents: [] },
-    lastGood: before,
-    hash: digestOf,
-  });
+  lastGood: ReadonlyMap<string, LastGood> = new Map(),
+): Promise<Outcome<Resolution>> {
+  const { files, refused: refusedFiles } = directory;
+  const readable = await readSafely({ files, refusedFiles, lastGood }, options.root);
+  if (readable.kind !== 'ok') return readable;
+  const commit = { oid: '0'.repeat(40), author: '', email: '', at: 0, message: '', parents: [] };
+  return ok(resolve({ defaults: DEFAULTS, ...options, ...readable.value, commit, hash: digestOf }));
 }
 
 function tell(

@@ -218,6 +218,7 @@ function claimsOf(file: string, service: Service, definition: Definition): Claim
     service: service.name,
     kind,
     key,
+    slot: `${kind} ${key}`,
     path,
     ...(ip === undefined ? {} : { ip }),
   });

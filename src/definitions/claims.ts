@@ -9,6 +9,8 @@ export interface Claim {
   readonly kind: 'service' | 'container' | 'replaces' | 'route' | 'port';
   /** Equal keys of a kind exclude each other; of ports only when their addresses overlap. */
   readonly key: string;
+  /** Kind and key in one. */
+  readonly slot: string;
   /** Where the file says so. */
   readonly path: TomlPath;
   readonly ip?: string;
@@ -19,7 +21,7 @@ export interface Contender {
   readonly file: string;
   readonly claims: readonly Claim[];
   /** Claims of its last good state: what it holds already. */
-  readonly held: readonly Claim[];
+  held(): readonly Claim[];
 }
 
 export interface Conflict {
@@ -38,23 +40,16 @@ const RULE = {
 
 /** The incumbent keeps what it holds and the newcomer is refused; of two newcomers both are (house.md section 4, L16). */
 export function judgeClaims(contenders: readonly Contender[]): Conflict[] {
-  const groups = new Map<string, Claim[]>();
-  for (const { claims } of contenders) {
-    for (const claim of claims) {
-      const key = `${claim.kind} ${claim.key}`;
-      const group = groups.get(key);
-      if (group === undefined) groups.set(key, [claim]);
-      else group.push(claim);
-    }
-  }
-  const heldBy = new Map(contenders.map(({ file, held }) => [file, held]));
+  const groups = contested(contenders);
+  if (groups.length === 0) return [];
+  const contenderOf = new Map(contenders.map((contender) => [contender.file, contender]));
   const isHeld = (claim: Claim): boolean =>
-    heldBy
+    contenderOf
       .get(claim.file)
-      ?.some((held) => held.kind === claim.kind && held.key === claim.key && held.ip === claim.ip) ?? false;
+      ?.held()
+      .some((held) => held.slot === claim.slot && held.ip === claim.ip) ?? false;
   const conflicts: Conflict[] = [];
-  for (const group of groups.values()) {
-    if (group.length < 2) continue;
+  for (const group of groups) {
     for (const claim of group) {
       const rivals = group.filter((other) => other !== claim && overlaps(claim.ip, other.ip));
       const lost = isHeld(claim) ? undefined : rivals[0];
@@ -77,6 +72,25 @@ export function judgeClaims(contenders: readonly Contender[]): Conflict[] {
     }
   }
   return conflicts;
+}
+
+/** The claims that stand more than once. Of ten thousand services nearly none does. */
+function contested(contenders: readonly Contender[]): Claim[][] {
+  const first = new Map<string, Claim>();
+  const many = new Map<string, Claim[]>();
+  for (const { claims } of contenders) {
+    for (const claim of claims) {
+      const before = first.get(claim.slot);
+      if (before === undefined) {
+        first.set(claim.slot, claim);
+        continue;
+      }
+      const group = many.get(claim.slot);
+      if (group === undefined) many.set(claim.slot, [before, claim]);
+      else group.push(claim);
+    }
+  }
+  return [...many.values()];
 }
 
 function describe(claim: Claim, rival: Claim, isIncumbent: boolean): string {

@@ -41,10 +41,20 @@ const drafts = new WeakMap<Uint8Array, Draft>();
 /** Reads one service file. Pure: the same bytes under the same path give the same draft. */
 export function readDraft(file: DefinitionFile): Draft {
   const known = drafts.get(file.bytes);
-  if (known?.file.path === file.path && known.file.oid === file.oid) return known;
+  if (known !== undefined && isRemembered(file)) return known;
   const draft = draftOf(file);
   drafts.set(file.bytes, draft);
   return draft;
+}
+
+/** A draft that was read elsewhere (on another thread) is taken as read here. */
+export function rememberDraft(draft: Draft): void {
+  drafts.set(draft.file.bytes, draft);
+}
+
+export function isRemembered(file: DefinitionFile): boolean {
+  const known = drafts.get(file.bytes);
+  return known?.file.path === file.path && known.file.oid === file.oid;
 }
 
 function draftOf(file: DefinitionFile): Draft {

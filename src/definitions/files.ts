@@ -18,13 +18,18 @@ export interface SortedFiles {
   readonly tooMany: boolean;
 }
 
+/** An entry that was not read. Without a rule of its own it is `file/refused`. */
+export interface UnreadFile extends RefusedFile {
+  readonly rule?: 'file/refused' | 'file/deadline';
+}
+
 /** Sorts by place. `root` is the folder of the definitions inside the repository, empty for its root. */
 export function sortFiles(
   files: readonly DefinitionFile[],
-  refused: readonly RefusedFile[],
+  refused: readonly UnreadFile[],
   root: string,
 ): SortedFiles {
-  const issues = refused.map(({ path, why }) => refusedIssue(path, root, why));
+  const issues = refused.map((file) => unreadIssue(file, root));
   const total = files.reduce((sum, { bytes }) => sum + bytes.length, 0);
   if (files.length > LIMITS.files || total > LIMITS.totalBytes) {
     const what = `there are ${files.length} definition files with ${total} bytes`;
@@ -82,9 +87,9 @@ export function wholeIssue(path: string, found: Finding, service?: string): Issu
   return issueOf(path, found, { line: 1, column: 1 }, service);
 }
 
-function refusedIssue(path: string, root: string, why: string): Issue {
+function unreadIssue({ path, why, rule = 'file/refused' }: UnreadFile, root: string): Issue {
   const service = kindOf(path, root) === 'service' ? nameOf(path) : undefined;
-  return wholeIssue(path, finding('file/refused', [], `${shownPath(path)}: ${why}`), service);
+  return wholeIssue(path, finding(rule, [], `${shownPath(path)}: ${why}`), service);
 }
 
 function baseOf(path: string): string {

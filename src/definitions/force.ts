@@ -209,11 +209,7 @@ function settleClaims(candidates: readonly Candidate[]): void {
       const built = standing(candidate);
       if (built === undefined) return [];
       return [
-        {
-          file: candidate.path,
-          claims: built.claims.map((claim) => at(claim, candidate.path)),
-          held: heldBy(candidate),
-        },
+        { file: candidate.path, claims: at(built.claims, candidate.path), held: () => heldBy(candidate) },
       ];
     });
     const lost = judgeClaims(contenders).filter(({ file }) => byPath.get(file)?.standing === 'newest');
@@ -257,8 +253,9 @@ function waiterOf(candidate: Candidate): Waiter {
   };
 }
 
-function at(claim: Claim, file: string): Claim {
-  return claim.file === file ? claim : { ...claim, file };
+/** The claims as those of this file: a last good state may have been taken from another folder. */
+function at(claims: readonly Claim[], file: string): readonly Claim[] {
+  return claims[0]?.file === file ? claims : claims.map((claim) => ({ ...claim, file }));
 }
 
 function standing(candidate: Candidate): Built | undefined {
@@ -267,7 +264,7 @@ function standing(candidate: Candidate): Built | undefined {
 }
 
 function heldBy({ last, path }: Candidate): readonly Claim[] {
-  return last?.built.claims.map((claim) => at(claim, path)) ?? [];
+  return at(last?.built.claims ?? [], path);
 }
 
 /** Beyond the limit only what runs already stays (G46). */

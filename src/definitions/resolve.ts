@@ -1,6 +1,6 @@
-import type { Commit, DefinitionFile, RefusedFile } from '../source/types.ts';
+import type { Commit, DefinitionFile } from '../source/types.ts';
 import { judge, type Force, type Judged } from './force.ts';
-import { kindOf, nameOf, sortFiles, wholeIssue, type SortedFiles } from './files.ts';
+import { kindOf, nameOf, sortFiles, wholeIssue, type SortedFiles, type UnreadFile } from './files.ts';
 import { byPlace, locate, order, type Finding } from './findings.ts';
 import { plainNode, readNode, readRemovals } from './nodes.ts';
 import type { Defaults, Desired, DesiredService, EnvValues, Issue, NodeDefinition, Policy } from './types.ts';
@@ -27,7 +27,8 @@ export interface ResolveOptions {
 export interface DefinitionsInput extends ResolveOptions {
   /** All definition files of the commit. */
   readonly files: readonly DefinitionFile[];
-  readonly refusedFiles: readonly RefusedFile[];
+  /** Entries of the commit that were not read. */
+  readonly refusedFiles: readonly UnreadFile[];
   readonly commit: Commit;
   /** Last accepted blobs by path: in force where the newest is bad. */
   readonly lastGood: ReadonlyMap<string, LastGood>;
@@ -75,7 +76,7 @@ export function resolve(input: DefinitionsInput): Resolution {
       refused: judged.refused,
       unreadable:
         sorted.tooMany ||
-        sorted.issues.some(({ rule }) => rule === 'file/refused') ||
+        sorted.issues.some(({ rule }) => rule === 'file/refused' || rule === 'file/deadline') ||
         (removals?.findings.length ?? 0) > 0 ||
         read.badNodes.size > 0 ||
         judged.unreadable,

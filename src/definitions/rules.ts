@@ -15,6 +15,10 @@ export const RULES = {
     'A file has at most 256 KiB.',
     'Move what is no definition elsewhere; data belongs in /srv/<service>.',
   ),
+  'file/deadline': error(
+    'A file is read within two seconds and 256 MiB of memory.',
+    'Make it smaller and simpler; if it is neither, the parser has a defect: please report it with the file.',
+  ),
   'file/count': error(
     'A repository has at most 20,000 definition files and 64 MiB of them.',
     'Split the repository: one for a group of nodes.',

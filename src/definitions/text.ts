@@ -23,7 +23,7 @@ export function readText(bytes: Uint8Array): ReadText {
     const offset = offsetOf(text, parsed.line, parsed.column);
     return { ok: false, text, found: { ...finding('file/syntax', [], parsed.message), offset } };
   }
-  const deep = tooDeep(parsed.value);
+  const deep = isDeeper(parsed.value, 0) ? tooDeep(parsed.value) : undefined;
   if (deep !== undefined) {
     const found = finding('file/depth', deep, `tables and arrays are nested more than ${LIMITS.depth} deep`);
     return { ok: false, text, found };
@@ -72,6 +72,14 @@ function offsetOf(text: string, line: number, column: number): number {
     start = end + 1;
   }
   return Math.min(start + column - 1, text.length);
+}
+
+/** Goes no deeper than the limit itself. */
+function isDeeper(value: unknown, depth: number): boolean {
+  if (value === null || typeof value !== 'object') return false;
+  if (depth > LIMITS.depth) return true;
+  const parts: unknown[] = Array.isArray(value) ? value : Object.values(value);
+  return parts.some((part) => isDeeper(part, depth + 1));
 }
 
 /** The way to a value that lies too deep. Without recursion: the depth is what is in doubt. */

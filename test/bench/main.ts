@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { cpus, loadavg, totalmem } from 'node:os';
 import { parseArgs, promisify } from 'node:util';
 import { openBench, type Bench, type Measure } from './bench.ts';
+import { measureDefinitions, runDefinitions } from './definitions.ts';
 import { measureConverge, measureMemory, measurePass } from './fleet.ts';
 import { measurePoll } from './poll.ts';
 import { measureProxy, runBackend, runLoad } from './proxy.ts';
@@ -17,11 +18,13 @@ const BENCHES: Readonly<Record<string, readonly Measure[]>> = {
   poll: [measurePoll],
   proxy: [measureProxy],
   converge: [measureConverge],
+  definitions: [measureDefinitions],
 };
 
 /** What runs in processes of its own. Each answers with one message. */
 const CHILDREN: Readonly<Record<string, (input: never) => Promise<unknown>>> = {
   world: runWorld,
+  definitions: runDefinitions,
   backend: runBackend,
   load: runLoad,
 };

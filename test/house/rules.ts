@@ -20,7 +20,18 @@ const ROOMS = [
 const APART = ['mc-proxy'];
 
 /** What puts the rooms together; each may import every room. */
-const TOP = ['main.ts', 'agent.ts', 'loop.ts', 'pass.ts', 'version.ts', 'wiring.ts', 'commands', 'demo'];
+const TOP = [
+  'main.ts',
+  'agent.ts',
+  'loop.ts',
+  'pass.ts',
+  'reading.ts',
+  'readingworker.ts',
+  'version.ts',
+  'wiring.ts',
+  'commands',
+  'demo',
+];
 
 /** Each library of others in one place only: what it is replaced by is then one file. */
 export const LIBRARIES: Readonly<Record<string, readonly string[]>> = {

@@ -184,7 +184,7 @@ describe('fuzzed definitions (G45)', () => {
   it(`${FUZZ_CASES} mutated files: no exception, none over 1 s, nothing harmful in force, less than 64 MB more memory`, function () {
     const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
     console.log(`      seed ${seed} (FUZZ_SEED=${seed} repeats it)`);
-    this.timeout(3_600_000);
+    this.timeout(4 * 3_600_000);
     let slowest = 0;
     let inForce = 0;
     let cases = 0;

@@ -20,6 +20,9 @@ const IN_CODE: Readonly<Partial<Record<RuleId, () => readonly { readonly rule: s
     resolved({}, { refusedFiles: [{ path: 'services/a.toml', why: 'it is a symbolic link' }] }).desired
       .issues,
   'file/size': () => resolved({ 'services/a.toml': ' '.repeat(256 * 1024 + 1) }).desired.issues,
+  'file/deadline': () =>
+    resolved({}, { refusedFiles: [{ path: 'services/a.toml', why: 'late', rule: 'file/deadline' }] }).desired
+      .issues,
   'file/findings': () =>
     resolved({ 'services/a.toml': Array.from({ length: 51 }, (_, at) => `k${at} = 1\n`).join('') }).desired
       .issues,
