@@ -70,6 +70,7 @@ export function nodeOptions(settings: Settings, log: Log, onSignal: (trigger: st
       clock,
       log,
     },
+    about: `registry ${settings.database.path}`,
     clock,
     log,
     onSignal,

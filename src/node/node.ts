@@ -9,6 +9,7 @@ import { observeMounts } from './mounts.ts';
 import { observePorts } from './ports.ts';
 import { openProbes, type Probes } from './probes/probes.ts';
 import type { Proxy } from './proxy/proxy.ts';
+import { openSole } from './sole.ts';
 import type { EngineFacts, Observed, ProbeTarget } from './types.ts';
 
 export interface NodeOptions {
@@ -16,6 +17,8 @@ export interface NodeOptions {
   readonly images: Omit<ImagesOptions, 'engine' | 'clock' | 'log' | 'onSignal'>;
   readonly proxy: Proxy;
   readonly certificates: CertificateOptions;
+  /** What another agent for the same owner may say of this one. */
+  readonly about: string;
   readonly clock: Clock;
   readonly log: Log;
   /** Something changed: look again. Carries no data. */
@@ -50,6 +53,11 @@ export function openNode(options: NodeOptions): Node {
   const { clock, log, onSignal, proxy } = options;
   const certificates = openCertificates(options.certificates);
   const probes: Probes = openProbes({ clock, log, onSignal: () => onSignal('probe') });
+  const sole = openSole({
+    owner: options.engine.owner,
+    about: options.about,
+    onFree: () => onSignal('other agent gone'),
+  });
   let opened: { engine: Engine; images: Images; events: { close(): void } } | undefined;
   let opening: Promise<Outcome<Engine>> | undefined;
 
@@ -71,6 +79,13 @@ export function openNode(options: NodeOptions): Node {
     return opening;
   };
 
+  /** Known only to the one agent that works for this owner in it: another one plans nothing (G34). */
+  const alone = async (facts: Known<EngineFacts>): Promise<Known<EngineFacts>> => {
+    if (!facts.known) return facts;
+    const held = await sole.hold(facts.value.id);
+    return held.kind === 'ok' ? facts : unknown(held.why);
+  };
+
   return {
     engine,
     images: () => opened?.images,
@@ -78,7 +93,7 @@ export function openNode(options: NodeOptions): Node {
     certificates,
     async observe(sight, targetsOf) {
       const at = clock.now();
-      const facts = engineFacts(await engine());
+      const facts = engineFacts(await engine()).then(alone);
       const [engineSeen, ports, routes, mounts, certs, images] = await Promise.all([
         facts,
         observePorts(),
@@ -102,7 +117,7 @@ export function openNode(options: NodeOptions): Node {
     },
     async stop() {
       opened?.events.close();
-      await Promise.all([probes.stop(), opened?.images.stop()]);
+      await Promise.all([probes.stop(), opened?.images.stop(), sole.close()]);
       opened?.engine.close();
     },
   };
