@@ -82,6 +82,8 @@ export async function runPass(
 ): Promise<PassReport> {
   const { registry, node, clock } = house;
 
+  const there = registry.check();
+  if (there.kind !== 'ok') return notWritten(house, there);
   if (ASKS_GIT.some((trigger) => triggers.has(trigger))) beginPoll(house, memory);
   const inForce = await definitionsInForce(house, memory);
   if (inForce === undefined) return { again: false };

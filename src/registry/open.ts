@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, renameSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Log } from '../base/log.ts';
@@ -14,6 +14,8 @@ export interface RegistryFile {
   readonly setAside?: string;
   /** There was none before: what it should know is taken up from elsewhere. */
   readonly isNew: boolean;
+  /** Closes the file and opens what stands at its path now; the lock is held all the time. */
+  readonly reopen: () => Outcome<RegistryFile>;
   readonly close: () => void;
 }
 
@@ -31,21 +33,45 @@ export function openFile(path: string, log: Log, now: number): Outcome<RegistryF
       'The agent needs to read and write the directory of its database.',
     );
   }
+  const outcome = openLocked(path, lock, log, now);
+  if (outcome.kind !== 'ok') lock.close();
+  return outcome;
+}
+
+function openLocked(path: string, lock: Database.Database, log: Log, now: number): Outcome<RegistryFile> {
   const outcome = openChecked(path, log, now);
-  if (outcome.kind !== 'ok') {
-    lock.close();
-    return outcome;
-  }
+  if (outcome.kind !== 'ok') return outcome;
   const { db, setAside, isNew } = outcome.value;
   return ok({
     db,
     isNew,
     ...(setAside === undefined ? {} : { setAside }),
+    reopen: () => {
+      db.close();
+      return openLocked(path, lock, log, now);
+    },
     close: () => {
       db.close();
       lock.close();
     },
   });
+}
+
+/**
+ * Writes the whole content of an open registry to its path again, after its file was deleted under us: what is open lives
+ * on until it is closed (G35). Left-over files of the deleted one would be taken for those of the new one: they go first.
+ */
+export function writeAgain(db: Database.Database, path: string): void {
+  const before = process.umask(0o077);
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const again = `${path}.again`;
+    for (const stale of [again, `${path}-wal`, `${path}-shm`]) rmSync(stale, { force: true });
+    db.prepare('VACUUM INTO ?').run(again);
+    renameSync(again, path);
+  } finally {
+    process.umask(before);
+  }
 }
 
 /** Held by the kernel as long as the process lives: a kill -9 releases it (G34). */

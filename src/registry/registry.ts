@@ -1,8 +1,9 @@
+import { statSync } from 'node:fs';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { messageOf, ok, type Outcome } from '../base/outcome.ts';
 import { journalOn, type NewPass, type NewStep, type StepEnd } from './journal.ts';
-import { failureOf, openFile, type RegistryFile } from './open.ts';
+import { failureOf, openFile, writeAgain, type RegistryFile } from './open.ts';
 import { acceptanceOn } from './acceptance.ts';
 import { promisesOn } from './promises.ts';
 import { readSide, sideText, writeSide } from './sidefile.ts';
@@ -64,6 +65,11 @@ export interface Registry {
   endPass(pass: number, endedAt: number): Outcome<undefined>;
   intend(pass: number, step: NewStep): Outcome<number>;
   conclude(step: number, end: StepEnd): Outcome<undefined>;
+  /**
+   * Is the file still the one that is open (G35)? One that was deleted is written again, one that was replaced is opened.
+   * Asked at the beginning of every pass.
+   */
+  check(): Outcome<undefined>;
   /** A consistent copy of the whole registry, also while it is in use. The file must not exist. */
   snapshot(file: string): Outcome<undefined>;
   /** Where a damaged registry was set aside when this one was opened: what it knew is rebuilt from git and the labels. */
@@ -75,11 +81,53 @@ export interface Registry {
 export function openRegistry({ path, clock, log }: RegistryOptions): Outcome<Registry> {
   const opened = openFile(path, log, clock.now());
   if (opened.kind !== 'ok') return opened;
-  return ok(registryOn(opened.value, { path, clock, log }));
+  const options = { path, clock, log };
+  let file = opened.value;
+  let current = registryOn(file, options);
+  let inode = inodeOf(path);
+  const check = (): Outcome<undefined> => {
+    const now = inodeOf(path);
+    if (now !== undefined && now === inode) return ok();
+    if (now === undefined) {
+      const again = writtenAgain(file, options);
+      if (again.kind !== 'ok') return again;
+    } else log.error({ path }, 'the registry was replaced under the running agent: the new file is taken');
+    const next = file.reopen();
+    if (next.kind !== 'ok') return next;
+    file = next.value;
+    current = registryOn(file, options);
+    inode = inodeOf(path);
+    return ok();
+  };
+  // Whoever holds the registry goes on holding it when its file has become another one.
+  return ok(
+    new Proxy<Registry>(
+      { ...current, check },
+      { get: (own, name) => (name === 'check' ? own.check : Reflect.get(current, name)) as unknown },
+    ),
+  );
+}
+
+/** Its number on the file system; undefined when it is gone. */
+function inodeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.ino;
+}
+
+function writtenAgain(file: RegistryFile, { path, log }: RegistryOptions): Outcome<undefined> {
+  try {
+    writeAgain(file.db, path);
+    log.error({ path }, 'the registry was deleted under the running agent: it is written again as it was');
+    return ok();
+  } catch (error) {
+    return failureOf(path, error);
+  }
 }
 
 /** The registry on an open file; puts its journal in order first. */
-export function registryOn(file: RegistryFile, { path, clock, log }: RegistryOptions): Registry {
+export function registryOn(
+  file: RegistryFile,
+  { path, clock, log }: RegistryOptions,
+): Omit<Registry, 'check'> {
   const { db, setAside, close } = file;
   const acceptance = acceptanceOn(db);
   const promises = promisesOn(db, acceptance);
@@ -121,6 +169,7 @@ export function registryOn(file: RegistryFile, { path, clock, log }: RegistryOpt
       log.warn({ steps: open }, 'the last agent ended in the middle of steps; the first pass looks again');
     prune();
     if (file.isNew) acceptance.begin(readSide(path));
+    keep(() => undefined);
   } catch (error) {
     log.error({ why: messageOf(error) }, 'the journal could not be put in order');
   }

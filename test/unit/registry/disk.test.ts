@@ -8,7 +8,7 @@ import { makeLog } from '../../../src/base/log.ts';
 import type { Outcome } from '../../../src/base/outcome.ts';
 import { MIGRATIONS } from '../../../src/registry/migrations.ts';
 import { migrate, openFile, type RegistryFile } from '../../../src/registry/open.ts';
-import { registryOn, type Registry } from '../../../src/registry/registry.ts';
+import { registryOn } from '../../../src/registry/registry.ts';
 import type { Lease } from '../../../src/registry/types.ts';
 
 const log = makeLog('silent');
@@ -18,7 +18,7 @@ describe('the registry when its disk or its past is bad', () => {
   let dir: string;
   let path: string;
   let file: RegistryFile;
-  let registry: Registry;
+  let registry: ReturnType<typeof registryOn>;
 
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), 'mcg-registry-'));

@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -93,6 +94,41 @@ describe('the registry', () => {
       fresh: { kept: true },
     });
     expect(after.applied).to.deep.equal([]);
+  });
+
+  it('G35 deleted under a running agent it is written again as it was, journal and all, and goes on', () => {
+    const registry = open();
+    must(registry.accept('c1', 5, [{ service: 'web', file: 'services/web.toml', oid: 'o', commit: 'c1' }]));
+    must(registry.recordApplied(APPLIED));
+    const at = Date.now();
+    must(registry.endPass(must(registry.beginPass({ trigger: 'git', commit: 'c1', startedAt: at })), at + 1));
+    const before = [registry.promised(), registry.passes(5)];
+    for (const [deleted, left] of [
+      [['', '-wal', '-shm'], []],
+      [[''], ['-wal', '-shm']],
+    ]) {
+      for (const suffix of deleted ?? []) rmSync(path + suffix, { force: true });
+      expect(left?.every((suffix) => existsSync(path + suffix))).to.equal(true);
+      must(registry.check());
+      expect([registry.promised(), registry.passes(5)]).to.deep.equal(before);
+      expect(statSync(path).mode & 0o777).to.equal(0o600);
+    }
+    must(registry.lease([{ service: 'web', component: 'web', route: '', slot: 'a', port: 12345 }]));
+    registry.close();
+    opened.pop();
+    expect(open().promised().leases, 'it is the file on the disk that is written').to.have.length(1);
+  });
+
+  it('G35 replaced under a running agent the new file is taken', () => {
+    const registry = open();
+    must(registry.recordApplied(APPLIED));
+    const copy = join(dir, 'copy.db');
+    must(registry.snapshot(copy));
+    must(registry.forgetService('web'));
+    for (const suffix of ['-wal', '-shm']) rmSync(path + suffix, { force: true });
+    renameSync(copy, path);
+    must(registry.check());
+    expect(registry.promised().applied).to.deep.equal([APPLIED]);
   });
 
   it('L34 a file beside it that is damaged is as good as none, and keeps nothing from going on', () => {
