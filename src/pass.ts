@@ -54,6 +54,8 @@ interface InForce {
   readonly values: EnvValues;
   /** As the node's file has it, else as the settings do. */
   readonly hostnameSuffix: string;
+  /** As the node's file has it. */
+  readonly mode?: 'observe';
 }
 
 /** What outlives a pass in memory: only what can be had again from git and the registry. */
@@ -127,7 +129,7 @@ export async function runPass(
 }
 
 /** What was promised and what is there. A registry that was made anew first takes up what the node shows (L34). */
-async function look(house: House, { desired, hostnameSuffix }: InForce): Promise<Facts> {
+async function look(house: House, { desired, hostnameSuffix, mode }: InForce): Promise<Facts> {
   const { registry, node, clock, log } = house;
   const once = async (): Promise<Facts> => {
     const promised = registry.promised();
@@ -135,6 +137,7 @@ async function look(house: House, { desired, hostnameSuffix }: InForce): Promise
       ...house.planSettings,
       hostnameSuffix,
       removable: removableServices(desired, promised.named),
+      ...(mode === undefined ? {} : { mode }),
     };
     const facts = { desired, promised, settings, now: clock.now() };
     const observed = await node.observe(wanted(desired, settings), (seen) =>
@@ -281,8 +284,10 @@ async function resolveCommit(
       { commit, author: desired.commit.author, services: good.length, issues: desired.issues.length },
       'commit accepted',
     );
-  const { defaults } = resolution.nodes.get(house.planSettings.node) ?? house.definitions;
-  return ok({ commit, desired, values, hostnameSuffix: defaults.hostnameSuffix });
+  const node = resolution.nodes.get(house.planSettings.node);
+  const { hostnameSuffix } = (node ?? house.definitions).defaults;
+  const mode = node?.mode === undefined ? {} : { mode: node.mode };
+  return ok({ commit, desired, values, hostnameSuffix, ...mode });
 }
 
 /** All commits of accepted..new: any of them may name what goes, a merge hides its own behind it (L31). */

@@ -41,6 +41,7 @@ export function makePlan(facts: Facts): Plan {
     );
   }
   const waiting = parts.flatMap((part) => part.waiting);
+  if (facts.settings.mode === 'observe') return onlyShown(facts, parts, verdict.refused);
   const wakes = waiting.flatMap((entry) => (entry.until === undefined ? [] : [entry.until]));
   return {
     steps: parts.flatMap((part) => part.steps),
@@ -48,6 +49,29 @@ export function makePlan(facts: Facts): Plan {
     refused: [...verdict.refused, ...parts.flatMap((part) => part.refused)],
     ...(wakes.length === 0 ? {} : { wakeAt: Math.min(...wakes) }),
     ...(identity.record === undefined ? {} : { engine: identity.record }),
+  };
+}
+
+/** `mode = "observe"`: what would be done is said, service by service, and nothing of it is a step (L27). */
+function onlyShown(facts: Facts, parts: readonly ServicePlan[], refused: readonly Refused[]): Plan {
+  const would = parts.flatMap(({ steps }): Waiting[] => {
+    const [first] = steps;
+    if (first === undefined) return [];
+    const told = steps.map((step) => `${step.kind} ${step.subject}`).join(', ');
+    return [
+      {
+        service: first.service,
+        for: 'observe',
+        why: `nothing is touched here; it would now: ${told} (${first.because.summary})`,
+        hint: `Take mode = "observe" out of nodes/${facts.settings.node}.toml to have it done.`,
+      },
+    ];
+  });
+  return {
+    steps: [],
+    // No time to wake at: nothing that is waited for would be done then.
+    waiting: [...would, ...parts.flatMap((part) => part.waiting)],
+    refused: [...refused, ...parts.flatMap((part) => part.refused)],
   };
 }
 

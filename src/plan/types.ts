@@ -135,6 +135,8 @@ export interface PlanSettings {
   readonly protect: readonly string[];
   /** Share of the services that one change may stop or remove; one is always allowed. */
   readonly budgetShare: number;
+  /** Absent: converge. `observe`, from the node's file: everything is planned and shown, nothing is touched. */
+  readonly mode?: 'observe';
   /** The engine that is meant, where the settings name one. */
   readonly engineId?: string;
   /** Id of the key of the environment hashes; part of the spec's digest version. */

@@ -103,7 +103,7 @@ export function openRegistry({ path, clock, log }: RegistryOptions): Outcome<Reg
   return ok(
     new Proxy<Registry>(
       { ...current, check },
-      { get: (own, name) => (name === 'check' ? own.check : Reflect.get(current, name)) as unknown },
+      { get: (own, name) => Reflect.get(name === 'check' ? own : current, name) as unknown },
     ),
   );
 }

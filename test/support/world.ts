@@ -70,6 +70,7 @@ export class World implements RegistryWriter {
   /** What the engine says it is. */
   engineIdentity: EngineIdentity = { id: 'e', storageRoot: '/x' };
   protect: string[] = [];
+  mode: 'observe' | undefined;
   engineId: string | undefined;
   /** Step kinds with their subject, in the order in which they were begun. */
   journal: string[] = [];
@@ -97,6 +98,7 @@ export class World implements RegistryWriter {
       removable: removableServices(this.desired, [...this.named, ...this.removable]),
       protect: this.protect,
       budgetShare: 0.2,
+      ...(this.mode === undefined ? {} : { mode: this.mode }),
       ...(this.engineId === undefined ? {} : { engineId: this.engineId }),
       keyId: 'k1',
     };

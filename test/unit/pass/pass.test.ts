@@ -72,6 +72,37 @@ describe('a pass and the commits it takes', () => {
   });
 });
 
+describe('a pass over a node that is only observed', () => {
+  const rig = passRig();
+
+  it('L27 touches nothing until nodes/<node>.toml no longer says mode = "observe"', async () => {
+    const { repository, world, house } = rig();
+    const memory: Memory = {};
+    await repository.commit({
+      'services/a.toml': definition('a'),
+      'nodes/n1.toml': 'mode = "observe"\n',
+    });
+    await converged(house, memory);
+    expect(world.journal).to.deep.equal([]);
+    expect(memory.seen?.plan.waiting[0]).to.include({ service: 'a', for: 'observe' });
+    await repository.commit({ 'nodes/n1.toml': undefined });
+    await converged(house, memory);
+    expect(world.container('a')?.state).to.equal('running');
+  });
+
+  it('L47 remembers prune = false of a file that is gone', async () => {
+    const { repository, world, house } = rig();
+    await repository.commit({
+      'services/a.toml': definition('a'),
+      'services/b.toml': `prune = false\n${definition('b')}`,
+    });
+    await converged(house, {});
+    await repository.commit({ 'services/b.toml': undefined });
+    await converged(house, {});
+    expect(world.container('b')?.state).to.equal('running');
+  });
+});
+
 interface PassRig {
   readonly dir: string;
   readonly repository: Repository;

@@ -157,6 +157,26 @@ describe('orphans and paused services', () => {
   });
 });
 
+describe('mode = "observe"', () => {
+  it('L27 plans and says everything, takes no step, and asks for no time to wake', async () => {
+    const world = await running(one('a'), one('b'), one('c'));
+    world.mode = 'observe';
+    world.kill('a');
+    world.desired = next(world, [one('a'), one('c'), one('new')]);
+    world.present('mcr.example.net/new:v1.0.0');
+    const before = JSON.stringify([world.containers, world.table, world.applied]);
+    expect(await world.converge()).to.deep.equal([]);
+    expect(JSON.stringify([world.containers, world.table, world.applied])).to.equal(before);
+    const told = world.plan().waiting.filter((entry) => entry.for === 'observe');
+    expect(told.map((entry) => entry.service)).to.deep.equal(['b', 'a', 'new']);
+    expect(told[0]?.why).to.contain('it would now: remove-container b, forget-service b');
+    expect(told[2]?.why).to.contain('create-container new, start-container new (new service new)');
+    world.mode = undefined;
+    await world.converge();
+    expect(world.containers.map((container) => container.name)).to.have.members(['a', 'c', 'new']);
+  });
+});
+
 describe('the identity of the engine', () => {
   it('L05 G22 is recorded before the first step; another one refuses everything until the settings name it', async () => {
     const world = await running(one('a'), one('b'));
