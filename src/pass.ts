@@ -1,6 +1,6 @@
 import type { Clock } from './base/clock.ts';
 import type { Log } from './base/log.ts';
-import { messageOf, ok, type Failure, type Outcome } from './base/outcome.ts';
+import { blocked, messageOf, ok, type Failure, type Outcome } from './base/outcome.ts';
 import type { Desired, EnvValues } from './definitions/types.ts';
 import { resolve, type ResolveOptions } from './definitions/resolve.ts';
 import { execute } from './execute/execute.ts';
@@ -14,7 +14,8 @@ import type { Facts } from './plan/facts.ts';
 import { probeTargets, wanted } from './plan/look.ts';
 import { makePlan } from './plan/plan.ts';
 import { rebuild } from './plan/rebuild.ts';
-import type { Plan, PlanSettings } from './plan/types.ts';
+import { inTurn } from './plan/turn.ts';
+import type { AppliedFrom, Plan, PlanSettings } from './plan/types.ts';
 import type { Registry } from './registry/registry.ts';
 import { readSafely, type Reader } from './reading.ts';
 import type { Promised } from './registry/types.ts';
@@ -26,7 +27,7 @@ export interface House {
   readonly source: Source;
   readonly registry: Registry;
   readonly node: Node;
-  readonly planSettings: Omit<PlanSettings, 'removable'>;
+  readonly planSettings: Omit<PlanSettings, 'removable' | 'windows'>;
   readonly definitions: ResolveOptions;
   readonly parallel: number;
   /** Reads definitions where a parser that never ends can be killed; absent: the one of this process. */
@@ -56,6 +57,7 @@ interface InForce {
   readonly hostnameSuffix: string;
   /** As the node's file has it. */
   readonly mode?: 'observe';
+  readonly windows: PlanSettings['windows'];
 }
 
 /** What outlives a pass in memory: only what can be had again from git and the registry. */
@@ -101,11 +103,13 @@ export async function runPass(
     if (recorded.kind !== 'ok') return notWritten(house, recorded);
     house.log.info(plan.engine, 'the container engine was not known before: recorded');
   }
-  const digests = new Map(desired.services.map((entry) => [entry.service.name, entry.digest]));
+  const turned = inTurn(desired, promised, facts.now).services;
+  const digests = new Map(turned.map((entry) => [entry.service.name, entry.digest]));
   const tools = {
     node: await writerOf(node),
     registry,
     values,
+    valuesOf: (from: AppliedFrom) => appliedValues(house, from),
     clock,
     log: house.log,
     parallel: house.parallel,
@@ -129,18 +133,21 @@ export async function runPass(
 }
 
 /** What was promised and what is there. A registry that was made anew first takes up what the node shows (L34). */
-async function look(house: House, { desired, hostnameSuffix, mode }: InForce): Promise<Facts> {
+async function look(house: House, { desired, hostnameSuffix, windows, mode }: InForce): Promise<Facts> {
   const { registry, node, clock, log } = house;
   const once = async (): Promise<Facts> => {
     const promised = registry.promised();
     const settings: PlanSettings = {
       ...house.planSettings,
       hostnameSuffix,
+      windows,
       removable: removableServices(desired, promised.named),
       ...(mode === undefined ? {} : { mode }),
     };
     const facts = { desired, promised, settings, now: clock.now() };
-    const observed = await node.observe(wanted(desired, settings), (seen) =>
+    // A version that was not proved has given way to the one before it: that one is looked at.
+    const turned = inTurn(desired, promised, facts.now);
+    const observed = await node.observe(wanted(turned, settings), (seen) =>
       probeTargets({ ...facts, observed: seen }),
     );
     return { ...facts, observed };
@@ -287,7 +294,7 @@ async function resolveCommit(
   const node = resolution.nodes.get(house.planSettings.node);
   const { hostnameSuffix } = (node ?? house.definitions).defaults;
   const mode = node?.mode === undefined ? {} : { mode: node.mode };
-  return ok({ commit, desired, values, hostnameSuffix, ...mode });
+  return ok({ commit, desired, values, hostnameSuffix, windows: node?.windows ?? [], ...mode });
 }
 
 /** All commits of accepted..new: any of them may name what goes, a merge hides its own behind it (L31). */
@@ -306,9 +313,32 @@ async function newCommits(
   return [commit];
 }
 
-/** The blobs of what is in force, whichever commit they are from. */
-function lastGoodOids({ files, nodeFile }: Promised): string[] {
-  return [...files, ...(nodeFile === undefined ? [] : [nodeFile])].map(({ oid }) => oid);
+/** The blobs of what is in force, and of what was applied and may be returned to, whichever commit they are from. */
+function lastGoodOids({ applied, files, nodeFile }: Promised): string[] {
+  const all = [...applied, ...files, ...(nodeFile === undefined ? [] : [nodeFile])];
+  return [...new Set(all.map(({ oid }) => oid))];
+}
+
+/** Values of a definition that was applied and is not in force any more: its blob has them, the registry only their hashes. */
+async function appliedValues(house: House, { file, oid, commit }: AppliedFrom): Promise<Outcome<EnvValues>> {
+  const what = `${file} as it was applied from ${commit.slice(0, 8)}`;
+  const bytes = await house.source.readFile(oid);
+  if (bytes.kind !== 'ok') return { ...bytes, why: `${what} cannot be read: ${bytes.why}` };
+  const { nodeFile } = house.registry.promised();
+  const node = nodeFile === undefined ? undefined : (await lastGoodFiles(house)).get(nodeFile.file);
+  const { desired, values } = resolve({
+    ...house.definitions,
+    files: [{ path: file, oid, bytes: bytes.value }, ...(node === undefined ? [] : [node.file])],
+    refusedFiles: [],
+    commit: { oid: commit, author: '', email: '', at: 0, message: '', parents: [] },
+    lastGood: new Map(),
+  });
+  if (desired.services.length > 0) return ok(values);
+  const issue = desired.issues.find((one) => one.severity === 'error');
+  return blocked(
+    `${what} is not valid any more: ${issue?.message ?? 'it names no service of this node'}`,
+    'Push a version of the service that the node can run.',
+  );
 }
 
 async function lastGoodFiles(house: House): Promise<Map<string, { file: DefinitionFile; commit: string }>> {

@@ -103,6 +103,8 @@ const schema = v.strictObject({
   certs: v.optional(v.strictObject({ driver: v.optional(v.picklist(['files', 'local']), 'files') }), {}),
   deploy: v.optional(
     v.strictObject({
+      timeout_s: v.optional(positive, 60),
+      drain_s: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0)), 30),
       stable_for_s: v.optional(v.pipe(v.number(), v.minValue(0)), 5),
       stop_timeout_s: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(25)), 10),
       parallel: v.optional(positive, 4),

@@ -112,6 +112,8 @@ export function planSettings(settings: Settings, keyId: string): House['planSett
     publishIp: ports.publish_ip,
     logMaxSize: defaults.log_max_size,
     logMaxFiles: defaults.log_max_files,
+    timeoutMs: deploy.timeout_s * 1000,
+    drainMs: deploy.drain_s * 1000,
     stableForMs: deploy.stable_for_s * 1000,
     stopTimeoutS: deploy.stop_timeout_s,
     proxy: settings.mcproxy.driver !== 'none',

@@ -22,7 +22,14 @@ export interface Failure {
   /** What the operator can do. */
   readonly hint?: string;
   readonly afterMs?: number;
+  /**
+   * Where the cause lies, as far as that is certain: `outside` the definition (a full disk, a port that is taken), or in
+   * the `definition` (no such program in the image). A version is held back for nothing that came from outside.
+   */
+  readonly cause?: Cause;
 }
+
+export type Cause = 'outside' | 'definition';
 
 export function ok(): Ok<undefined>;
 export function ok<T>(value: T): Ok<T>;

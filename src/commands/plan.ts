@@ -6,6 +6,7 @@ import type { Component, Desired, DesiredService } from '../definitions/types.ts
 import type { Facts } from '../plan/facts.ts';
 import { removableServices } from '../plan/guard.ts';
 import { wanted } from '../plan/look.ts';
+import { inTurn } from '../plan/turn.ts';
 import { simulate } from '../plan/simulate.ts';
 import { formatPreview, makePreview, markdownPreview, type Preview } from '../report/preview.ts';
 import type { NodeState } from '../report/state.ts';
@@ -64,7 +65,14 @@ function previewOf(state: NodeState, directory: Directory, before: ReadonlyMap<s
     lastGood: before,
   });
   const desired = withNodeHashes(fresh.desired, old.desired, state);
-  const { observed, assumptions } = assume(state, desired);
+  const now =
+    Math.max(
+      0,
+      ...state.promised.applied.map((applied) => applied.appliedAt),
+      ...state.promised.failures.map((f) => f.lastAt),
+      ...state.promised.trials.map((trial) => trial.since),
+    ) + 3_600_000;
+  const { observed, assumptions } = assume(state, inTurn(desired, state.promised, now));
   const chain = simulate({
     desired,
     promised: state.promised,
@@ -72,14 +80,10 @@ function previewOf(state: NodeState, directory: Directory, before: ReadonlyMap<s
     settings: {
       ...state.settings,
       hostnameSuffix: suffixOf(fresh, state),
+      windows: fresh.nodes.get(state.node)?.windows ?? [],
       removable: removableServices(desired, state.promised.named),
     },
-    now:
-      Math.max(
-        0,
-        ...state.promised.applied.map((applied) => applied.appliedAt),
-        ...state.promised.failures.map((f) => f.lastAt),
-      ) + 3_600_000,
+    now,
   });
   return makePreview({
     node: state.node,

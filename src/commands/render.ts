@@ -143,11 +143,12 @@ function offlineFacts(found: DesiredService, settings: Settings, leases: readonl
       removals: [],
       issues: [],
     },
-    promised: { applied: [], leases, routes: [], images: [], files: [], failures: [] },
+    promised: { applied: [], leases, routes: [], images: [], files: [], failures: [], trials: [] },
     observed,
     settings: {
       ...planSettings({ ...settings, owner: `${settings.node}/${settings.instance}` }, 'offline'),
       removable: [],
+      windows: [],
     },
     now: 0,
   };

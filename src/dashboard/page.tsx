@@ -136,6 +136,7 @@ function Head({ view, now, refresh }: { readonly view: View } & PageOptions): VN
 const ORDER: readonly ServiceState[] = [
   'refused',
   'degraded',
+  'returning',
   'held back',
   'orphan',
   'unknown',

@@ -108,7 +108,7 @@ function Column({ name, children }: { readonly name: string; readonly children: 
   );
 }
 
-function desired({ desired: wanted, issues }: ServiceView): VNode {
+function desired({ desired: wanted, issues, trial }: ServiceView): VNode {
   if (wanted === undefined) {
     const broken = issues.some((issue) => issue.severity === 'error');
     return <p class="quiet">{broken ? 'its definition cannot be used' : 'not in the repository'}</p>;
@@ -119,6 +119,7 @@ function desired({ desired: wanted, issues }: ServiceView): VNode {
         {wanted.active ? 'running' : 'stopped'} <span class="quiet">by commit</span>{' '}
         <code title={wanted.commit}>{short(wanted.commit)}</code>
         {wanted.heldBack && <span class="quiet">, its last good state</span>}
+        {trial?.phase === 'held back' && <span class="quiet">, held back</span>}
       </p>
       <Images images={wanted.images} />
       <Digest digest={wanted.digest} />

@@ -186,6 +186,8 @@ export interface DesiredService {
   readonly commit: string;
   /** True when the file of the newest commit is bad and its last good state is in force. */
   readonly heldBack: boolean;
+  /** Of the last proved version, when it is in force again: the newer one that gave way to it. */
+  readonly insteadOf?: DesiredService;
 }
 
 export interface Desired {

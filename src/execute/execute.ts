@@ -116,5 +116,6 @@ function remember(service: string, failure: Failure, tools: Tools, occasion: Occ
     lastAt: tools.clock.now(),
     why: redact(failure.why),
     ...(failure.hint === undefined ? {} : { hint: redact(failure.hint) }),
+    ...(failure.cause === undefined ? {} : { cause: failure.cause }),
   });
 }

@@ -35,14 +35,9 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
   'release-leases': (step, { registry }) => registry.releaseLeases(step.leases),
   'issue-certificate': (step, { node }) =>
     node.certificates.issue(step.hostname, step.service, step.isDefault),
-  'create-container': (step, { node, values }) =>
-    node.engine.create(
-      step.spec,
-      step.specDigest,
-      step.stagingName,
-      values.get(`${step.spec.service}/${step.spec.component}`) ?? new Map(),
-    ),
+  'create-container': createContainer,
   'start-container': (step, { node }) => node.engine.start(step.from, step.name, step.specDigest),
+  'set-aside-container': (step, { node }) => node.engine.rename(step.containerId, step.renameTo),
   'retire-container': (step, { node }) =>
     node.engine.retire(step.containerId, step.renameTo, step.stopTimeoutS),
   'stop-container': (step, { node }) => node.engine.stop(step.containerId, step.stopTimeoutS),
@@ -60,6 +55,7 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
       step.routes.map(({ hostname, listenerPort }) => ({ hostname, port: listenerPort })),
     );
   },
+  'record-trial': (step, { registry, clock }) => registry.recordTrial({ ...step.trial, since: clock.now() }),
   'record-applied': (step, { registry }) => registry.recordApplied(step.applied),
   'record-orphan': (step, { registry }) => registry.recordOrphan(step.orphan),
   'forget-service': (step, { registry }) => {
@@ -67,3 +63,15 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
     return forgotten.kind === 'ok' ? ok() : forgotten;
   },
 };
+
+/** The values are those of the definition that the container is made for: the one in force, or one that was applied before. */
+async function createContainer(
+  step: Extract<Step, { kind: 'create-container' }>,
+  { node, values, valuesOf }: Tools,
+): Promise<Outcome<unknown>> {
+  const { spec, specDigest, stagingName, from } = step;
+  const found = from === undefined ? ok(values) : await valuesOf(from);
+  if (found.kind !== 'ok') return found;
+  const env = found.value.get(`${spec.service}/${spec.component}`) ?? new Map<string, string>();
+  return node.engine.create(spec, specDigest, stagingName, env);
+}

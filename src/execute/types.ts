@@ -3,7 +3,7 @@ import type { Log } from '../base/log.ts';
 import type { Outcome } from '../base/outcome.ts';
 import type { EnvValues, ImageRef } from '../definitions/types.ts';
 import type { ContainerSpec, ObservedRoute } from '../node/types.ts';
-import type { RouteKey, Step } from '../plan/types.ts';
+import type { AppliedFrom, RouteKey, Step } from '../plan/types.ts';
 import type {
   Applied,
   FailureRecord,
@@ -12,6 +12,7 @@ import type {
   OrphanRecord,
   RouteRecord,
   StepRecord,
+  Trial,
 } from '../registry/types.ts';
 
 /** What became of one step. */
@@ -34,6 +35,7 @@ export interface NodeWriter {
       env: ReadonlyMap<string, string>,
     ): Promise<Outcome<{ id: string }>>;
     start(from: string, name: string, specDigest: string): Promise<Outcome<{ id: string }>>;
+    rename(id: string, renameTo: string): Promise<Outcome<undefined>>;
     retire(id: string, renameTo: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
     stop(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
     remove(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
@@ -64,6 +66,7 @@ export interface RegistryWriter {
   forgetService(service: string): Outcome<undefined>;
   recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined>;
   clearFailure(service: string): Outcome<undefined>;
+  recordTrial(trial: Trial): Outcome<undefined>;
   beginPass(pass: { trigger: string; commit: string; startedAt: number }): Outcome<number>;
   endPass(pass: number, endedAt: number): Outcome<undefined>;
   intend(
@@ -79,7 +82,10 @@ export interface RegistryWriter {
 export interface Tools {
   readonly node: NodeWriter;
   readonly registry: RegistryWriter;
+  /** Of the definitions in force. */
   readonly values: EnvValues;
+  /** Of a definition that was applied before and is not in force: read again from the blob it came from. */
+  readonly valuesOf: (from: AppliedFrom) => Promise<Outcome<EnvValues>>;
   readonly clock: Clock;
   readonly log: Log;
   /** How many services are worked on at once. */

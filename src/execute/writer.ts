@@ -17,6 +17,7 @@ export async function writerOf(node: Node): Promise<NodeWriter> {
       removeNetwork: fail,
       create: fail,
       start: fail,
+      rename: fail,
       retire: fail,
       stop: fail,
       remove: fail,

@@ -167,6 +167,8 @@ export interface ProxyFacts {
   readonly table: readonly ObservedRoute[];
   /** What is being served, when the proxy could be asked. */
   readonly live: Known<readonly ObservedRoute[]>;
+  /** Connections and requests under way by backend (`host:port`), when the proxy tells them: one that is not here has none. */
+  readonly connections?: Readonly<Record<string, number>>;
   /** Routes that are written, and why the proxy cannot serve them as written. */
   readonly faults?: readonly {
     readonly listenerPort: number;

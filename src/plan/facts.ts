@@ -1,6 +1,6 @@
-import type { Desired } from '../definitions/types.ts';
+import type { Deploy, Desired, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer, Observed } from '../node/types.ts';
-import type { Applied, FailureRecord, Lease, Promised } from '../registry/types.ts';
+import type { Applied, FailureRecord, Lease, Promised, Trial } from '../registry/types.ts';
 import type { Plan, PlanSettings, Step, Waiting } from './types.ts';
 
 /** Everything `plan` is a function of. */
@@ -11,6 +11,8 @@ export interface Facts {
   readonly settings: PlanSettings;
   /** Milliseconds since the epoch. */
   readonly now: number;
+  /** `<service>/<component>` of those that have the ports of slot b; absent: all are in slot a. */
+  readonly slotB?: ReadonlySet<string>;
 }
 
 /** What is decided for one service; the plan is the sum of these. */
@@ -40,19 +42,31 @@ export function failureOf(facts: Facts, service: string, digest: string): Failur
   return facts.promised.failures.find((failure) => failure.service === service && failure.digest === digest);
 }
 
-export function leaseOf(
-  promised: Promised,
-  service: string,
-  component: string,
-  route: string,
-): Lease | undefined {
-  return promised.leases.find(
+/** The trial of this very version. */
+export function trialOf(promised: Promised, { service, digest }: DesiredService): Trial | undefined {
+  return promised.trials.find((trial) => trial.service === service.name && trial.digest === digest);
+}
+
+export function slotOf(facts: Facts, service: string, component: string): Lease['slot'] {
+  return facts.slotB?.has(`${service}/${component}`) === true ? 'b' : 'a';
+}
+
+/** The lease of a route, in the slot that its component has. */
+export function leaseOf(facts: Facts, service: string, component: string, route: string): Lease | undefined {
+  const slot = slotOf(facts, service, component);
+  return facts.promised.leases.find(
     (lease) =>
       lease.service === service &&
       lease.component === component &&
       lease.route === route &&
-      lease.slot === 'a',
+      lease.slot === slot,
   );
+}
+
+/** `[deploy]` of a service: as git has it, else as it was applied. */
+export function deployOf(facts: Facts, service: string): Deploy {
+  const desired = facts.desired.services.find((entry) => entry.service.name === service);
+  return (desired?.service ?? appliedOf(facts, service)?.service)?.deploy ?? {};
 }
 
 /** The names of all services that the registry knows in any way. */

@@ -1,5 +1,6 @@
 import type { DesiredService, Service } from '../definitions/types.ts';
-import { appliedOf, failureOf, oursOf, type Facts, type ServicePlan } from './facts.ts';
+import { appliedOf, failureOf, oursOf, trialOf, type Facts, type ServicePlan } from './facts.ts';
+import { slotted } from './slots.ts';
 import { standingOf, type Standing } from './standing.ts';
 import type { Step, StepKind, Waiting } from './types.ts';
 
@@ -15,8 +16,7 @@ export function holdsOfAfter(facts: Facts, { service }: DesiredService): Hold[] 
   return (service.after ?? []).flatMap((name) => {
     const first = facts.desired.services.find((entry) => entry.service.name === name);
     if (first === undefined || !first.service.active || first.service.paused === true) return [];
-    if (first.service.components.every((one) => isReady(standingOf(facts, first.service, one), facts)))
-      return [];
+    if (standingsOf(facts, first).every((one) => isReady(one, facts))) return [];
     const why = `${name} is not ready yet, and comes first (after)`;
     const hint = `What runs goes on; starts and changes follow once ${name} is ready. See what it waits for.`;
     return [{ waiting: { service: service.name, for: 'after', why, hint }, also: 'starts' }];
@@ -26,7 +26,7 @@ export function holdsOfAfter(facts: Facts, { service }: DesiredService): Hold[] 
 /** Of what has to be made, the components whose turn it is not yet, and why. */
 export function putOff(
   facts: Facts,
-  service: Service,
+  { service }: DesiredService,
   standings: readonly Standing[],
   holds: readonly Hold[],
 ): { readonly components: readonly string[]; readonly waiting: readonly Waiting[] } {
@@ -56,13 +56,14 @@ const TAKING_AWAY: readonly StepKind[] = [
 /** The plan of a service without the steps that are held, or whose component does not come yet; it says why. */
 export function heldTo(
   facts: Facts,
-  { service }: DesiredService,
+  desired: DesiredService,
   holds: readonly Hold[],
   plan: ServicePlan,
 ): ServicePlan {
+  const { service } = desired;
   if (holds.length === 0 && service.components.every((component) => component.after === undefined))
     return plan;
-  const standings = standingsOf(facts, service);
+  const standings = standingsOf(facts, desired);
   const waiting: Waiting[] = [];
   const steps = plan.steps.filter((step) => {
     const why = whyHeld(facts, service, standings, holds, step);
@@ -138,15 +139,16 @@ export function rolloutOf(facts: Facts): Rollout {
   const under: DesiredService[] = [];
   const due: DesiredService[] = [];
   for (const entry of facts.desired.services.filter((one) => isByOthers(facts, one))) {
-    const standings = standingsOf(facts, entry.service);
-    if (isUnderWay(facts, entry, standings)) under.push(entry);
+    const standings = standingsOf(facts, entry);
+    // One that gave way is a failure: the others stay as they are until git changes it.
+    if (entry.insteadOf !== undefined || isUnderWay(facts, entry, standings)) under.push(entry);
     else if (standings.some((one) => one.outdated !== undefined)) due.push(entry);
   }
   const ahead = under[0] ?? due[0];
   const holds = new Map<string, Hold>();
   if (ahead === undefined) return { holds };
   const first = ahead.service.name;
-  const failure = failureOf(facts, first, ahead.digest);
+  const failure = failureOf(facts, first, ahead.digest) ?? gaveWay(facts, ahead);
   for (const { service } of due) {
     if (service.name === first) continue;
     const because = 'its own definition did not change: such changes run one service at a time';
@@ -164,6 +166,11 @@ export function rolloutOf(facts: Facts): Rollout {
     holds.set(service.name, { waiting });
   }
   return { holds };
+}
+
+function gaveWay(facts: Facts, { insteadOf }: DesiredService): { why: string } | undefined {
+  const trial = insteadOf === undefined ? undefined : trialOf(facts.promised, insteadOf);
+  return trial === undefined ? undefined : { why: trial.why ?? 'it was not proved' };
 }
 
 function isByOthers(facts: Facts, entry: DesiredService): boolean {
@@ -193,9 +200,10 @@ function isUnderWay(
 }
 
 /** A bug that a definition brings to light is told where its service is planned. */
-function standingsOf(facts: Facts, service: Service): Standing[] {
+function standingsOf(given: Facts, desired: DesiredService): Standing[] {
   try {
-    return service.components.map((component) => standingOf(facts, service, component));
+    const facts = slotted(given, desired);
+    return desired.service.components.map((component) => standingOf(facts, desired, component));
   } catch {
     return [];
   }

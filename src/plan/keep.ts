@@ -2,9 +2,11 @@ import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
 import { appliedOf, leaseOf, type Facts } from './facts.ts';
-import { keyOf, planRoutes } from './routes.ts';
+import { claimedRoutes, keyOf, planRoutes } from './routes.ts';
+import { asApplied } from './slots.ts';
 import type { Standing } from './standing.ts';
 import { isUp } from './swap.ts';
+import { currentTrial } from './trial.ts';
 import type { Step, Waiting } from './types.ts';
 
 /** A container that is to be replaced, with the component it was made for. */
@@ -25,7 +27,9 @@ export function keepPredecessors(
 ): { steps: Step[]; waiting: readonly Waiting[] } {
   const applied = appliedOf(facts, desired.service.name);
   const kept = standings.flatMap((standing) => keptOf(facts, desired, standing));
-  if (applied === undefined || kept.length === 0) return { steps: [], waiting: [] };
+  // On the way back it is the version that gave way that is in place: nothing to keep.
+  const isReturn = currentTrial(facts, desired)?.phase === 'returning';
+  if (applied === undefined || kept.length === 0 || isReturn) return { steps: [], waiting: [] };
   const why = { ...because, summary: 'kept as it was applied while its successor cannot be made' };
   const starts = kept
     .filter(({ component, container }) => isStopped(container) && component.restart === 'unless-stopped')
@@ -38,7 +42,8 @@ export function keepPredecessors(
       name: container.name,
       specDigest: container.identity?.spec ?? '',
     }));
-  const claimed = claimedRoutes(facts, desired, standings);
+  const inPlace = standings.flatMap(({ component, current }) => (current === undefined ? [] : [component]));
+  const claimed = claimedRoutes(facts, desired, inPlace);
   const ready = kept
     .filter(({ container }) => isUp(container) && facts.observed.probes[container.id]?.kind === 'ready')
     .map(({ component }) => ({
@@ -61,29 +66,12 @@ export function keptOf(
   const applied = appliedOf(facts, desired.service.name);
   const component = applied?.service.components.find((one) => one.name === name);
   if (applied?.state !== 'running' || component === undefined || outdated === undefined) return [];
+  const before = asApplied(facts, desired.service.name);
   const fits = component.routes.every(
     (route) =>
-      outdated.identity?.leases[route.name] ===
-      leaseOf(facts.promised, desired.service.name, name, route.name)?.port,
+      outdated.identity?.leases[route.name] === leaseOf(before, desired.service.name, name, route.name)?.port,
   );
   return fits ? [{ component, container: outdated }] : [];
-}
-
-/** What others are wanted to serve is theirs, although it was ours before: else both would write it by turns. */
-function claimedRoutes(
-  facts: Facts,
-  desired: DesiredService,
-  standings: readonly Standing[],
-): ReadonlySet<string> {
-  const others = facts.desired.services
-    .filter((other) => other.service.name !== desired.service.name && other.service.active)
-    .flatMap((other) => other.service.components);
-  const inPlace = standings.flatMap(({ component, current }) => (current === undefined ? [] : [component]));
-  return new Set(
-    [...others, ...inPlace].flatMap((component) =>
-      component.routes.map((route) => keyOf({ listenerPort: route.port, hostname: route.hostname })),
-    ),
-  );
 }
 
 function isStopped(container: ObservedContainer): boolean {

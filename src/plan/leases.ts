@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Component, Service } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { Lease } from '../registry/types.ts';
-import { leaseOf, ours, oursOf, type Facts } from './facts.ts';
+import { leaseOf, ours, oursOf, slotOf, type Facts } from './facts.ts';
 
 /** An engine needs a moment to let go of the ports of a container that ended. */
 export const PORT_LINGER_MS = 3_000;
@@ -20,14 +20,15 @@ export function leasesFor(facts: Facts, service: Service): LeaseChoice {
   const missing: Lease[] = [];
   for (const component of service.components) {
     for (const route of component.routes) {
-      const held = leaseOf(facts.promised, service.name, component.name, route.name);
+      const held = leaseOf(facts, service.name, component.name, route.name);
       if (held !== undefined && !isStolen(facts, held)) continue;
+      const slot = slotOf(facts, service.name, component.name);
       const port =
         adoptedPort(facts, service, component, route.name, taken) ??
-        choosePort(facts, seedOf(service, component, route.name), taken);
+        choosePort(facts, `${service.name}/${component.name}/${route.name}/${slot}`, taken);
       if (typeof port !== 'number') return port;
       taken.add(port);
-      missing.push({ service: service.name, component: component.name, route: route.name, slot: 'a', port });
+      missing.push({ service: service.name, component: component.name, route: route.name, slot, port });
     }
   }
   return { kind: 'leased', missing };
@@ -38,7 +39,7 @@ export function adoptedLeases(facts: Facts, service: Service): Lease[] {
   const taken = new Set(facts.promised.leases.map((lease) => lease.port));
   return service.components.flatMap((component) =>
     component.routes.flatMap((route): Lease[] => {
-      if (leaseOf(facts.promised, service.name, component.name, route.name) !== undefined) return [];
+      if (leaseOf(facts, service.name, component.name, route.name) !== undefined) return [];
       const port = adoptedPort(facts, service, component, route.name, taken);
       if (port === undefined) return [];
       taken.add(port);
@@ -150,8 +151,4 @@ function choosePort(
     why: `no host port is free in ${low}-${high} outside the kernel's ephemeral range ${ephemeralLow}-${ephemeralHigh}`,
     hint: 'Widen [ports] range, or move the ephemeral range away: sysctl net.ipv4.ip_local_port_range="40000 60999".',
   };
-}
-
-function seedOf(service: Service, component: Component, route: string): string {
-  return `${service.name}/${component.name}/${route}/a`;
 }

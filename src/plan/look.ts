@@ -2,7 +2,9 @@ import type { Component, Desired, DesiredService, Service } from '../definitions
 import type { ProbeCheck, ProbeTarget } from '../node/types.ts';
 import { leaseOf, type Facts } from './facts.ts';
 import { keptOf, type Kept } from './keep.ts';
+import { asApplied, slotted } from './slots.ts';
 import { standingOf } from './standing.ts';
+import { inTurn } from './turn.ts';
 import type { PlanSettings, Wanted } from './types.ts';
 
 /** What has to be looked at for these definitions: images, bind sources, certificates. */
@@ -41,8 +43,8 @@ export function isDefaultHostname(hostname: string, service: string, suffix: str
  * can be made. Needs the engine to be known.
  */
 export function probeTargets(facts: Facts): ProbeTarget[] {
-  return facts.desired.services
-    .filter(({ service }) => service.active)
+  return inTurn(facts.desired, facts.promised, facts.now)
+    .services.filter(({ service }) => service.active)
     .flatMap((desired) => {
       try {
         return targetsOf(facts, desired);
@@ -53,14 +55,17 @@ export function probeTargets(facts: Facts): ProbeTarget[] {
     });
 }
 
-function targetsOf(facts: Facts, desired: DesiredService): ProbeTarget[] {
+function targetsOf(given: Facts, desired: DesiredService): ProbeTarget[] {
+  const facts = slotted(given, desired);
   return desired.service.components.flatMap((component) => {
-    const standing = standingOf(facts, desired.service, component);
+    const standing = standingOf(facts, desired, component);
     const inPlace =
       standing.current === undefined
         ? keptOf(facts, desired, standing)
         : [{ component, container: standing.current }];
-    return inPlace.flatMap((one) => targetOf(facts, desired.service, one));
+    // What is kept has the ports with which it was applied.
+    const seen = standing.current === undefined ? asApplied(facts, desired.service.name) : facts;
+    return inPlace.flatMap((one) => targetOf(seen, desired.service, one));
   });
 }
 
@@ -79,7 +84,7 @@ function targetOf(facts: Facts, service: Service, { component, container }: Kept
 function checksOf(facts: Facts, service: Service, component: Component): ProbeCheck[] {
   const ip = facts.settings.publishIp;
   const routes = component.routes.flatMap((route): ProbeCheck[] => {
-    const lease = leaseOf(facts.promised, service.name, component.name, route.name);
+    const lease = leaseOf(facts, service.name, component.name, route.name);
     if (lease === undefined) return [];
     const common = { ip, port: lease.port, hostname: route.hostname, route: route.name };
     return [

@@ -6,16 +6,20 @@ import { heldTo, holdsOfAfter, holdsOfLoss, rolloutOf, type Rollout } from './ho
 import { judgeEngine } from './identity.ts';
 import { withLeases } from './leases.ts';
 import { restAfterFailure } from './rest.ts';
-import { planRunning } from './service.ts';
+import { planRunning, planVerdict } from './service.ts';
 import { planRemoved, planStopped } from './stop.ts';
+import { trialWakes, trialWaiting } from './trial.ts';
+import { inTurn } from './turn.ts';
 import type { Plan, Refused, Step, Waiting } from './types.ts';
 
 /**
  * Decides everything, changes nothing: the same facts give the same plan, to the byte. Steps are grouped by service
  * and in order within it; a step's preconditions are observed, or made by the step before it.
  */
-export function makePlan(facts: Facts): Plan {
-  const { desired, observed } = facts;
+export function makePlan(given: Facts): Plan {
+  const { observed } = given;
+  const desired = inTurn(given.desired, given.promised, given.now);
+  const facts = { ...given, desired };
   const { engine } = observed;
   if (!engine.known) return allWaiting(facts, engine.why);
   const identity = judgeEngine(facts, engine.value);
@@ -40,9 +44,12 @@ export function makePlan(facts: Facts): Plan {
       part.steps.flatMap((step) => (step.kind === 'lease-ports' ? step.leases : [])),
     );
   }
-  const waiting = parts.flatMap((part) => part.waiting);
+  const waiting = [...parts.flatMap((part) => part.waiting), ...trialWaiting(facts)];
   if (facts.settings.mode === 'observe') return onlyShown(facts, parts, verdict.refused);
-  const wakes = waiting.flatMap((entry) => (entry.until === undefined ? [] : [entry.until]));
+  const wakes = [
+    ...waiting.flatMap((entry) => (entry.until === undefined ? [] : [entry.until])),
+    ...trialWakes(facts),
+  ];
   return {
     steps: parts.flatMap((part) => part.steps),
     waiting,
@@ -103,9 +110,14 @@ function planService(facts: Facts, desired: DesiredService, rollout: Rollout): S
   if (desired.service.paused === true) return { steps: [], waiting: [pausedWaiting(desired)], refused: [] };
   const refused = foreignNames(facts, name, components);
   if (refused.length > 0) return { steps: [], waiting: [], refused };
+  // Before any rest: what does not even start gives way in time, too.
+  const verdict = planVerdict(facts, desired);
+  if (verdict !== undefined) return verdict;
   const rest = resting(facts, name, desired.digest);
   if (rest !== undefined) return rest;
   if (!active) return planStopped(facts, desired);
+  // The way back waits for nobody.
+  if (desired.insteadOf !== undefined) return planRunning(facts, desired);
   const turn = rollout.holds.get(name);
   const holds = [
     ...holdsOfAfter(facts, desired),

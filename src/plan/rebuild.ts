@@ -2,6 +2,7 @@ import type { DesiredService } from '../definitions/types.ts';
 import type { Applied, Lease, Rebuilt, RouteRecord } from '../registry/types.ts';
 import { ours, oursOf, type Facts } from './facts.ts';
 import { adoptedLeases, withLeases } from './leases.ts';
+import { slotted } from './slots.ts';
 import { standingOf } from './standing.ts';
 import { isUp } from './swap.ts';
 
@@ -36,10 +37,12 @@ export function rebuild(facts: Facts): Rebuilt | undefined {
 }
 
 /** As wanted: every container stands with the wanted specification, or none is up. */
-function stateOf(facts: Facts, { service }: DesiredService): Applied['state'] | undefined {
+function stateOf(given: Facts, desired: DesiredService): Applied['state'] | undefined {
+  const { service } = desired;
+  const facts = slotted(given, desired);
   if (!service.active) return oursOf(facts, service.name).some(isUp) ? undefined : 'stopped';
   const isComplete = service.components.every(
-    (component) => standingOf(facts, service, component).current !== undefined,
+    (component) => standingOf(facts, desired, component).current !== undefined,
   );
   return isComplete ? 'running' : undefined;
 }

@@ -21,7 +21,10 @@ export function planRoutes(
   complete: boolean,
 ): RoutePlan {
   const service = desired.service.name;
-  const all = desired.service.components.flatMap((component) => component.routes);
+  const lost = desired.insteadOf === undefined ? NONE : claimedRoutes(facts, desired, []);
+  const isOurs = (route: Route): boolean =>
+    !lost.has(keyOf({ listenerPort: route.port, hostname: route.hostname }));
+  const all = desired.service.components.flatMap((component) => component.routes.filter(isOurs));
   const waiting = (why: string, hint: string): RoutePlan => ({
     steps: [],
     waiting: [{ service, for: 'proxy', why, hint }],
@@ -44,7 +47,7 @@ export function planRoutes(
   if (!proxy.known) return waiting(proxy.why, 'Routes are written once the table can be read.');
   const wanted = ready.flatMap((component) =>
     component.routes
-      .filter((route) => proxy.value.listenerPorts.includes(route.port))
+      .filter((route) => isOurs(route) && proxy.value.listenerPorts.includes(route.port))
       .flatMap((route) => wantedRoute(facts, desired, component, route)),
   );
   const unlistened = all.find((route) => !proxy.value.listenerPorts.includes(route.port));
@@ -59,7 +62,9 @@ export function planRoutes(
       : [];
   const steps: Step[] = [];
   if (wrong.length > 0) {
-    const records = recordsOf(desired, ready);
+    const records = recordsOf(desired, ready).filter(
+      (record) => !lost.has(keyOf({ ...record, listenerPort: record.port })),
+    );
     steps.push({
       service,
       subject: wrong.map((route) => route.hostname).join(', '),
@@ -80,6 +85,27 @@ export function planRoutes(
     refused: unlistened === undefined ? [] : [noListener(service, unlistened, proxy.value.listenerPorts)],
     served: wrong.length === 0 && behind === undefined && wanted.length === all.length,
   };
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+/**
+ * What others are wanted to serve is theirs, although it was ours in a version before: else both would write it by turns.
+ * Also what our own components that are in place serve already.
+ */
+export function claimedRoutes(
+  facts: Facts,
+  desired: DesiredService,
+  inPlace: readonly Component[],
+): ReadonlySet<string> {
+  const others = facts.desired.services
+    .filter((other) => other.service.name !== desired.service.name && other.service.active)
+    .flatMap((other) => other.service.components);
+  return new Set(
+    [...others, ...inPlace].flatMap((component) =>
+      component.routes.map((route) => keyOf({ listenerPort: route.port, hostname: route.hostname })),
+    ),
+  );
 }
 
 function noListener(service: string, route: Route, ports: readonly number[]): Refused {
@@ -137,7 +163,7 @@ function wantedRoute(
   component: Component,
   route: Route,
 ): ObservedRoute[] {
-  const lease = leaseOf(facts.promised, desired.service.name, component.name, route.name);
+  const lease = leaseOf(facts, desired.service.name, component.name, route.name);
   if (lease === undefined) return [];
   const certificate = facts.observed.certificates[route.hostname];
   // No route before its certificate (L11).

@@ -1,21 +1,38 @@
 import type { DesiredService } from '../definitions/types.ts';
+import type { Because } from '../registry/types.ts';
 import { becauseOf } from './because.ts';
-import { appliedOf, type Facts, type ServicePlan } from './facts.ts';
+import { appliedOf, trialOf, type Facts, type ServicePlan } from './facts.ts';
 import { putOff, type Hold } from './holds.ts';
 import { keepPredecessors } from './keep.ts';
 import { leasesFor, withLeases } from './leases.ts';
 import { settle } from './settle.ts';
-import { stage, together } from './staging.ts';
+import { slotted } from './slots.ts';
+import { stage, stageBeside, together, type Staging } from './staging.ts';
 import { standingOf, type Standing } from './standing.ts';
-import { abandonedSteps, goneContainers, predecessorsInTheWay, swapSteps } from './swap.ts';
+import { abandonedSteps, containersInTheWay, swapSteps } from './swap.ts';
+import { currentTrial, judge } from './trial.ts';
+import { lastProved } from './turn.ts';
 import type { Step } from './types.ts';
+import { stageWindow } from './window.ts';
+
+/** Is the time of a trial over? Asked before anything else, and answered with one step. */
+export function planVerdict(given: Facts, desired: DesiredService): ServicePlan | undefined {
+  if (!desired.service.active || currentTrial(given, desired) === undefined) return undefined;
+  const facts = slotted(given, desired);
+  return judge(
+    facts,
+    desired,
+    desired.service.components.map((component) => standingOf(facts, desired, component)),
+  );
+}
 
 /**
  * One service that shall run: image → ports → certificate → container → ready → route → record → proved. `holds`: why its
  * changes are put off; what runs is looked after all the same.
  */
-export function planRunning(facts: Facts, desired: DesiredService, holds: readonly Hold[] = []): ServicePlan {
+export function planRunning(given: Facts, desired: DesiredService, holds: readonly Hold[] = []): ServicePlan {
   const { service } = desired;
+  const facts = slotted(given, desired);
   const leases = leasesFor(facts, service);
   if (leases.kind !== 'leased') {
     const { why, hint } = leases;
@@ -25,9 +42,8 @@ export function planRunning(facts: Facts, desired: DesiredService, holds: readon
   }
   // From here on the leases count as given: their step goes first, and the spec of the containers has their numbers.
   const leased = withLeases(facts, leases.missing);
-  const standings = service.components.map((component) => standingOf(leased, service, component));
-  const because = becauseOf(desired, appliedOf(facts, service.name), driftOf(standings));
-  const gone = goneContainers(facts, desired);
+  const standings = service.components.map((component) => standingOf(leased, desired, component));
+  const because = reasonOf(facts, desired, standings);
   const lease: Step[] =
     leases.missing.length === 0
       ? []
@@ -42,34 +58,73 @@ export function planRunning(facts: Facts, desired: DesiredService, holds: readon
         ];
 
   const changing = standings.filter((standing) => standing.current === undefined);
-  const put = putOff(leased, service, standings, holds);
+  const put = putOff(leased, desired, standings, holds);
   const due = changing.filter(({ component }) => !put.components.includes(component.name));
-  const staging = together(changing.map((standing) => stage(leased, desired, standing.component, because)));
-  if (!staging.ready || (changing.length > 0 && due.length === 0)) {
-    // Nothing that runs is touched before its successor can start (L07). What is in place keeps its routes.
-    const routes =
-      changing.length === standings.length ? undefined : settle(leased, desired, standings, because);
-    const kept = keepPredecessors(facts, desired, standings, because);
-    const steps = [
-      ...abandonedSteps(desired, standings, because),
-      ...staging.steps,
-      ...kept.steps,
-      ...(routes?.steps ?? []),
-    ];
-    return {
-      steps,
-      waiting: [...staging.waiting, ...put.waiting, ...kept.waiting, ...(routes?.waiting ?? [])],
-      refused: [...staging.refused, ...(routes?.refused ?? [])],
-    };
-  }
-  const inTheWay = [...(holds.length > 0 ? [] : gone.running), ...predecessorsInTheWay(standings)];
-  if (due.length > 0 || inTheWay.length > 0) {
+  const inTheWay = containersInTheWay(leased, desired, standings, holds.length === 0);
+  const isChange = due.length > 0 || inTheWay.length > 0;
+  const staging = together([
+    ...changing.map((standing) => stage(leased, desired, standing, because)),
+    ...changing.map((standing) => stageBeside(leased, desired, standing)),
+    ...(isChange ? [stageWindow(leased, desired)] : []),
+    { ready: changing.length === 0 || due.length > 0, steps: [], waiting: put.waiting, refused: [] },
+  ]);
+  if (!staging.ready) return untilStaged(given, leased, desired, standings, staging, because);
+  if (isChange) {
     const now = standings.filter((standing) => standing.current !== undefined || due.includes(standing));
     const swap = swapSteps(leased, desired, now, inTheWay, because);
     return { steps: [...lease, ...staging.steps, ...swap], waiting: put.waiting, refused: [] };
   }
   const settled = settle(leased, desired, standings, because);
   return { ...settled, steps: [...lease, ...abandonedSteps(desired, standings, because), ...settled.steps] };
+}
+
+/**
+ * Nothing that runs is touched before its successor can start (L07). Until then the last proved version is kept in
+ * line, whatever became of it; where there is none, what is in place keeps its routes.
+ */
+function untilStaged(
+  given: Facts,
+  leased: Facts,
+  desired: DesiredService,
+  standings: readonly Standing[],
+  staging: Staging,
+  because: Because,
+): ServicePlan {
+  const before = lastProved(given.promised, desired);
+  if (before !== undefined && trialOf(given.promised, desired)?.phase !== 'trying') {
+    const kept = planRunning(given, before);
+    return {
+      steps: [...staging.steps, ...kept.steps],
+      waiting: [...staging.waiting, ...kept.waiting],
+      refused: [...staging.refused, ...kept.refused],
+    };
+  }
+  const hasSome = standings.some((standing) => standing.current !== undefined);
+  const routes = hasSome ? settle(leased, desired, standings, because) : undefined;
+  const kept = keepPredecessors(leased, desired, standings, because);
+  return {
+    steps: [
+      ...abandonedSteps(desired, standings, because),
+      ...staging.steps,
+      ...kept.steps,
+      ...(routes?.steps ?? []),
+    ],
+    waiting: [...staging.waiting, ...kept.waiting, ...(routes?.waiting ?? [])],
+    refused: [...staging.refused, ...(routes?.refused ?? [])],
+  };
+}
+
+function reasonOf(facts: Facts, desired: DesiredService, standings: readonly Standing[]): Because {
+  const because = becauseOf(desired, appliedOf(facts, desired.service.name), driftOf(standings));
+  if (desired.insteadOf === undefined) return because;
+  const trial = currentTrial(facts, desired);
+  if (trial?.phase === 'returning') {
+    const summary = `returned to the version of ${desired.commit.slice(0, 8)}: ${trial.why ?? 'the newer one was not proved'}`;
+    return { summary, commit: trial.commit, file: trial.file };
+  }
+  return trial === undefined || trial.phase === 'trying'
+    ? { ...because, summary: `${because.summary}; kept as it was applied while its successor cannot be made` }
+    : because;
 }
 
 function driftOf(standings: readonly Standing[]): string {

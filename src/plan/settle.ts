@@ -1,13 +1,20 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { Applied, Because } from '../registry/types.ts';
-import { appliedOf, type Facts, type ServicePlan } from './facts.ts';
+import { appliedOf, deployOf, failureOf, type Facts, type ServicePlan } from './facts.ts';
 import { staleLeases } from './leases.ts';
+import { readiness } from './ready.ts';
 import { planRoutes } from './routes.ts';
+import { isBlueGreen, slotsToRecord } from './slots.ts';
 import { stageCertificates, together } from './staging.ts';
 import type { Standing } from './standing.ts';
-import { goneContainers } from './swap.ts';
+import { goneContainers, isUp } from './swap.ts';
+import { deadlineOf, lateness, stableForOf, trialStep, verdictStep } from './trial.ts';
+import { lastProved } from './turn.ts';
 import type { Step, Waiting } from './types.ts';
+
+/** Nothing signals that the last connection of a predecessor has ended. */
+const DRAIN_LOOK_MS = 1_000;
 
 /** All containers are in place: start what stopped, wait for ready, set routes, record, and let predecessors go once proved. */
 export function settle(
@@ -39,10 +46,16 @@ export function settle(
       ready.push(component);
       readySince = readySince === undefined ? undefined : Math.max(readySince, state.since);
     } else {
-      waiting.push(state.waiting);
+      const until = deadlineOf(facts, desired);
+      const inTime = until !== undefined && until > facts.now ? { until } : {};
+      waiting.push({ ...state.waiting, ...inTime, ...lateness(facts, desired) });
       readySince = undefined;
     }
   }
+  waiting.push(...standings.flatMap((standing) => cosmetic(service, standing)));
+  // A change that needs no other container has to be proved like any other.
+  const isTried = desired.insteadOf === undefined && lastProved(facts.promised, desired) !== undefined;
+  const trial = isTried ? trialStep(facts, desired, because) : undefined;
   const complete =
     standings.every((standing) => standing.current !== undefined) &&
     readySince !== undefined &&
@@ -56,13 +69,22 @@ export function settle(
     ? finishSteps(facts, desired, standings, because, readySince ?? facts.now)
     : { steps: [], waiting: [] };
   return {
-    steps: [...certificates.steps, ...starts, ...routes.steps, ...finish.steps],
+    steps: [
+      ...(trial === undefined ? [] : [trial]),
+      ...certificates.steps,
+      ...starts,
+      ...routes.steps,
+      ...finish.steps,
+    ],
     waiting: [...waiting, ...certificates.waiting, ...routes.waiting, ...finish.waiting],
     refused: routes.refused,
   };
 }
 
-/** Record what is so; after `stable_for` the predecessors go; pushes that are still owed are begun. */
+/**
+ * After `stable_for` it is proved: what is so is recorded, a version that gave way to it is held back, the predecessors
+ * go; pushes that are still owed are begun.
+ */
 function finishSteps(
   facts: Facts,
   desired: DesiredService,
@@ -72,39 +94,38 @@ function finishSteps(
 ): { steps: Step[]; waiting: Waiting[] } {
   const { service } = desired;
   const applied = appliedOf(facts, service.name);
-  const steps: Step[] = [];
-  const waiting: Waiting[] = [];
   const isNews =
-    applied?.digest !== desired.digest || applied.state !== 'running' || applied.file !== desired.file;
-  if (isNews) steps.push(recordStep(facts, desired, 'running', because));
+    applied?.digest !== desired.digest ||
+    applied.state !== 'running' ||
+    applied.file !== desired.file ||
+    hasTrial(facts, desired);
   const stale = staleLeases(facts, service);
-  const provedAt = readySince + facts.settings.stableForMs;
+  const verdict = verdictStep(facts, desired);
+  const gone = goneContainers(facts, desired);
   const predecessors = [
     ...standings.flatMap((standing) => standing.predecessors),
-    ...goneContainers(facts, desired).retired,
+    ...gone.retired,
+    ...(isBlueGreen(desired) ? gone.running : []),
   ];
-  if (predecessors.length > 0 || stale.length > 0) {
-    if (provedAt > facts.now) {
-      waiting.push({
-        service: service.name,
-        for: 'proved',
-        why: 'ready, and watched until it is proved',
-        since: readySince,
-        until: provedAt,
-      });
-    } else {
-      const proved = { ...because, summary: 'its successor is proved' };
-      steps.push(...predecessors.map((container) => removeStep(facts, service.name, container, proved)));
-      if (stale.length > 0) {
-        const subject = stale.map((lease) => String(lease.port)).join(', ');
-        steps.push({
-          service: service.name,
-          subject,
-          because: proved,
-          kind: 'release-leases',
-          leases: stale,
-        });
-      }
+  const steps: Step[] = [];
+  const waiting: Waiting[] = [];
+  const provedAt = readySince + stableForOf(facts, desired);
+  const isOwed = isNews || verdict !== undefined || predecessors.length > 0 || stale.length > 0;
+  if (isOwed && provedAt > facts.now) {
+    const why = 'ready, and watched until it is proved';
+    waiting.push({ service: service.name, for: 'proved', why, since: readySince, until: provedAt });
+  } else if (isOwed) {
+    if (isNews) steps.push(recordStep(facts, desired, 'running', because));
+    if (verdict !== undefined) steps.push(verdict);
+    const proved = { ...because, summary: 'its successor is proved' };
+    for (const container of predecessors) {
+      const drain = drainOf(facts, service.name, container, provedAt);
+      if (drain === undefined) steps.push(removeStep(facts, service.name, container, proved));
+      else waiting.push(drain);
+    }
+    if (stale.length > 0) {
+      const subject = stale.map((lease) => String(lease.port)).join(', ');
+      steps.push({ service: service.name, subject, because: proved, kind: 'release-leases', leases: stale });
     }
   }
   for (const { image } of service.components) {
@@ -122,11 +143,57 @@ function finishSteps(
     }
   }
   // Last, so that only a chain that went well to its end ends the failures: the next one begins with a short wait again.
-  if (!isNews && hasFailed(facts, service.name)) {
+  if (!isNews && failureOf(facts, service.name, desired.digest) !== undefined) {
     const healed = { ...because, summary: 'it runs as wanted again after a failure' };
     steps.push(recordStep(facts, desired, 'running', healed));
   }
   return { steps, waiting };
+}
+
+/** Its own trial is over; one of another version counts no more once this one is what git wants. */
+function hasTrial(facts: Facts, desired: DesiredService): boolean {
+  return (
+    desired.insteadOf === undefined &&
+    facts.promised.trials.some((trial) => trial.service === desired.service.name)
+  );
+}
+
+/** A predecessor that still runs has connections that were established before the route was switched: they may end first. */
+function drainOf(
+  facts: Facts,
+  service: string,
+  container: ObservedContainer,
+  provedAt: number,
+): Waiting | undefined {
+  const { proxy } = facts.observed;
+  const until = provedAt + facts.settings.drainMs;
+  if (!isUp(container) || !facts.settings.proxy || !proxy.known || until <= facts.now) return undefined;
+  if (container.publish.length === 0) return undefined;
+  const { connections } = proxy.value;
+  if (connections === undefined) {
+    const why = `${container.name}: the proxy does not tell which connections are open, so they have the whole time to end`;
+    return { service, for: 'drained', why, since: provedAt, until };
+  }
+  const ports = new Set(container.publish.map((port) => port.host));
+  const open = Object.entries(connections)
+    .filter(([backend]) => ports.has(Number(backend.slice(backend.lastIndexOf(':') + 1))))
+    .reduce((sum, [, count]) => sum + count, 0);
+  if (open === 0) return undefined;
+  const why = `${container.name} has ${open} connections that were open before the route was switched`;
+  return { service, for: 'drained', why, since: provedAt, until: Math.min(until, facts.now + DRAIN_LOOK_MS) };
+}
+
+function cosmetic(service: string, { component, isCosmetic }: Standing): Waiting[] {
+  if (isCosmetic !== true) return [];
+  return [
+    {
+      service,
+      component: component.name,
+      for: 'restart',
+      why: `container ${component.container} is not as it would be made now, for reasons that are not in git; deploy.restart = "manual" leaves it running`,
+      hint: 'Raise `generation` in its definition to have it made anew.',
+    },
+  ];
 }
 
 /** What is so is recorded; with it the failures of the service are forgotten. */
@@ -142,61 +209,21 @@ export function recordStep(
     subject: service.name,
     because,
     kind: 'record-applied',
-    applied: { service, state, file, oid, digest, commit, appliedAt: facts.now },
+    applied: {
+      service,
+      state,
+      file,
+      oid,
+      digest,
+      commit,
+      appliedAt: facts.now,
+      ...slotsToRecord(facts, service),
+    },
   };
 }
 
 export function hasFailed(facts: Facts, service: string): boolean {
   return facts.promised.failures.some((failure) => failure.service === service);
-}
-
-type Readiness =
-  | { readonly kind: 'ready'; readonly since: number }
-  | { readonly kind: 'start' }
-  | { readonly kind: 'waiting'; readonly waiting: Waiting };
-
-function readiness(
-  facts: Facts,
-  desired: DesiredService,
-  component: Component,
-  container: ObservedContainer,
-): Readiness {
-  const wait = (why: string, since?: number): Readiness => ({
-    kind: 'waiting',
-    waiting: {
-      service: desired.service.name,
-      component: component.name,
-      for: 'ready',
-      why: `${container.name}: ${why}`,
-      ...(since === undefined ? {} : { since }),
-    },
-  });
-  if (container.state === 'running') {
-    const probe = facts.observed.probes[container.id];
-    if (probe?.kind === 'ready') return { kind: 'ready', since: probe.since };
-    const restarts = container.restartCount > 0 ? ` (restarted ${container.restartCount} times)` : '';
-    return wait(`${probe?.last ?? 'not ready yet'}${restarts}`, probe?.since ?? container.startedAt);
-  }
-  if (container.state === 'restarting') {
-    return wait(
-      `exits in a loop: exit code ${container.exitCode ?? '?'}, restarted ${container.restartCount} times`,
-      container.startedAt,
-    );
-  }
-  if (container.state === 'paused' || container.state === 'removing') return wait(`is ${container.state}`);
-  const applied = appliedOf(facts, desired.service.name);
-  const settledBefore = applied?.digest === desired.digest && applied.state === 'running';
-  // What we stopped ourselves has not done its work, however it ended.
-  const stoppedByUs = applied?.state === 'stopped' && (container.startedAt ?? 0) <= applied.appliedAt;
-  if (container.state === 'exited' && component.restart !== 'unless-stopped' && !stoppedByUs) {
-    // A container that shall not be restarted has done its work when it ended well; how it ended is shown, not mended.
-    if (container.exitCode === 0) return { kind: 'ready', since: container.finishedAt ?? facts.now };
-    if (settledBefore || component.restart === 'no')
-      return wait(
-        `exited with code ${container.exitCode ?? '?'}, and restart = "${component.restart}" leaves it so`,
-      );
-  }
-  return { kind: 'start' };
 }
 
 export function removeStep(
@@ -211,6 +238,10 @@ export function removeStep(
     because,
     kind: 'remove-container',
     containerId: container.id,
-    stopTimeoutS: facts.settings.stopTimeoutS,
+    stopTimeoutS: stopTimeoutOf(facts, service),
   };
+}
+
+export function stopTimeoutOf(facts: Facts, service: string): number {
+  return deployOf(facts, service).stopTimeoutS ?? facts.settings.stopTimeoutS;
 }

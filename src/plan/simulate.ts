@@ -72,6 +72,7 @@ function applyStep(facts: Facts, step: Step): Facts {
       return onRoutes(facts, step);
     case 'create-container':
     case 'start-container':
+    case 'set-aside-container':
     case 'retire-container':
     case 'stop-container':
     case 'remove-container':
@@ -79,6 +80,7 @@ function applyStep(facts: Facts, step: Step): Facts {
     case 'lease-ports':
     case 'release-leases':
     case 'record-image':
+    case 'record-trial':
     case 'record-applied':
     case 'record-orphan':
     case 'forget-service':
@@ -91,7 +93,13 @@ type Of<K extends Step['kind']> = Extract<Step, { kind: K }>;
 function promisedAfter(
   { promised, now }: Facts,
   step: Of<
-    'lease-ports' | 'release-leases' | 'record-image' | 'record-applied' | 'record-orphan' | 'forget-service'
+    | 'lease-ports'
+    | 'release-leases'
+    | 'record-image'
+    | 'record-trial'
+    | 'record-applied'
+    | 'record-orphan'
+    | 'forget-service'
   >,
 ): Promised {
   switch (step.kind) {
@@ -122,9 +130,19 @@ function promisedAfter(
         images: [...promised.images.filter((image) => image.reference !== reference), record],
       };
     }
+    case 'record-trial':
+      return {
+        ...promised,
+        trials: [
+          ...promised.trials.filter((trial) => trial.service !== step.service),
+          { ...step.trial, since: now },
+        ],
+        failures: promised.failures.filter((failure) => failure.service !== step.service),
+      };
     case 'record-applied':
       return {
         ...promised,
+        trials: promised.trials.filter((trial) => trial.service !== step.service),
         applied: [
           ...promised.applied.filter((entry) => entry.service.name !== step.applied.service.name),
           step.applied,
@@ -142,6 +160,7 @@ function promisedAfter(
         routes: promised.routes.filter((route) => route.service !== step.service),
         files: promised.files.filter((file) => file.service !== step.service),
         failures: promised.failures.filter((failure) => failure.service !== step.service),
+        trials: promised.trials.filter((trial) => trial.service !== step.service),
       };
   }
 }
@@ -149,7 +168,12 @@ function promisedAfter(
 function onContainers(
   facts: Facts,
   step: Of<
-    'create-container' | 'start-container' | 'retire-container' | 'stop-container' | 'remove-container'
+    | 'create-container'
+    | 'start-container'
+    | 'set-aside-container'
+    | 'retire-container'
+    | 'stop-container'
+    | 'remove-container'
   >,
 ): Facts {
   const { now } = facts;
@@ -159,8 +183,16 @@ function onContainers(
         return [...containers, created(step)];
       case 'start-container':
         return containers.map((c) =>
-          c.name === step.from ? { ...c, name: step.name, state: 'running', startedAt: now } : c,
+          c.name !== step.from
+            ? c
+            : {
+                ...c,
+                name: step.name,
+                ...(c.state === 'running' ? {} : { state: 'running', startedAt: now }),
+              },
         );
+      case 'set-aside-container':
+        return containers.map((c) => (c.id === step.containerId ? { ...c, name: step.renameTo } : c));
       case 'retire-container':
         return containers.map((c) =>
           c.id === step.containerId ? { ...ended(c, now), name: step.renameTo } : c,

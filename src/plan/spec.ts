@@ -69,7 +69,7 @@ function networksOf(facts: Facts, service: Service, component: Component): Netwo
 
 function publishOf(facts: Facts, service: Service, component: Component): PublishedPort[] {
   const leased = component.routes.flatMap((route): PublishedPort[] => {
-    const lease = leaseOf(facts.promised, service.name, component.name, route.name);
+    const lease = leaseOf(facts, service.name, component.name, route.name);
     if (lease === undefined) return [];
     return [
       {
@@ -92,7 +92,7 @@ function publishOf(facts: Facts, service: Service, component: Component): Publis
 function leaseMap(facts: Facts, service: Service, component: Component): Record<string, number> {
   return Object.fromEntries(
     component.routes.flatMap((route) => {
-      const lease = leaseOf(facts.promised, service.name, component.name, route.name);
+      const lease = leaseOf(facts, service.name, component.name, route.name);
       return lease === undefined ? [] : [[route.name, lease.port]];
     }),
   );
@@ -143,7 +143,7 @@ function peers(facts: Facts, service: Service, component: Component): { name: st
 }
 
 function portOf(facts: Facts, service: Service, component: Component, route: Route): number | undefined {
-  return route.containerPort ?? leaseOf(facts.promised, service.name, component.name, route.name)?.port;
+  return route.containerPort ?? leaseOf(facts, service.name, component.name, route.name)?.port;
 }
 
 function variable(name: string): string {

@@ -1,9 +1,11 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ImageState, MountState, ObservedContainer } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
-import { ours, type Facts } from './facts.ts';
+import { appliedOf, ours, type Facts } from './facts.ts';
 import { mayHold, PORT_LINGER_MS } from './leases.ts';
 import { isDefaultHostname } from './look.ts';
+import { isBlueGreen } from './slots.ts';
+import type { Standing } from './standing.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
 /** What must be there before anything that runs is touched (L07, L30). `ready` is false while something is missing. */
@@ -18,18 +20,50 @@ export interface Staging {
 export function stage(
   facts: Facts,
   desired: DesiredService,
-  component: Component,
+  { component, staged }: Standing,
   because: Because,
 ): Staging {
   return together([
     stageName(facts, desired, component),
-    stageImage(facts, desired, component, because),
+    // A container that is there needs its image no more.
+    ...(staged?.startedAt === undefined ? [stageImage(facts, desired, component, because)] : []),
     ...component.mounts.flatMap((mount) =>
       mount.kind === 'bind' ? [stageMount(facts, desired, mount.source)] : [],
     ),
     ...component.ports.map((port) => stageFixedPort(facts, desired, port)),
     stageCertificates(facts, desired, component, because),
   ]);
+}
+
+/**
+ * Both versions run for a while with `blue-green`: two processes on one database, or two listeners on one fixed port,
+ * are no way to change.
+ */
+export function stageBeside(facts: Facts, desired: DesiredService, standing: Standing): Staging {
+  const { component } = standing;
+  if (desired.insteadOf !== undefined || !isBlueGreen(desired) || standing.outdated === undefined)
+    return READY;
+  const refuse = (why: string, hint: string): Staging =>
+    refusal({
+      service: desired.service.name,
+      why: `deploy.strategy = "blue-green" cannot replace component ${component.name}: ${why}`,
+      hint,
+    });
+  const before = appliedOf(facts, desired.service.name)?.service.components;
+  const versions = [component, ...(before ?? []).filter((one) => one.name === component.name)];
+  const volume = versions.flatMap((one) => one.mounts).find((mount) => !mount.readOnly);
+  if (volume !== undefined)
+    return refuse(
+      `it may write to ${volume.target}, and two versions would at once`,
+      'Use strategy = "recreate", or mount it read-only (":ro").',
+    );
+  const port = versions.flatMap((one) => one.ports)[0];
+  if (port !== undefined)
+    return refuse(
+      `it has the fixed port ${port.host}/${port.protocol}, which two versions cannot share`,
+      'Use strategy = "recreate", or a route instead of the fixed port.',
+    );
+  return READY;
 }
 
 export function together(parts: readonly Staging[]): Staging {
@@ -41,9 +75,9 @@ export function together(parts: readonly Staging[]): Staging {
   };
 }
 
-const READY: Staging = { ready: true, steps: [], waiting: [], refused: [] };
+export const READY: Staging = { ready: true, steps: [], waiting: [], refused: [] };
 
-function notYet(waiting: Waiting, steps: readonly Step[] = []): Staging {
+export function notYet(waiting: Waiting, steps: readonly Step[] = []): Staging {
   return { ready: false, steps, waiting: [waiting], refused: [] };
 }
 

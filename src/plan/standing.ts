@@ -1,6 +1,6 @@
-import type { Component, Service } from '../definitions/types.ts';
+import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
-import { oursOf, type Facts } from './facts.ts';
+import { appliedOf, oursOf, type Facts } from './facts.ts';
 import { sameSpec, specDigest, specOf } from './spec.ts';
 
 /** How the containers of one component stand to what is wanted of it. */
@@ -8,7 +8,9 @@ export interface Standing {
   readonly component: Component;
   /** Carries the wanted spec and the final name. */
   readonly current?: ObservedContainer;
-  /** Carries the wanted spec, made but not yet in place. */
+  /** `current` has another spec, and only for reasons that are not in git: `deploy.restart = "manual"` leaves it so (L15). */
+  readonly isCosmetic?: true;
+  /** Carries the wanted spec, and is not in place: just made, or kept from before. */
   readonly staged?: ObservedContainer;
   /** Has the final name but another spec: to be replaced. */
   readonly outdated?: ObservedContainer;
@@ -18,19 +20,47 @@ export interface Standing {
   readonly abandoned: readonly ObservedContainer[];
 }
 
-export function standingOf(facts: Facts, service: Service, component: Component): Standing {
+export function standingOf(facts: Facts, desired: DesiredService, component: Component): Standing {
+  const { service } = desired;
   const digest = specDigest(specOf(facts, service, component), facts.settings.keyId);
   const mine = oursOf(facts, service.name).filter((c) => c.identity?.component === component.name);
   const inPlace = mine.find((container) => container.name === component.container);
   const rest = mine.filter((container) => container !== inPlace);
   const fits = (container: ObservedContainer): boolean => sameSpec(container.identity?.spec, digest);
-  const staged = rest.find((container) => container.state === 'created' && fits(container));
+  // One that ran before is started again sooner than another one is made of the same.
+  const kept = rest.filter(fits).sort((a, b) => (b.startedAt ?? 0) - (a.startedAt ?? 0));
+  const staged = kept.find((container) => STARTABLE.includes(container.state));
+  const isCosmetic =
+    inPlace !== undefined && !fits(inPlace) && isCosmeticDrift(facts, desired, component, inPlace);
+  const isCurrent = inPlace !== undefined && (fits(inPlace) || isCosmetic);
   return {
     component,
-    ...(inPlace !== undefined && fits(inPlace) ? { current: inPlace } : {}),
-    ...(inPlace !== undefined && !fits(inPlace) ? { outdated: inPlace } : {}),
-    ...(staged === undefined ? {} : { staged }),
-    predecessors: rest.filter((container) => container !== staged && container.startedAt !== undefined),
-    abandoned: rest.filter((container) => container !== staged && container.startedAt === undefined),
+    ...(isCurrent ? { current: inPlace } : {}),
+    ...(isCosmetic ? { isCosmetic: true } : {}),
+    ...(inPlace !== undefined && !isCurrent ? { outdated: inPlace } : {}),
+    ...(staged === undefined || isCurrent ? {} : { staged }),
+    predecessors: rest.filter((c) => (c !== staged || isCurrent) && c.startedAt !== undefined),
+    abandoned: rest.filter((c) => (c !== staged || isCurrent) && c.startedAt === undefined),
   };
+}
+
+const STARTABLE: readonly ObservedContainer['state'][] = ['created', 'exited', 'running', 'restarting'];
+
+/**
+ * With `restart = "manual"`: the definition is the one that is applied, the container runs, and it has the ports that it
+ * shall have; so what differs comes from settings, a new agent, or a label that somebody edited.
+ */
+function isCosmeticDrift(
+  facts: Facts,
+  { service, digest }: DesiredService,
+  component: Component,
+  container: ObservedContainer,
+): boolean {
+  if (service.deploy?.restart !== 'manual' || container.state !== 'running') return false;
+  if (appliedOf(facts, service.name)?.digest !== digest) return false;
+  const wanted = specOf(facts, service, component);
+  return (
+    container.image === wanted.image &&
+    component.routes.every((route) => container.identity?.leases[route.name] === wanted.leases[route.name])
+  );
 }

@@ -3,10 +3,11 @@ import type { Because } from '../registry/types.ts';
 import { appliedOf, oursOf, type Facts, type ServicePlan } from './facts.ts';
 import { becauseOf } from './because.ts';
 import { ofService, removal } from './routes.ts';
-import { hasFailed, recordStep, removeStep } from './settle.ts';
+import { hasFailed, recordStep, removeStep, stopTimeoutOf } from './settle.ts';
 import { ownNetwork } from './spec.ts';
 import { isUp } from './swap.ts';
 import type { Step, Waiting } from './types.ts';
+import { closedWindow } from './window.ts';
 
 /** `active = false`: routes, then containers. Leases, records and certificates stay. */
 export function planStopped(facts: Facts, desired: DesiredService): ServicePlan {
@@ -23,7 +24,7 @@ export function planStopped(facts: Facts, desired: DesiredService): ServicePlan 
       because,
       kind: 'stop-container',
       containerId: container.id,
-      stopTimeoutS: facts.settings.stopTimeoutS,
+      stopTimeoutS: stopTimeoutOf(facts, service.name),
     }));
   const isRecorded =
     applied?.digest === desired.digest && applied.state === 'stopped' && applied.file === desired.file;
@@ -41,6 +42,9 @@ export function planRemoved(facts: Facts, service: string): ServicePlan {
     commit: commit.oid,
     ...(file === undefined ? {} : { file }),
   };
+  const window = appliedOf(facts, service)?.service.deploy?.window;
+  const closed = closedWindow(facts, service, window, 'the removal');
+  if (closed !== undefined) return { steps: [], waiting: [closed], refused: [] };
   const routes = routesGone(facts, service, because);
   if (routes.waiting.length > 0) return { steps: [], waiting: routes.waiting, refused: [] };
   const containers = oursOf(facts, service).map((container) =>

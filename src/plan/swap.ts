@@ -2,11 +2,17 @@ import type { DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
 import { oursOf, type Facts } from './facts.ts';
+import { stopTimeoutOf } from './settle.ts';
+import { isBlueGreen, overlaps, sharesPort } from './slots.ts';
 import { ownNetwork, specDigest, specOf } from './spec.ts';
 import type { Standing } from './standing.ts';
+import { trialStep } from './trial.ts';
 import type { Step } from './types.ts';
 
-/** Everything new is made first, then the old ones are set aside, then the new ones start: the gap is as short as a restart. */
+/**
+ * Everything new is made first, then the old ones are set aside, then the new ones start: the gap is as short as a
+ * restart. With `blue-green` the old ones go on running under another name, and there is no gap.
+ */
 export function swapSteps(
   facts: Facts,
   desired: DesiredService,
@@ -16,23 +22,28 @@ export function swapSteps(
 ): Step[] {
   const service = desired.service.name;
   const changing = standings.filter((standing) => standing.current === undefined);
-  const create = changing.flatMap((standing): Step[] => {
-    if (standing.staged !== undefined) return [];
-    const spec = specOf(facts, desired.service, standing.component);
-    const digest = specDigest(spec, facts.settings.keyId);
-    const step: Step = {
-      service,
-      subject: spec.name,
-      because,
-      kind: 'create-container',
-      spec,
-      specDigest: digest,
-      stagingName: stagingName(spec.name, digest),
-    };
-    return [step];
-  });
+  const create = changing.flatMap((standing) =>
+    standing.staged === undefined ? [createStep(facts, desired, standing, because)] : [],
+  );
+  const beside = changing.filter((standing) => overlaps(facts, desired, standing));
+  const aside = beside.flatMap(({ outdated }): Step[] =>
+    outdated === undefined
+      ? []
+      : [
+          {
+            service,
+            subject: outdated.name,
+            because,
+            kind: 'set-aside-container',
+            containerId: outdated.id,
+            renameTo: predecessorName(outdated),
+          },
+        ],
+  );
   const retired = [
-    ...changing.flatMap((standing) => (standing.outdated === undefined ? [] : [standing.outdated])),
+    ...changing.flatMap((standing) =>
+      standing.outdated === undefined || beside.includes(standing) ? [] : [standing.outdated],
+    ),
     ...inTheWay,
   ];
   const retire = retired.map((container): Step => ({
@@ -42,8 +53,9 @@ export function swapSteps(
     kind: 'retire-container',
     containerId: container.id,
     renameTo: predecessorName(container),
-    stopTimeoutS: facts.settings.stopTimeoutS,
+    stopTimeoutS: stopTimeoutOf(facts, service),
   }));
+  const trial = trialStep(facts, desired, because);
   const start = changing.map((standing): Step => {
     const digest = specDigest(specOf(facts, desired.service, standing.component), facts.settings.keyId);
     const name = standing.component.container;
@@ -54,7 +66,7 @@ export function swapSteps(
       kind: 'start-container',
       from: standing.staged?.name ?? stagingName(name, digest),
       name,
-      specDigest: digest,
+      specDigest: standing.staged?.identity?.spec ?? digest,
     };
   });
   return [
@@ -62,8 +74,26 @@ export function swapSteps(
     ...abandonedSteps(desired, standings, because),
     ...create,
     ...retire,
+    ...aside,
+    ...(trial === undefined ? [] : [trial]),
     ...start,
   ];
+}
+
+function createStep(facts: Facts, desired: DesiredService, standing: Standing, because: Because): Step {
+  const spec = specOf(facts, desired.service, standing.component);
+  const digest = specDigest(spec, facts.settings.keyId);
+  const { insteadOf, file, oid, commit } = desired;
+  return {
+    service: desired.service.name,
+    subject: spec.name,
+    because,
+    kind: 'create-container',
+    spec,
+    specDigest: digest,
+    stagingName: stagingName(spec.name, digest),
+    ...(insteadOf === undefined ? {} : { from: { file, oid, commit } }),
+  };
 }
 
 /** Containers of components that the definition no longer has. */
@@ -78,11 +108,22 @@ export function goneContainers(
   return { running: gone.filter(isUp), retired: gone.filter((container) => !isUp(container)) };
 }
 
-/** Somebody started a predecessor again: it holds the ports that its successor needs. */
-export function predecessorsInTheWay(standings: readonly Standing[]): ObservedContainer[] {
-  return standings
+/** Running containers that have no place beside what is wanted: of components that are gone, and predecessors. */
+export function containersInTheWay(
+  facts: Facts,
+  desired: DesiredService,
+  standings: readonly Standing[],
+  withGone: boolean,
+): ObservedContainer[] {
+  const isBeside = isBlueGreen(desired);
+  // Somebody started a predecessor again: it holds the ports that its successor needs.
+  const predecessors = standings
     .filter(({ current }) => current === undefined || !isUp(current))
-    .flatMap(({ predecessors }) => predecessors.filter(isUp));
+    .flatMap(({ component, predecessors: all }) => {
+      const { publish } = specOf(facts, desired.service, component);
+      return all.filter((one) => isUp(one) && (!isBeside || sharesPort(one, publish)));
+    });
+  return [...(isBeside || !withGone ? [] : goneContainers(facts, desired).running), ...predecessors];
 }
 
 export function isUp(container: ObservedContainer): boolean {

@@ -1,4 +1,4 @@
-import type { ImageRef } from '../definitions/types.ts';
+import type { ImageRef, Window } from '../definitions/types.ts';
 import type { ContainerSpec, ObservedRoute } from '../node/types.ts';
 import type {
   Applied,
@@ -7,6 +7,7 @@ import type {
   Lease,
   OrphanRecord,
   RouteRecord,
+  Trial,
 } from '../registry/types.ts';
 
 /** One thing to do. Steps of one service are a chain: taken in order, and the first that fails ends the chain of that service (L11). */
@@ -46,6 +47,8 @@ export type StepBody =
       readonly spec: ContainerSpec;
       readonly specDigest: string;
       readonly stagingName: string;
+      /** Absent: made for the definition in force. */
+      readonly from?: AppliedFrom;
     }
   /** Gives a container (found by name) its final name, and starts it. */
   | {
@@ -53,6 +56,12 @@ export type StepBody =
       readonly from: string;
       readonly name: string;
       readonly specDigest: string;
+    }
+  /** Gives the predecessor another name; it goes on running until its connections have drained. */
+  | {
+      readonly kind: 'set-aside-container';
+      readonly containerId: string;
+      readonly renameTo: string;
     }
   /** Stops the predecessor and keeps it under another name until its successor is proved. */
   | {
@@ -70,9 +79,18 @@ export type StepBody =
     }
   /** Takes away routes that still carry this mark. */
   | { readonly kind: 'remove-routes'; readonly routes: readonly RouteKey[] }
+  /** `since` is the moment in which it is recorded. */
+  | { readonly kind: 'record-trial'; readonly trial: Omit<Trial, 'since'> }
   | { readonly kind: 'record-applied'; readonly applied: Applied }
   | { readonly kind: 'record-orphan'; readonly orphan: OrphanRecord }
   | { readonly kind: 'forget-service' };
+
+/** A definition that was applied: its blob has the values of its environment variables. */
+export interface AppliedFrom {
+  readonly file: string;
+  readonly oid: string;
+  readonly commit: string;
+}
 
 /** A route in the table, with the mark it must carry to be ours. */
 export interface RouteKey {
@@ -122,8 +140,14 @@ export interface PlanSettings {
   readonly publishIp: string;
   readonly logMaxSize: string;
   readonly logMaxFiles: number;
+  /** How long a changed version may take to be proved, from the start of its containers. */
+  readonly timeoutMs: number;
   readonly stableForMs: number;
+  /** How long established connections of a predecessor are waited for, once its successor is proved. */
+  readonly drainMs: number;
   readonly stopTimeoutS: number;
+  /** Of the node's file: changes happen in one of these only; empty: at any time. */
+  readonly windows: readonly Window[];
   readonly proxy: boolean;
   /** Default host name is `<service>.<suffix>`. */
   readonly hostnameSuffix: string;

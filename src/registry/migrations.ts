@@ -42,4 +42,12 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE accepted_files ADD COLUMN prune INTEGER NOT NULL DEFAULT 1 CHECK (prune IN (0, 1));
   CREATE TABLE orphans (service TEXT PRIMARY KEY, "commit" TEXT NOT NULL, seen_at INTEGER NOT NULL) STRICT;
   `,
+  `
+  CREATE TABLE trials (
+    service TEXT PRIMARY KEY, digest TEXT NOT NULL, phase TEXT NOT NULL CHECK (phase IN ('trying', 'returning', 'held back', 'outside')),
+    since INTEGER NOT NULL, tries INTEGER NOT NULL, cause TEXT, why TEXT, file TEXT NOT NULL, "commit" TEXT NOT NULL
+  ) STRICT;
+  ALTER TABLE failures ADD COLUMN cause TEXT;
+  ALTER TABLE applied ADD COLUMN slots TEXT;
+  `,
 ];

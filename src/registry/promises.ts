@@ -1,7 +1,17 @@
 import type Database from 'better-sqlite3';
+import type { Cause } from '../base/outcome.ts';
 import type { Service } from '../definitions/types.ts';
 import type { AcceptedFacts, Acceptance } from './acceptance.ts';
-import type { Applied, FailureRecord, ImageRecord, Lease, Promised, Rebuilt, RouteRecord } from './types.ts';
+import type {
+  Applied,
+  FailureRecord,
+  ImageRecord,
+  Lease,
+  Promised,
+  Rebuilt,
+  RouteRecord,
+  Trial,
+} from './types.ts';
 
 /** What was promised: accepted, applied, leased, routed. Plain statements; every write is one transaction. */
 export interface Promises {
@@ -16,6 +26,9 @@ export interface Promises {
   recordFailure(failure: Omit<FailureRecord, 'count'>): void;
   clearFailure(service: string): void;
   rebuild(rebuilt: Rebuilt): void;
+  recordTrial(trial: Trial): void;
+  /** The time in which no agent looked does not count: what is being tried has its whole time again. */
+  resumeTrials(now: number): void;
 }
 
 export function promisesOn(db: Database.Database, acceptance: Acceptance): Promises {
@@ -27,28 +40,22 @@ export function promisesOn(db: Database.Database, acceptance: Acceptance): Promi
   const release = db.prepare(
     'DELETE FROM leases WHERE service = @service AND component = @component AND route = @route AND slot = @slot AND port = @port',
   );
-  const image = db.prepare(
-    `INSERT INTO images (reference, image_id, manifest_digest, first_seen_at, built) VALUES (?, ?, ?, ?, ?)
-     ON CONFLICT DO UPDATE SET image_id = excluded.image_id, manifest_digest = excluded.manifest_digest`,
-  );
+  const images = imagesOn(db);
   const route = db.prepare(
     `INSERT INTO routes (hostname, port, service, component, route) VALUES (@hostname, @port, @service, @component, @route)
      ON CONFLICT DO UPDATE SET service = excluded.service, component = excluded.component, route = excluded.route`,
   );
   const dropRoute = db.prepare('DELETE FROM routes WHERE service = ? AND hostname = ? AND port = ?');
   const applied = db.prepare(
-    `INSERT INTO applied (service, definition, state, file, oid, digest, "commit", applied_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    `INSERT INTO applied (service, definition, state, file, oid, digest, "commit", applied_at, slots) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET definition = excluded.definition, state = excluded.state, file = excluded.file,
-       oid = excluded.oid, digest = excluded.digest, "commit" = excluded."commit", applied_at = excluded.applied_at`,
+       oid = excluded.oid, digest = excluded.digest, "commit" = excluded."commit", applied_at = excluded.applied_at,
+       slots = excluded.slots`,
   );
-  const failure = db.prepare(
-    `INSERT INTO failures (service, digest, count, last_at, why, hint) VALUES (@service, @digest, 1, @lastAt, @why, @hint)
-     ON CONFLICT DO UPDATE SET count = CASE WHEN digest = excluded.digest THEN count + 1 ELSE 1 END,
-       digest = excluded.digest, last_at = excluded.last_at, why = excluded.why, hint = excluded.hint`,
-  );
-  const clear = db.prepare('DELETE FROM failures WHERE service = ?');
-  const forget = ['applied', 'leases', 'routes', 'failures', 'accepted_files', 'orphans'].map((table) =>
-    db.prepare(`DELETE FROM ${table} WHERE service = ?`),
+  const failures = failuresOn(db);
+  const trials = trialsOn(db);
+  const forget = ['applied', 'leases', 'routes', 'failures', 'trials', 'accepted_files', 'orphans'].map(
+    (table) => db.prepare(`DELETE FROM ${table} WHERE service = ?`),
   );
   const once = (work: () => void): void => db.transaction(work).immediate();
   const all = <T>(items: readonly T[], work: (item: T) => unknown): void =>
@@ -58,24 +65,34 @@ export function promisesOn(db: Database.Database, acceptance: Acceptance): Promi
     promised: () => db.transaction(() => ({ ...acceptance.read(), ...read() })).deferred(),
     lease: (leases) => all(leases, (entry) => lease.run(entry)),
     releaseLeases: (leases) => all(leases, (entry) => release.run(entry)),
-    recordImage: (entry, at) =>
-      void image.run(entry.reference, entry.imageId, entry.manifestDigest ?? null, at, entry.built ? 1 : 0),
+    recordImage: (entry, at) => images(entry, at),
     putRoutes: (_service, routes) => all(routes, (entry) => route.run(entry)),
     removeRoutes: (service, keys) => all(keys, (key) => dropRoute.run(service, key.hostname, key.port)),
     recordApplied: (entry) =>
-      void applied.run(
-        entry.service.name,
-        JSON.stringify(entry.service),
-        entry.state,
-        entry.file,
-        entry.oid,
-        entry.digest,
-        entry.commit,
-        entry.appliedAt,
-      ),
+      once(() => {
+        applied.run(
+          entry.service.name,
+          JSON.stringify(entry.service),
+          entry.state,
+          entry.file,
+          entry.oid,
+          entry.digest,
+          entry.commit,
+          entry.appliedAt,
+          entry.slotB === undefined ? null : JSON.stringify(entry.slotB),
+        );
+        trials.end(entry.service.name);
+      }),
     forgetService: (service) => all(forget, (statement) => statement.run(service)),
-    recordFailure: (entry) => void failure.run({ ...entry, hint: entry.hint ?? null }),
-    clearFailure: (service) => void clear.run(service),
+    recordFailure: (entry) => failures.put(entry),
+    clearFailure: (service) => failures.end(service),
+    recordTrial: (entry) =>
+      once(() => {
+        trials.put(entry);
+        // What begins now has its own waits, short ones first.
+        failures.end(entry.service);
+      }),
+    resumeTrials: (now) => trials.resume(now),
     rebuild: (rebuilt) =>
       once(() => {
         rebuilt.applied.forEach((entry) => promises.recordApplied(entry));
@@ -87,6 +104,57 @@ export function promisesOn(db: Database.Database, acceptance: Acceptance): Promi
   return promises;
 }
 
+function imagesOn(db: Database.Database): Promises['recordImage'] {
+  const image = db.prepare(
+    `INSERT INTO images (reference, image_id, manifest_digest, first_seen_at, built) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET image_id = excluded.image_id, manifest_digest = excluded.manifest_digest`,
+  );
+  return (entry, at) =>
+    void image.run(entry.reference, entry.imageId, entry.manifestDigest ?? null, at, entry.built ? 1 : 0);
+}
+
+interface Failures {
+  put(failure: Omit<FailureRecord, 'count'>): void;
+  end(service: string): void;
+}
+
+function failuresOn(db: Database.Database): Failures {
+  const put = db.prepare(
+    `INSERT INTO failures (service, digest, count, last_at, why, hint, cause)
+     VALUES (@service, @digest, 1, @lastAt, @why, @hint, @cause)
+     ON CONFLICT DO UPDATE SET count = CASE WHEN digest = excluded.digest THEN count + 1 ELSE 1 END,
+       digest = excluded.digest, last_at = excluded.last_at, why = excluded.why, hint = excluded.hint,
+       cause = excluded.cause`,
+  );
+  const end = db.prepare('DELETE FROM failures WHERE service = ?');
+  return {
+    put: (failure) => void put.run({ ...failure, hint: failure.hint ?? null, cause: failure.cause ?? null }),
+    end: (service) => void end.run(service),
+  };
+}
+
+interface Trials {
+  put(trial: Trial): void;
+  end(service: string): void;
+  resume(now: number): void;
+}
+
+function trialsOn(db: Database.Database): Trials {
+  const put = db.prepare(
+    `INSERT INTO trials (service, digest, phase, since, tries, cause, why, file, "commit")
+     VALUES (@service, @digest, @phase, @since, @tries, @cause, @why, @file, @commit)
+     ON CONFLICT DO UPDATE SET digest = excluded.digest, phase = excluded.phase, since = excluded.since,
+       tries = excluded.tries, cause = excluded.cause, why = excluded.why, file = excluded.file, "commit" = excluded."commit"`,
+  );
+  const end = db.prepare('DELETE FROM trials WHERE service = ?');
+  const resume = db.prepare("UPDATE trials SET since = ? WHERE phase IN ('trying', 'returning')");
+  return {
+    put: (trial) => void put.run({ ...trial, why: trial.why ?? null, cause: trial.cause ?? null }),
+    end: (service) => void end.run(service),
+    resume: (now) => void resume.run(now),
+  };
+}
+
 interface AppliedRow {
   readonly definition: string;
   readonly state: 'running' | 'stopped';
@@ -95,6 +163,7 @@ interface AppliedRow {
   readonly digest: string;
   readonly commit: string;
   readonly applied_at: number;
+  readonly slots: string | null;
 }
 
 interface ImageRow {
@@ -112,7 +181,10 @@ interface FailureRow {
   readonly last_at: number;
   readonly why: string;
   readonly hint: string | null;
+  readonly cause: Cause | null;
 }
+
+type TrialRow = Omit<Trial, 'cause' | 'why'> & { readonly cause: Cause | null; readonly why: string | null };
 
 function readers(db: Database.Database): () => Omit<Promised, keyof AcceptedFacts> {
   const applied = db.prepare<[], AppliedRow>('SELECT * FROM applied ORDER BY service');
@@ -122,9 +194,10 @@ function readers(db: Database.Database): () => Omit<Promised, keyof AcceptedFact
   );
   const images = db.prepare<[], ImageRow>('SELECT * FROM images ORDER BY reference');
   const failures = db.prepare<[], FailureRow>('SELECT * FROM failures ORDER BY service');
+  const trials = db.prepare<[], TrialRow>('SELECT * FROM trials ORDER BY service');
   return () => {
     return {
-      applied: applied.all().map(({ definition, applied_at, state, file, oid, digest, commit }) => ({
+      applied: applied.all().map(({ definition, applied_at, state, file, oid, digest, commit, slots }) => ({
         service: JSON.parse(definition) as Service,
         state,
         file,
@@ -132,6 +205,7 @@ function readers(db: Database.Database): () => Omit<Promised, keyof AcceptedFact
         digest,
         commit,
         appliedAt: applied_at,
+        ...(slots === null ? {} : { slotB: JSON.parse(slots) as string[] }),
       })),
       leases: leases.all(),
       routes: routes.all(),
@@ -142,10 +216,16 @@ function readers(db: Database.Database): () => Omit<Promised, keyof AcceptedFact
         firstSeenAt: first_seen_at,
         built: built === 1,
       })),
-      failures: failures.all().map(({ last_at, hint, ...rest }) => ({
+      failures: failures.all().map(({ last_at, hint, cause, ...rest }) => ({
         ...rest,
         lastAt: last_at,
         ...(hint === null ? {} : { hint }),
+        ...(cause === null ? {} : { cause }),
+      })),
+      trials: trials.all().map(({ cause, why, ...rest }) => ({
+        ...rest,
+        ...(cause === null ? {} : { cause }),
+        ...(why === null ? {} : { why }),
       })),
     };
   };

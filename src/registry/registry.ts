@@ -21,6 +21,7 @@ import type {
   Rebuilt,
   RouteRecord,
   StepRecord,
+  Trial,
 } from './types.ts';
 
 const JOURNAL_MAX_AGE_MS = 90 * 24 * 3_600_000;
@@ -61,6 +62,8 @@ export interface Registry {
   forgetService(service: string): Outcome<undefined>;
   recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined>;
   clearFailure(service: string): Outcome<undefined>;
+  /** A version that is being tried, or gave way. It ends with `recordApplied`; the failures so far are forgotten. */
+  recordTrial(trial: Trial): Outcome<undefined>;
   beginPass(pass: NewPass): Outcome<number>;
   endPass(pass: number, endedAt: number): Outcome<undefined>;
   intend(pass: number, step: NewStep): Outcome<number>;
@@ -167,6 +170,7 @@ export function registryOn(
     const open = journal.interrupt(clock.now());
     if (open > 0)
       log.warn({ steps: open }, 'the last agent ended in the middle of steps; the first pass looks again');
+    promises.resumeTrials(clock.now());
     prune();
     if (file.isNew) acceptance.begin(readSide(path));
     keep(() => undefined);
@@ -191,6 +195,7 @@ export function registryOn(
     forgetService: (service) => keep(() => promises.forgetService(service)),
     recordFailure: (failure) => write(() => promises.recordFailure(failure)),
     clearFailure: (service) => write(() => promises.clearFailure(service)),
+    recordTrial: (trial) => write(() => promises.recordTrial(trial)),
     beginPass: (pass) => numbered(() => journal.beginPass(pass)),
     endPass: (pass, endedAt) =>
       write(() => {

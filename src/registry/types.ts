@@ -1,3 +1,4 @@
+import type { Cause } from '../base/outcome.ts';
 import type { Service } from '../definitions/types.ts';
 
 /** A host port promised to a route. It survives redeploys and restarts (L06). */
@@ -10,7 +11,7 @@ export interface Lease {
   readonly port: number;
 }
 
-/** What was last brought into line completely: applied, not desired and not observed (L13). */
+/** What was last brought into line completely and proved: applied, not desired and not observed (L13). */
 export interface Applied {
   readonly service: Service;
   readonly state: 'running' | 'stopped';
@@ -20,6 +21,34 @@ export interface Applied {
   readonly commit: string;
   /** Milliseconds since the epoch. */
   readonly appliedAt: number;
+  /** Names of the components whose containers have the ports of slot b; absent: all are in slot a. */
+  readonly slotB?: readonly string[];
+}
+
+/**
+ * A version that is not applied yet, or that gave way: from the start of its containers until it is proved, or until
+ * git changes the service.
+ *
+ * - `trying`: its containers were started at `since`, and have to be proved in time.
+ * - `returning`: it was not, and the last proved version is being put back since then.
+ * - `held back`: the last proved version is proved again; this one is not tried any more.
+ * - `outside`: the last proved version did not become ready either, or the cause is known to lie outside the
+ *   definition: this one is tried again later.
+ */
+export interface Trial {
+  readonly service: string;
+  /** Digest of the desired service: another one is a version of its own. */
+  readonly digest: string;
+  readonly phase: 'trying' | 'returning' | 'held back' | 'outside';
+  /** When the phase began, milliseconds since the epoch. */
+  readonly since: number;
+  /** How often it gave way without being held back, for growing waits. */
+  readonly tries: number;
+  readonly cause?: Cause;
+  /** Why it gave way. */
+  readonly why?: string;
+  readonly file: string;
+  readonly commit: string;
 }
 
 /** A route of ours in the proxy. */
@@ -79,6 +108,7 @@ export interface FailureRecord {
   readonly lastAt: number;
   readonly why: string;
   readonly hint?: string;
+  readonly cause?: Cause;
 }
 
 /** Everything the registry says that `plan` needs. Sorted, so that the same registry gives the same bytes. */
@@ -91,6 +121,8 @@ export interface Promised {
   /** Last good file of every service that was ever accepted here and is not forgotten yet. */
   readonly files: readonly AcceptedFile[];
   readonly failures: readonly FailureRecord[];
+  /** At most one a service. */
+  readonly trials: readonly Trial[];
   /** Last good `nodes/<node>.toml`. */
   readonly nodeFile?: NodeFileRecord;
   /** Absent where there are none; so are the next ones. */

@@ -53,8 +53,15 @@ function services(all: View['services']): Condition {
   return {
     name: 'services',
     ok: false,
-    text: `${bad.length} of ${all.length} need a look`,
+    text: `${bad.length} of ${all.length} need a look: ${tally(bad)}`,
   };
+}
+
+function tally(all: View['services']): string {
+  return [...new Set(all.map(({ state }) => state))]
+    .sort()
+    .map((state) => `${all.filter((service) => service.state === state).length} ${state}`)
+    .join(', ');
 }
 
 function count(n: number, word: string): string {

@@ -1,7 +1,7 @@
 import { redact } from '../base/secret.ts';
 import type { DesiredService, Route, Service } from '../definitions/types.ts';
 import type { Observed, ObservedContainer, ProbeState } from '../node/types.ts';
-import type { Applied, StepRecord } from '../registry/types.ts';
+import type { Applied, StepRecord, Trial } from '../registry/types.ts';
 import { clean, issueShown, reasonOf } from './shown.ts';
 import type { ContainerView, RouteView, ServiceState, ServiceView } from './types.ts';
 import type { Seen } from './view.ts';
@@ -17,6 +17,7 @@ export function serviceView(
   const wanted = desired.services.find((entry) => entry.service.name === name);
   const applied = promised.applied.find((entry) => entry.service.name === name);
   const failure = promised.failures.find((entry) => entry.service === name);
+  const trial = promised.trials.find((entry) => entry.service === name && entry.digest === wanted?.digest);
   const components = wanted?.service.components ?? [];
   const file =
     wanted?.file ??
@@ -26,7 +27,7 @@ export function serviceView(
   return {
     name,
     ...(file === undefined ? {} : { file }),
-    state: stateOf(name, seen, wanted, applied),
+    state: stateOf(name, seen, wanted, applied, trial),
     ...(wanted === undefined ? {} : { desired: desiredOf(wanted) }),
     ...(applied === undefined ? {} : { applied: appliedOf(applied) }),
     observed: containersOf(name, owner, observed).map((container) => containerView(container, observed)),
@@ -44,6 +45,7 @@ export function serviceView(
     issues: desired.issues
       .filter((issue) => issue.service === name || (file !== undefined && issue.file === file))
       .map(issueShown),
+    ...(trial === undefined ? {} : { trial: trialShown(trial) }),
     ...(last === undefined ? {} : { lastReason: lastReasonOf(last) }),
     ...(failure === undefined
       ? {}
@@ -66,12 +68,17 @@ function lastReasonOf(step: StepRecord): NonNullable<ServiceView['lastReason']> 
   };
 }
 
+function trialShown({ phase, since, tries, commit, why }: Trial): NonNullable<ServiceView['trial']> {
+  return { phase, since, tries, commit, ...(why === undefined ? {} : { why: redact(why) }) };
+}
+
 /** The worst that is so now; the columns beside it say the rest. */
 function stateOf(
   name: string,
   seen: Seen,
   wanted: DesiredService | undefined,
   applied: Applied | undefined,
+  trial: Trial | undefined,
 ): ServiceState {
   const { plan, observed, desired } = seen;
   const of = (entry: { service: string }): boolean => entry.service === name;
@@ -80,10 +87,15 @@ function stateOf(
   if (wanted === undefined)
     return plan.waiting.some((entry) => of(entry) && entry.for === 'orphan') ? 'orphan' : 'removing';
   if (wanted.service.paused === true) return 'paused';
+  if (trial?.phase === 'returning') return 'returning';
   if (plan.steps.some(of)) return 'changing';
-  const waits = plan.waiting.filter((entry) => of(entry) && entry.for !== 'proved');
+  const waits = plan.waiting.filter((entry) => of(entry) && !HARMLESS.includes(entry.for));
   const isProving = plan.waiting.some((entry) => of(entry) && entry.for === 'proved');
   const wasInLine = applied?.digest === wanted.digest;
+  if (trial?.phase === 'held back') return waits.length > 0 ? 'degraded' : 'held back';
+  // Late, with nothing to return to: its time runs no more.
+  const isLate = trial?.phase === 'trying' && waits.some(({ until }) => until === undefined);
+  if (isLate || trial?.phase === 'outside') return 'degraded';
   if (waits.length > 0) return wasInLine ? 'degraded' : 'waiting';
   // Until it is proved, its predecessor is still there.
   if (isProving) return 'changing';
@@ -91,6 +103,9 @@ function stateOf(
   if (!wanted.service.active) return 'stopped';
   return wasInLine ? 'converged' : 'changing';
 }
+
+/** Waits that are no fault: until it is proved, until git changes, until a person wants the restart. */
+const HARMLESS: readonly string[] = ['proved', 'drained', 'git', 'restart'];
 
 function imagesOf(service: Service): string[] {
   return [...new Set(service.components.map((component) => component.image.reference))];

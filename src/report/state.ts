@@ -14,7 +14,7 @@ export interface NodeState {
   readonly format: typeof STATE_FORMAT;
   readonly node: string;
   readonly commit: string;
-  readonly settings: Omit<PlanSettings, 'removable'>;
+  readonly settings: Omit<PlanSettings, 'removable' | 'windows'>;
   readonly defaults: Defaults;
   readonly policy: Policy;
   /** Folder of the definitions inside the repository. */

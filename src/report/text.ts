@@ -74,7 +74,10 @@ function serviceLines(service: ServiceView): string[] {
       (r) =>
         `  route     ${r.hostname}:${r.port} ${r.mode} -> ${r.backend ?? 'nothing yet'}${r.served ? '' : ' (not served)'}`,
     ),
-    ...service.waiting.flatMap((w) => [`  waiting   ${w.for}: ${w.why}`, ...hint(w.hint)]),
+    ...service.waiting.flatMap((w) => [
+      `  waiting   ${w.for}: ${w.why}${w.since === undefined ? '' : ` (since ${time(w.since)})`}`,
+      ...hint(w.hint),
+    ]),
     ...service.refused.flatMap((r) => [`  refused   ${r.why}`, ...hint(r.hint)]),
     ...service.issues.flatMap((i) => [
       `  ${i.severity.padEnd(9)} ${i.file}:${i.line}:${i.column} ${i.message}`,

@@ -8,7 +8,10 @@ export type ServiceState =
   | 'changing'
   | 'waiting'
   | 'degraded'
+  /** The newest file is bad, or its version was not proved: the last good one is in force. */
   | 'held back'
+  /** A version was not proved in time, and the last proved one is being put back. */
+  | 'returning'
   | 'refused'
   | 'stopped'
   /** Looked at only, because its definition says so. */
@@ -99,6 +102,14 @@ export interface ServiceView {
   readonly waiting: readonly Waiting[];
   readonly refused: readonly Refused[];
   readonly issues: readonly Issue[];
+  /** The version that git wants while it is not proved, and after it gave way to the last proved one. */
+  readonly trial?: {
+    readonly phase: 'trying' | 'returning' | 'held back' | 'outside';
+    readonly since: number;
+    readonly tries: number;
+    readonly commit: string;
+    readonly why?: string;
+  };
   readonly lastReason?: Because & {
     /** Kind and subject, for example `start-container web`. */
     readonly step: string;

@@ -53,7 +53,7 @@ hostnames = ["example.org"]
   state(): string {
     const { defaults, policy, root } = definitionOptions(this.settings, () => '');
     if (policy === undefined || root === undefined) throw new Error('the agent has a policy');
-    const promised = { applied: [], leases: [], routes: [], images: [], failures: [] };
+    const promised = { applied: [], leases: [], routes: [], images: [], failures: [], trials: [] };
     return formatState({
       format: STATE_FORMAT,
       node: this.settings.node,

@@ -41,6 +41,7 @@ export const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   'better-sqlite3': ['src/registry/'],
   chokidar: ['src/base/watch.ts'],
   commander: ['src/main.ts', 'src/commands/'],
+  'cron-parser': ['src/plan/window.ts'],
   dockerode: ['src/node/engine/'],
   'fast-json-patch': ['src/plan/'],
   fastify: ['src/dashboard/'],

@@ -1,5 +1,8 @@
 import type { ObservedContainer } from '../../src/node/types.ts';
+import { leaseOf, type Facts } from '../../src/plan/facts.ts';
+import { slotted } from '../../src/plan/slots.ts';
 import { specDigest, specOf } from '../../src/plan/spec.ts';
+import { inTurn } from '../../src/plan/turn.ts';
 import type { World } from './world.ts';
 
 /** What must hold at every moment (reliability.md B5): each finding is one sentence. */
@@ -15,7 +18,12 @@ export function examineEnd(world: World): string[] {
     if (is !== shall) findings.push(`${what}: ${is}, and not ${shall}`);
   };
   const facts = world.facts();
-  const services = world.desired.services.map((entry) => entry.service);
+  const desired = inTurn(world.desired, facts.promised, facts.now).services;
+  const services = desired.map((entry) => entry.service);
+  const inSlots = (service: string): Facts => {
+    const entry = desired.find((one) => one.service.name === service);
+    return entry === undefined ? facts : slotted(facts, entry);
+  };
   const active = services.filter((service) => service.active);
   const components = active.flatMap((service) =>
     service.components.map((component) => ({ service, component })),
@@ -31,7 +39,7 @@ export function examineEnd(world: World): string[] {
     components
       .map(
         ({ service, component }) =>
-          `${component.container} ${specDigest(specOf(facts, service, component), facts.settings.keyId)}`,
+          `${component.container} ${specDigest(specOf(inSlots(service.name), service, component), facts.settings.keyId)}`,
       )
       .sort(),
   );
@@ -47,9 +55,7 @@ export function examineEnd(world: World): string[] {
     components
       .flatMap(({ service, component }) =>
         component.routes.map((route) => {
-          const lease = world.leases.find(
-            (l) => l.service === service.name && l.component === component.name && l.route === route.name,
-          );
+          const lease = leaseOf(inSlots(service.name), service.name, component.name, route.name);
           const mark = [facts.settings.owner, service.name, component.name, route.name].join('/');
           return `${route.hostname}:${route.port} 127.0.0.1:${lease?.port ?? '?'} ${mark}`;
         }),
@@ -72,7 +78,7 @@ export function examineEnd(world: World): string[] {
   expect(
     'applied',
     world.applied.map((a) => `${a.service.name} ${a.state} ${a.digest}`).sort(),
-    world.desired.services
+    desired
       .map((entry) => `${entry.service.name} ${entry.service.active ? 'running' : 'stopped'} ${entry.digest}`)
       .sort(),
   );

@@ -1,7 +1,7 @@
 import { systemClock } from '../../src/base/clock.ts';
 import { digestOf } from '../../src/base/json.ts';
 import { makeLog } from '../../src/base/log.ts';
-import { blocked, known, ok, retry, unknown, type Outcome } from '../../src/base/outcome.ts';
+import { blocked, known, ok, retry, unknown, type Failure, type Outcome } from '../../src/base/outcome.ts';
 import type { Component, Desired, DesiredService, Service } from '../../src/definitions/types.ts';
 import { execute } from '../../src/execute/execute.ts';
 import type { NodeWriter, RegistryWriter, StepResult, Tools } from '../../src/execute/types.ts';
@@ -18,6 +18,7 @@ import { namedServices, removableServices } from '../../src/plan/guard.ts';
 import { probeTargets } from '../../src/plan/look.ts';
 import { makePlan } from '../../src/plan/plan.ts';
 import { rebuild } from '../../src/plan/rebuild.ts';
+import { inTurn } from '../../src/plan/turn.ts';
 import type { Plan, PlanSettings } from '../../src/plan/types.ts';
 import type {
   AcceptedFile,
@@ -29,6 +30,7 @@ import type {
   OrphanRecord,
   Promised,
   RouteRecord,
+  Trial,
 } from '../../src/registry/types.ts';
 
 export const SUFFIX = 'svc.example.net';
@@ -45,6 +47,10 @@ export class World implements RegistryWriter {
   listening: { ip: string; port: number; protocol: 'tcp' | 'udp' }[] = [];
   /** Container names that never become ready. */
   unready = new Set<string>();
+  /** References of images whose containers never become ready. */
+  bad = new Set<string>();
+  /** What the engine says when a container of this image is started. */
+  startErrors = new Map<string, Failure>();
   engineUp = true;
   proxyRuns = true;
   /** The route table can be read. */
@@ -72,12 +78,17 @@ export class World implements RegistryWriter {
   protect: string[] = [];
   mode: 'observe' | undefined;
   engineId: string | undefined;
+  trials: Trial[] = [];
   /** Step kinds with their subject, in the order in which they were begun. */
   journal: string[] = [];
   /** A step kind that fails, with what it says. */
   failing = new Map<string, Outcome<undefined>>();
   desired: Desired = desiredOf([]);
   removable: string[] = [];
+  windows: PlanSettings['windows'] = [];
+  logMaxSize = '10m';
+  /** Connections under way, by backend. */
+  connections: Record<string, number> = {};
   #ids = 0;
   #readySince = new Map<string, number>();
 
@@ -87,9 +98,12 @@ export class World implements RegistryWriter {
       owner: 'n1/main',
       portRange: [10000, 10050],
       publishIp: '127.0.0.1',
-      logMaxSize: '10m',
+      logMaxSize: this.logMaxSize,
       logMaxFiles: 3,
+      timeoutMs: 60_000,
+      drainMs: 30_000,
       stableForMs: 5_000,
+      windows: this.windows,
       stopTimeoutS: 10,
       proxy: true,
       hostnameSuffix: SUFFIX,
@@ -163,6 +177,7 @@ export class World implements RegistryWriter {
       node: this.node(),
       registry: this,
       values: new Map(),
+      valuesOf: async () => ok(new Map()),
       clock: { ...systemClock, now: () => this.now },
       log: makeLog('silent'),
       parallel: 4,
@@ -175,7 +190,8 @@ export class World implements RegistryWriter {
     this.takeUp();
     const plan = this.plan();
     this.engine = plan.engine ?? this.engine;
-    const digests = new Map(this.desired.services.map((entry) => [entry.service.name, entry.digest]));
+    const turned = inTurn(this.desired, this.promised(), this.now);
+    const digests = new Map(turned.services.map((entry) => [entry.service.name, entry.digest]));
     const outcome = await execute(
       plan,
       this.tools(),
@@ -202,7 +218,20 @@ export class World implements RegistryWriter {
   }
 
   promised(): Promised {
-    const { applied, leases, routes, records, files, failures, orphans, engine, named, fresh, lostAt } = this;
+    const {
+      applied,
+      leases,
+      routes,
+      records,
+      files,
+      failures,
+      trials,
+      orphans,
+      engine,
+      named,
+      fresh,
+      lostAt,
+    } = this;
     return {
       applied,
       leases,
@@ -210,6 +239,7 @@ export class World implements RegistryWriter {
       images: records,
       files,
       failures,
+      trials,
       ...(orphans.length === 0 ? {} : { orphans }),
       ...(engine === undefined ? {} : { engine }),
       ...(named.length === 0 ? {} : { named }),
@@ -242,6 +272,7 @@ export class World implements RegistryWriter {
             listenerPorts: [443, 8443, 9443],
             table,
             live,
+            connections: this.connections,
             stale: table.filter((route) => this.staleRoutes.has(route.hostname)),
           })
         : unknown('the route table cannot be read'),
@@ -327,17 +358,22 @@ export class World implements RegistryWriter {
           if (failure !== undefined && failure.kind !== 'ok') return failure;
           const container = this.container(from) ?? this.container(name);
           if (container === undefined) return retry(`no container ${from}`);
+          const error = this.startErrors.get(container.image);
           if (container.identity?.spec !== specDigest) return retry(`${from} is made from another spec`);
           if (name !== container.name && this.container(name) !== undefined)
             return retry(`the name ${name} is held`);
           this.update(container.name, { name });
           this.cutHere('start');
+          if (error !== undefined) return error;
           const others = this.published(container.id).concat(this.listening);
           const taken = container.publish.find((p) => others.some((l) => l.port === p.host));
-          if (taken !== undefined) return retry(`port ${taken.host} is already allocated`);
-          this.update(name, { state: 'running', startedAt: this.now });
+          if (taken !== undefined)
+            return { ...retry(`port ${taken.host} is already allocated`), cause: 'outside' };
+          if (container.state !== 'running') this.update(name, { state: 'running', startedAt: this.now });
           return ok({ id: container.id });
         },
+        rename: (id, renameTo) =>
+          act('set-aside', nameOf(id), () => (this.update(nameOf(id), { name: renameTo }), ok())),
         retire: (id, renameTo) =>
           act('retire', nameOf(id), () => {
             this.end(id);
@@ -436,6 +472,7 @@ export class World implements RegistryWriter {
   recordApplied(applied: Applied): Outcome<undefined> {
     this.journal.push(`applied ${applied.service.name} ${applied.state}`);
     this.applied = [...this.applied.filter((a) => a.service.name !== applied.service.name), applied];
+    this.trials = this.trials.filter((trial) => trial.service !== applied.service.name);
     return ok();
   }
   recordOrphan(orphan: OrphanRecord): Outcome<undefined> {
@@ -451,6 +488,13 @@ export class World implements RegistryWriter {
     this.files = this.files.filter((f) => f.service !== service);
     this.orphans = this.orphans.filter((o) => o.service !== service);
     this.failures = this.failures.filter((f) => f.service !== service);
+    this.trials = this.trials.filter((trial) => trial.service !== service);
+    return ok();
+  }
+  recordTrial(trial: Trial): Outcome<undefined> {
+    this.journal.push(`${trial.phase} ${trial.service}`);
+    this.trials = [...this.trials.filter((old) => old.service !== trial.service), trial];
+    this.failures = this.failures.filter((f) => f.service !== trial.service);
     return ok();
   }
   recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined> {
@@ -517,7 +561,7 @@ export class World implements RegistryWriter {
 
   private probe(id: string): ProbeState {
     const container = this.containers.find((c) => c.id === id);
-    if (container === undefined || this.unready.has(container.name)) {
+    if (container === undefined || this.unready.has(container.name) || this.bad.has(container.image)) {
       return { kind: 'starting', since: container?.startedAt ?? 0, last: 'nothing answers' };
     }
     const key = `${id}@${container.startedAt ?? 0}`;

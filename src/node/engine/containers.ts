@@ -41,6 +41,12 @@ export async function startContainer(
   );
 }
 
+/** Gives a container another name, whether it runs or not; one that is gone is as good. */
+export async function renameContainer(site: Site, id: string, renameTo: string): Promise<void> {
+  const seen = await ours(site, id);
+  if (seen !== undefined && nameOf(seen.Name) !== renameTo) await rename(site, id, renameTo);
+}
+
 /** Stops and renames; a container that is gone is as good. */
 export async function retireContainer(
   site: Site,
@@ -134,12 +140,13 @@ async function withPortHolder(api: Api, name: string, error: unknown): Promise<u
     holder === undefined
       ? 'a process of this host that is no container here'
       : `container ${listedName(holder)}`;
-  return new Refusal(
-    retry(
+  return new Refusal({
+    ...retry(
       `container ${name} could not be started: ${ip}:${port} is in use by ${by}`,
       `Find it with: ss -ltnp 'sport = :${port}'. The start is tried again.`,
     ),
-  );
+    cause: 'outside',
+  });
 }
 
 /** Removes a network that carries our owner; gone is as good, a foreign one of that name is left alone. */

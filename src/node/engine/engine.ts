@@ -6,6 +6,7 @@ import { openApi, type Api } from './api.ts';
 import {
   createNetwork,
   removeNetwork,
+  renameContainer,
   removeContainer,
   retireContainer,
   startContainer,
@@ -62,7 +63,8 @@ export interface Engine {
   ): Promise<Outcome<{ id: string }>>;
   /** Renames `from` to `name` where that is not done, and starts it. `specDigest`: nothing else is started. */
   start(from: string, name: string, specDigest?: string): Promise<Outcome<{ id: string }>>;
-  /** Ids are full ones. Gone is as good. */
+  /** Ids are full ones. Gone is as good. `rename` leaves the container running. */
+  rename(id: string, renameTo: string): Promise<Outcome<undefined>>;
   retire(id: string, renameTo: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
   stop(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
   remove(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
@@ -138,6 +140,8 @@ function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engin
       door(`create container ${name}`, () => createContainer(site, spec, specDigest, name, env)),
     start: (from, name, specDigest) =>
       door(`start container ${name}`, () => startContainer(site, from, name, specDigest)),
+    rename: (id, renameTo) =>
+      quiet(`rename container ${short(id)} to ${renameTo}`, () => renameContainer(site, id, renameTo)),
     retire: (id, renameTo, stopTimeoutS) =>
       quiet(`retire container ${short(id)} to ${renameTo}`, () =>
         retireContainer(site, id, renameTo, stopTimeoutS),

@@ -1,5 +1,14 @@
 import { DeadlineError } from '../../base/deadline.ts';
-import { blocked, bug, messageOf, ok, retry, type Failure, type Outcome } from '../../base/outcome.ts';
+import {
+  blocked,
+  bug,
+  messageOf,
+  ok,
+  retry,
+  type Cause,
+  type Failure,
+  type Outcome,
+} from '../../base/outcome.ts';
 import { redact } from '../../base/secret.ts';
 
 /** An answer of the engine with a status of 400 or above. */
@@ -48,10 +57,15 @@ export async function attempt<T>(
 /** What an error of an engine call means for the loop. Messages of the engine are masked and cut. */
 export function failureOf(what: string, socketPath: string, error: unknown): Failure {
   if (error instanceof Refusal) return error.failure;
+  if (error instanceof EngineError) return judged(what, error);
+  return { ...unanswered(what, socketPath, error), cause: 'outside' };
+}
+
+/** The engine gave no answer: whatever is wrong, it is not the container. */
+function unanswered(what: string, socketPath: string, error: unknown): Failure {
   if (error instanceof DeadlineError) {
     return retry(`${what}: ${error.message}`, `Look at the engine behind ${socketPath} and its log.`);
   }
-  if (error instanceof EngineError) return judged(what, error);
   const code = codeOf(error);
   if (code !== undefined && UNREACHABLE.has(code)) {
     return retry(
@@ -93,6 +107,7 @@ interface Rule {
   readonly pattern: RegExp;
   readonly kind: 'retry' | 'blocked';
   readonly hint: string;
+  readonly cause?: Cause;
 }
 
 /** The engines say the same thing in different words and with different status codes: the words decide. */
@@ -101,37 +116,44 @@ const RULES: readonly Rule[] = [
     pattern: /bind source path does not exist|statfs .*no such file or directory/i,
     kind: 'blocked',
     hint: 'Create the directory, or mount the disk it is on. The agent never creates it.',
+    cause: 'outside',
   },
   {
     pattern: /statfs .*permission denied/i,
     kind: 'blocked',
     hint: 'The user of the engine cannot reach it: open its parent directories for that user (chmod o+x).',
+    cause: 'outside',
   },
   {
     pattern: /port is already allocated|address already in use/i,
     kind: 'retry',
     hint: 'Free the port: something else on this host listens there.',
+    cause: 'outside',
   },
   {
     pattern: /name .*already in use|already in use by/i,
     kind: 'blocked',
     hint: 'Rename or remove what holds the name.',
+    cause: 'outside',
   },
   {
     pattern:
       /executable file not found|exec: .*no such file or directory|command .* not found|exec format error/i,
     kind: 'blocked',
     hint: 'The image has no such program: mend `cmd`, or the image.',
+    cause: 'definition',
   },
   {
     pattern: /non-overlapping IPv4 address pool|could not find free subnet|subnets? .*exhausted/i,
     kind: 'blocked',
     hint: 'The engine has no free subnet: remove unused networks, or give it a larger address pool.',
+    cause: 'outside',
   },
   {
     pattern: /unauthorized|authentication required|denied: |requested access|no basic auth/i,
     kind: 'blocked',
     hint: 'Check the credentials_file of this registry in the settings.',
+    cause: 'outside',
   },
   {
     pattern: /manifest.*unknown|manifest for .* not found|repository .*not found|name unknown/i,
@@ -142,13 +164,17 @@ const RULES: readonly Rule[] = [
     pattern: /no space left on device/i,
     kind: 'retry',
     hint: 'The disk of the engine is full: free some space.',
+    cause: 'outside',
   },
 ];
 
 function judged(what: string, error: EngineError): Failure {
   const why = `${what}: ${brief(error)}`;
   const rule = RULES.find(({ pattern }) => pattern.test(error.message));
-  if (rule !== undefined) return rule.kind === 'retry' ? retry(why, rule.hint) : blocked(why, rule.hint);
+  if (rule !== undefined) {
+    const failure = rule.kind === 'retry' ? retry(why, rule.hint) : blocked(why, rule.hint);
+    return rule.cause === undefined ? failure : { ...failure, cause: rule.cause };
+  }
   if (error.statusCode === 404 || error.statusCode >= 500 || error.statusCode === 429) return retry(why);
   return blocked(why, 'The engine refuses this request: see its message.');
 }

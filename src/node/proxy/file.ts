@@ -65,7 +65,9 @@ async function observeProxy(options: FileProxyOptions): Promise<Known<ObservedPr
     live:
       answer.kind === 'answer' ? known(observedRoutes(answer.status.live.listeners)) : unknown(answer.why),
     ...(change === undefined ? {} : { listeners: change }),
-    ...(answer.kind === 'answer' ? { faults: answer.status.faults.map(observedFault) } : {}),
+    ...(answer.kind === 'answer'
+      ? { faults: answer.status.faults.map(observedFault), connections: answer.status.backends }
+      : {}),
   });
 }
 

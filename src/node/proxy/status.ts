@@ -24,6 +24,7 @@ const STATUS = v.object({
     v.array(v.object({ addr: v.string(), hostname: v.string(), why: v.string(), since: v.string() })),
     [],
   ),
+  backends: v.optional(v.record(v.string(), v.number()), {}),
   refused: v.optional(
     v.object({ at: v.string(), why: v.string(), tableDigest: v.optional(v.nullable(v.string())) }),
   ),

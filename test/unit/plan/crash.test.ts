@@ -11,6 +11,8 @@ interface Change {
   readonly before: readonly Service[];
   readonly after: readonly Service[];
   readonly lose?: boolean;
+  /** An image whose containers never become ready. */
+  readonly bad?: string;
 }
 
 const CHANGES: readonly Change[] = [
@@ -49,6 +51,19 @@ const CHANGES: readonly Change[] = [
     after: [web('v2'), shop()],
     lose: true,
   },
+  {
+    title: 'a version that is not proved, and the return',
+    before: [web('v1')],
+    after: [web('v2')],
+    bad: 'mcr.example.net/web:v2',
+  },
+  { title: 'a new version with blue-green', before: [blueGreen('v1')], after: [blueGreen('v2')] },
+  {
+    title: 'a version with blue-green that is not proved, and the return',
+    before: [blueGreen('v1')],
+    after: [blueGreen('v2')],
+    bad: 'mcr.example.net/web:v2',
+  },
 ];
 
 describe('a crash of the agent', () => {
@@ -80,20 +95,28 @@ describe('a crash of the agent', () => {
     });
   }
 
-  it('G14 twice in a row, at every pair of steps of a new version, ends as if there had been none', async () => {
-    const change: Change = { title: '', before: [shop('api', 'worker')], after: [shop('api', 'cron')] };
-    const whole = await started(change);
-    const total = await run(whole, Infinity);
-    for (let first = 0; first < total; first += 1) {
-      for (let second = 0; second < total - first; second += 1) {
-        const world = await started(change);
-        await run(world, first);
-        await run(world, second);
-        await ends(world, `cut after ${first} and ${second}`);
-        expect(shape(world), `cut after ${first} and ${second}`).to.deep.equal(shape(whole));
+  for (const change of [
+    { title: 'a new version', before: [shop('api', 'worker')], after: [shop('api', 'cron')] },
+    {
+      title: 'a return',
+      before: [blueGreen('v1')],
+      after: [blueGreen('v2')],
+      bad: 'mcr.example.net/web:v2',
+    },
+  ])
+    it(`G14 twice in a row, at every pair of steps of ${change.title}, ends as if there had been none`, async () => {
+      const whole = await started(change);
+      const total = await run(whole, Infinity);
+      for (let first = 0; first < total; first += 1) {
+        for (let second = 0; second < total - first; second += 1) {
+          const world = await started(change);
+          await run(world, first);
+          await run(world, second);
+          await ends(world, `cut after ${first} and ${second}`);
+          expect(shape(world), `cut after ${first} and ${second}`).to.deep.equal(shape(whole));
+        }
       }
-    }
-  });
+    });
 });
 
 async function started(change: Change): Promise<World> {
@@ -109,6 +132,7 @@ async function started(change: Change): Promise<World> {
     Object.assign(world, { applied: [], leases: [], routes: [], records: [], files: [], failures: [] });
   world.desired = desiredOf(change.after, { removals: ['old'] });
   world.removable = ['old'];
+  if (change.bad !== undefined) world.bad.add(change.bad);
   return world;
 }
 
@@ -162,6 +186,7 @@ function shape(world: World): unknown {
     applied: world.applied.map((entry) => `${entry.service.name} ${entry.state} ${entry.digest}`).sort(),
     networks: [...world.networks].sort(),
     files: world.files.map((entry) => entry.service).sort(),
+    trials: world.trials.map((trial) => `${trial.service} ${trial.phase} ${trial.digest}`),
   };
 }
 
@@ -176,6 +201,10 @@ function part(name: string, routed: boolean, hostname = name): ReturnType<typeof
 function web(tag: string, hostname = `web.${SUFFIX}`): Service {
   const image = { reference: `mcr.example.net/web:${tag}`, host: 'mcr.example.net', repository: 'web', tag };
   return service('web', [component('web', { image, routes: [route(hostname)] })]);
+}
+
+function blueGreen(tag: string): Service {
+  return { ...web(tag), deploy: { strategy: 'blue-green' } };
 }
 
 function shop(...names: string[]): Service {

@@ -11,6 +11,7 @@ describe('the guard', () => {
     world.present('mcr.example.net/new:v1.0.0');
     expect(await world.converge()).to.deep.equal([
       world.journal.find((line) => line.startsWith('create new')),
+      'trying new',
       'start new',
       'applied new running',
     ]);

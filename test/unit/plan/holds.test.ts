@@ -67,7 +67,7 @@ describe('after', () => {
     expect(starts(await world.converge())).to.deep.equal(['start shop-db', 'start shop-api']);
     world.desired = desiredOf([pair('v2.0.0')]);
     world.unready.add('shop-db');
-    await world.converge();
+    for (let i = 0; i < 4; i += 1) await world.pass();
     expect(world.container('shop-db')?.image).to.equal('mcr.example.net/db:v2.0.0');
     expect(world.container('shop-api'), 'the old one goes on meanwhile').to.include({
       image: 'mcr.example.net/api:v1.0.0',
@@ -109,6 +109,7 @@ describe('changes that no file of its own caused', () => {
       ['a', 'b', 'c'].flatMap((name) => [
         `create ${name}.next`,
         `retire ${name}`,
+        `trying ${name}`,
         `start ${name}`,
         `applied ${name} running`,
         `remove ${name}.prev`,
@@ -137,6 +138,27 @@ describe('changes that no file of its own caused', () => {
     expect(world.plan().waiting.find((entry) => entry.service === 'b')).to.include({ for: 'turn' });
   });
 
+  it('stop at the first one that is not proved in time, also after it returned', async () => {
+    const world = worldOf(one('a'), one('b'));
+    await world.converge();
+    const b = world.container('b');
+    world.present('mcr.example.net/a:v2.0.0');
+    world.bad.add('mcr.example.net/a:v2.0.0');
+    const [first, second] = world.desired.services;
+    const after = desiredOf([one('a', versioned('a', 'v2.0.0')), one('b', { user: '1000:1000' })]);
+    const oids = [first?.oid ?? '', second?.oid ?? ''];
+    world.desired = {
+      ...after,
+      services: after.services.map((entry, i) => ({ ...entry, oid: oids[i] ?? '' })),
+    };
+    await world.converge();
+    expect(world.trials[0]).to.include({ service: 'a', phase: 'held back' });
+    expect(world.container('b')).to.deep.equal(b);
+    expect(world.plan().waiting.find((entry) => entry.for === 'turn')?.why).to.contain(
+      'a failed: not proved',
+    );
+  });
+
   it('stop when a step of the first one fails', async () => {
     const world = worldOf(one('a'), one('b'));
     await world.converge();
@@ -159,7 +181,7 @@ describe('changes that no file of its own caused', () => {
     await world.pass();
     world.kill('b');
     world.containers = world.containers.filter((container) => container.name !== 'c');
-    await world.converge();
+    for (let i = 0; i < 4; i += 1) await world.pass();
     expect([world.container('b')?.state, world.container('c')?.state]).to.deep.equal(['running', 'running']);
   });
 });

@@ -35,6 +35,7 @@ describe('the planner', () => {
       `certificate web.${SUFFIX}`,
       'create-network mcpnet',
       staging,
+      'trying web',
       'start web',
       `route web.${SUFFIX}:443>${port}`,
       'applied web running',
@@ -54,6 +55,7 @@ describe('the planner', () => {
     expect(world.journal.slice(from).map((line) => line.split('.')[0])).to.deep.equal([
       'create web',
       'retire web',
+      'trying web',
       'start web',
     ]);
     expect(world.containers.filter((c) => c.name.includes('.prev-'))).to.have.length(1);
@@ -195,6 +197,9 @@ describe('the planner', () => {
     await world.pass();
     await world.pass();
     expect(world.container('ok')?.state).to.equal('running');
+    world.now += 60_000;
+    world.failures = [];
+    await world.pass();
     const waits: number[] = [];
     for (let i = 0; i < 4; i += 1) {
       const wakeAt = world.plan().wakeAt ?? 0;
@@ -281,6 +286,7 @@ describe('the planner', () => {
     const port = world.leases[0]?.port ?? 0;
     world.desired = desiredOf([web('v1.0.0', { hostname: 'www.example.net' })]);
     expect(await world.converge()).to.deep.equal([
+      'trying web',
       'certificate www.example.net',
       `route www.example.net:443>${port}`,
       `unroute web.${SUFFIX}:443`,
@@ -303,6 +309,7 @@ describe('the planner', () => {
     expect(steps.map((s) => s.replace(/\.(next|prev)-.*/, '.$1'))).to.deep.equal([
       'create shop-cron.next',
       'retire shop-worker',
+      'trying shop',
       'start shop-cron',
       'applied shop running',
       'remove shop-worker.prev',

@@ -250,7 +250,7 @@ describe('the planner in trouble', () => {
       digest: 'old',
       service: old as unknown as Service,
     }));
-    expect(await world.converge()).to.deep.equal(['applied a running']);
+    expect(await world.converge()).to.deep.equal(['trying a', 'applied a running']);
   });
 });
 

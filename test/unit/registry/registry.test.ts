@@ -20,7 +20,7 @@ import { makeLog } from '../../../src/base/log.ts';
 import type { Outcome } from '../../../src/base/outcome.ts';
 import { openKey } from '../../../src/registry/key.ts';
 import { openRegistry, type Registry } from '../../../src/registry/registry.ts';
-import type { Applied } from '../../../src/registry/types.ts';
+import type { Applied, Trial } from '../../../src/registry/types.ts';
 import { component, service } from '../../support/world.ts';
 import { until } from '../../support/until.ts';
 
@@ -39,6 +39,18 @@ const APPLIED: Applied = {
   digest: 'd',
   commit: 'c',
   appliedAt: 7,
+  slotB: ['web'],
+};
+
+const TRIAL: Trial = {
+  service: 'web',
+  digest: 'd2',
+  phase: 'held back',
+  since: 11,
+  tries: 0,
+  why: 'nothing answers',
+  file: 'services/web.toml',
+  commit: 'c2',
 };
 
 describe('the registry', () => {
@@ -150,7 +162,17 @@ describe('the registry', () => {
     );
     must(before.recordImage({ reference: 'web:v1.0.0', imageId: 'sha256:1', built: true }, 9));
     must(before.recordApplied(APPLIED));
-    must(before.recordFailure({ service: 'web', digest: 'd', lastAt: 3, why: 'w', hint: 'h' }));
+    must(before.recordTrial(TRIAL));
+    must(
+      before.recordFailure({
+        service: 'web',
+        digest: 'd',
+        lastAt: 3,
+        why: 'w',
+        hint: 'h',
+        cause: 'outside',
+      }),
+    );
     const promised = before.promised();
     before.close();
     opened.pop();
@@ -163,7 +185,8 @@ describe('the registry', () => {
       routes: [{ service: 'web', component: 'web', route: '', hostname: 'web.example.net', port: 443 }],
       images: [{ reference: 'web:v1.0.0', imageId: 'sha256:1', firstSeenAt: 9, built: true }],
       files: [{ service: 'web', file: 'services/web.toml', oid: 'o', commit: 'c1' }],
-      failures: [{ service: 'web', digest: 'd', count: 1, lastAt: 3, why: 'w', hint: 'h' }],
+      failures: [{ service: 'web', digest: 'd', count: 1, lastAt: 3, why: 'w', hint: 'h', cause: 'outside' }],
+      trials: [TRIAL],
     });
   });
 
@@ -182,13 +205,38 @@ describe('the registry', () => {
     expect(registry.promised().leases.map((lease) => lease.port)).to.deep.equal([20001]);
   });
 
+  it('L32 ends a trial when a version is applied, and begins the failures anew when a trial begins', () => {
+    const registry = open();
+    must(registry.recordFailure({ service: 'web', digest: 'd2', lastAt: 3, why: 'w' }));
+    must(registry.recordTrial({ ...TRIAL, phase: 'trying' }));
+    expect(registry.promised().failures).to.deep.equal([]);
+    must(registry.recordTrial(TRIAL));
+    expect(registry.promised().trials).to.deep.equal([TRIAL]);
+    must(registry.recordApplied(APPLIED));
+    expect(registry.promised().trials).to.deep.equal([]);
+  });
+
+  it('does not count the time in which no agent looked: a trial goes on with its whole time, a hold-back stays as it is', () => {
+    const registry = open();
+    must(registry.recordTrial({ ...TRIAL, service: 'a', phase: 'trying' }));
+    must(registry.recordTrial({ ...TRIAL, service: 'b' }));
+    registry.close();
+    opened.pop();
+    const from = Date.now();
+    const [a, b] = open().promised().trials;
+    expect(a?.since).to.be.at.least(from);
+    expect(b).to.deep.equal({ ...TRIAL, service: 'b' });
+  });
+
   it('forgets a service whole', () => {
     const registry = open();
     must(registry.accept('c1', 5, [{ service: 'web', file: 'f', oid: 'o', commit: 'c1' }]));
     must(registry.recordApplied(APPLIED));
     must(registry.lease([{ service: 'web', component: 'web', route: '', slot: 'a', port: 12345 }]));
+    must(registry.recordTrial(TRIAL));
     must(registry.forgetService('web'));
-    const { applied, leases, files } = registry.promised();
+    const { applied, leases, files, trials } = registry.promised();
+    expect(trials).to.deep.equal([]);
     expect([applied, leases, files]).to.deep.equal([[], [], []]);
   });
 

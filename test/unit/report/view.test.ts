@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { unknown } from '../../../src/base/outcome.ts';
+import type { Trial } from '../../../src/registry/types.ts';
 import { Secret } from '../../../src/base/secret.ts';
 import type { Seen, ViewInput } from '../../../src/report/view.ts';
 import { makeView } from '../../../src/report/view.ts';
@@ -45,6 +46,40 @@ describe('the view', () => {
     expect(
       of('hello', seeing({ plan: { ...plan, refused: [{ service: 'hello', why: 'w', hint: 'h' }] } })).state,
     ).to.equal('refused');
+  });
+
+  it('L32 has a word for a version that gave way, with why and since when', () => {
+    const wanted = input.seen.desired.services.find((entry) => entry.service.name === 'hello');
+    const trial = {
+      service: 'hello',
+      digest: wanted?.digest ?? '',
+      since: 7,
+      tries: 0,
+      why: 'not proved within 60 s: nothing answers',
+      file: 'services/hello.toml',
+      commit: 'c'.repeat(40),
+    };
+    const wait = (what: string, until?: number): Seen['plan'] => ({
+      steps: [],
+      waiting: [{ service: 'hello', for: what, why: 'w', ...(until === undefined ? {} : { until }) }],
+      refused: [],
+    });
+    const seen = (phase: Trial['phase'], plan: Seen['plan']): View =>
+      seeing({ plan, promised: { ...input.seen.promised, trials: [{ ...trial, phase }] } });
+    const words = [
+      seen('trying', wait('ready', 9)),
+      seen('trying', wait('ready')),
+      seen('returning', wait('return')),
+      seen('held back', wait('git')),
+      seen('held back', wait('ready')),
+      seen('outside', wait('retry', 9)),
+    ].map((one) => of('hello', one).state);
+    expect(words.slice(1)).to.deep.equal(['degraded', 'returning', 'held back', 'degraded', 'degraded']);
+    const held = seen('held back', wait('git'));
+    expect(of('hello', held).trial).to.include({ phase: 'held back', since: 7, why: trial.why });
+    expect(held.conditions.find((condition) => condition.name === 'services')?.text).to.contain(
+      '2 held back',
+    );
   });
 
   it('a service that left git is removing, or refused while the guard holds its removal', () => {
@@ -251,7 +286,7 @@ describe('the view', () => {
       ['definitions', false, '2 errors, 1 warning'],
       ['engine', true, 'docker 1'],
       ['proxy', true, 'serves 4 routes'],
-      ['services', false, '6 of 9 need a look'],
+      ['services', false, '6 of 9 need a look: 2 degraded, 1 held back, 1 orphan, 1 refused, 1 waiting'],
     ]);
   });
 });

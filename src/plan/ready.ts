@@ -1,0 +1,57 @@
+import type { Component, DesiredService } from '../definitions/types.ts';
+import type { ObservedContainer } from '../node/types.ts';
+import { appliedOf, type Facts } from './facts.ts';
+import type { Waiting } from './types.ts';
+
+export type Readiness =
+  | { readonly kind: 'ready'; readonly since: number }
+  | { readonly kind: 'start'; readonly why: string }
+  | { readonly kind: 'waiting'; readonly waiting: Waiting };
+
+/** Is the container that is in place ready? Since when, or why not. */
+export function readiness(
+  facts: Facts,
+  desired: DesiredService,
+  component: Component,
+  container: ObservedContainer,
+): Readiness {
+  const wait = (why: string, since?: number): Readiness => ({
+    kind: 'waiting',
+    waiting: {
+      service: desired.service.name,
+      component: component.name,
+      for: 'ready',
+      why: `${container.name}: ${why}`,
+      ...(since === undefined ? {} : { since }),
+    },
+  });
+  const code = container.exitCode ?? '?';
+  if (container.state === 'running') {
+    const probe = facts.observed.probes[container.id];
+    if (probe?.kind === 'ready') return { kind: 'ready', since: probe.since };
+    const restarts = container.restartCount > 0 ? ` (restarted ${container.restartCount} times)` : '';
+    return wait(`${probe?.last ?? 'not ready yet'}${restarts}`, probe?.since ?? container.startedAt);
+  }
+  if (container.state === 'restarting') {
+    return wait(
+      `exits in a loop: exit code ${code}, restarted ${container.restartCount} times`,
+      container.startedAt,
+    );
+  }
+  if (container.state === 'paused' || container.state === 'removing') return wait(`is ${container.state}`);
+  const applied = appliedOf(facts, desired.service.name);
+  const settledBefore = applied?.digest === desired.digest && applied.state === 'running';
+  // What we stopped ourselves has not done its work, however it ended.
+  const stoppedByUs = applied?.state === 'stopped' && (container.startedAt ?? 0) <= applied.appliedAt;
+  if (container.state === 'exited' && component.restart !== 'unless-stopped' && !stoppedByUs) {
+    // A container that shall not be restarted has done its work when it ended well; how it ended is shown, not mended.
+    if (container.exitCode === 0) return { kind: 'ready', since: container.finishedAt ?? facts.now };
+    if (settledBefore || component.restart === 'no')
+      return wait(`exited with code ${code}, and restart = "${component.restart}" leaves it so`);
+  }
+  const why =
+    container.startedAt === undefined
+      ? (container.startError ?? 'is not started yet')
+      : `ended with exit code ${code}`;
+  return { kind: 'start', why: `${container.name}: ${why}` };
+}
