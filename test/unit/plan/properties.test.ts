@@ -70,7 +70,7 @@ const RUNS = { numRuns: 150 } as const;
 
 describe('whatever happens to a node', () => {
   it('G1 G2 G3 G4 G5 G7 its promises hold at every pass, and it is as git says soon after the last fault', async function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     await fc.assert(
       fc.asyncProperty(events, async (list) => {
         const world = worldWithForeign();
@@ -88,7 +88,7 @@ describe('whatever happens to a node', () => {
   });
 
   it('house rule 1: with the clock standing still the steps come to an end, whatever fails', async function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     await fc.assert(
       fc.asyncProperty(events, async (list) => {
         const world = worldWithForeign();
@@ -104,7 +104,7 @@ describe('whatever happens to a node', () => {
   });
 
   it('house rule 3: the same facts give the same bytes, and are left as they were', async function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     await fc.assert(
       fc.asyncProperty(events, async (list) => {
         const world = worldWithForeign();
