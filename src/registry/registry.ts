@@ -135,20 +135,10 @@ export function registryOn(
   const acceptance = acceptanceOn(db);
   const promises = promisesOn(db, acceptance);
   const journal = journalOn(db);
+  const numbered = (work: () => number): Outcome<number> => attempt(path, work);
   const write = (work: () => void): Outcome<undefined> => {
-    try {
-      work();
-      return ok();
-    } catch (error) {
-      return failureOf(path, error);
-    }
-  };
-  const numbered = (work: () => number): Outcome<number> => {
-    try {
-      return ok(work());
-    } catch (error) {
-      return failureOf(path, error);
-    }
+    const done = attempt(path, work);
+    return done.kind === 'ok' ? ok() : done;
   };
   let kept = '';
   /** Like `write`; the file beside the registry follows. That it could not be written is told, and undoes nothing. */
@@ -209,4 +199,12 @@ export function registryOn(
     ...(setAside === undefined ? {} : { setAside }),
     close,
   };
+}
+
+function attempt<T>(path: string, work: () => T): Outcome<T> {
+  try {
+    return ok(work());
+  } catch (error) {
+    return failureOf(path, error);
+  }
 }

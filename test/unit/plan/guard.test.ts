@@ -171,7 +171,9 @@ describe('mode = "observe"', () => {
     const told = world.plan().waiting.filter((entry) => entry.for === 'observe');
     expect(told.map((entry) => entry.service)).to.deep.equal(['b', 'a', 'new']);
     expect(told[0]?.why).to.contain('it would now: remove-container b, forget-service b');
-    expect(told[2]?.why).to.contain('create-container new, start-container new (new service new)');
+    expect(told[2]?.why).to.contain(
+      'create-container new, record-trial new, start-container new (new service new)',
+    );
     world.mode = undefined;
     await world.converge();
     expect(world.containers.map((container) => container.name)).to.have.members(['a', 'c', 'new']);
