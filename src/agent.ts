@@ -1,23 +1,29 @@
 import { mkdir } from 'node:fs/promises';
 import { systemClock } from './base/clock.ts';
 import type { Log } from './base/log.ts';
-import { blocked, ok, type Outcome } from './base/outcome.ts';
+import { blocked, ok, type Failure, type Outcome } from './base/outcome.ts';
 import { keyedHash } from './base/secret.ts';
-import { startDashboard } from './dashboard/server.ts';
-import { isCron, startLoop } from './loop.ts';
+import { startDashboard, type DashboardOptions } from './dashboard/server.ts';
+import { isCron, startLoop, startTimer, type Loop } from './loop.ts';
 import { openNode } from './node/node.ts';
 import { runPass, type House, type Memory } from './pass.ts';
 import type { StepKind } from './plan/types.ts';
 import { openKey } from './registry/key.ts';
 import { openRegistry } from './registry/registry.ts';
+import { takeSnapshot } from './registry/snapshots.ts';
+import { openFeed, type EventFeed } from './report/events.ts';
+import { historyOf } from './report/history.ts';
+import { readServiceLog, type LogQuestion } from './report/logs.ts';
 import { formatState, STATE_FORMAT } from './report/state.ts';
+import { openTeller, type Teller } from './report/teller.ts';
+import type { Situation } from './report/told.ts';
 import { makeView } from './report/view.ts';
-import type { View } from './report/types.ts';
-import type { Settings } from './settings.ts';
+import type { LogView, View } from './report/types.ts';
+import { dataPath, type Settings } from './settings.ts';
 import { openSource } from './source/source.ts';
 import { shownUrl } from './base/http.ts';
 import { VERSION } from './version.ts';
-import { definitionOptions, nodeOptions, planSettings, sourceSettings } from './wiring.ts';
+import { definitionOptions, journalLimits, nodeOptions, planSettings, sourceSettings } from './wiring.ts';
 
 const SHOWN_PASSES = 20;
 const RECENT_STEPS = 20;
@@ -34,15 +40,14 @@ export interface Agent {
 
 /** Opens every room, starts the loop and the dashboard. A room that is down does not keep the agent from starting, except its own registry. */
 export async function startAgent(settings: Settings, log: Log): Promise<Outcome<Agent>> {
-  if (!isCron(settings.source.poll)) {
-    return blocked(
-      `source.poll: "${settings.source.poll}" is no cron expression`,
-      'For example "*/30 * * * * *": every 30 seconds.',
-    );
-  }
+  const crons = checkCrons(settings);
+  if (crons !== undefined) return crons;
   const clock = systemClock;
   await mkdir(settings.dataDir, { recursive: true, mode: 0o700 });
-  const registry = openRegistry({ path: settings.database.path, clock, log });
+  const registry = openRegistry({
+    ...{ path: settings.database.path, clock, log },
+    journal: journalLimits(settings),
+  });
   if (registry.kind !== 'ok') return registry;
   const key = openKey(settings.dataDir);
   if (key.kind !== 'ok') {
@@ -63,10 +68,15 @@ export async function startAgent(settings: Settings, log: Log): Promise<Outcome<
     onNews: () => signal('git news'),
   };
   const memory: Memory = {};
-  const startedAt = clock.now();
+  const feed = openFeed();
+  const teller = openTeller({ log, feed });
   const loop = startLoop({
     poll: settings.source.poll,
-    run: (triggers, stopping) => runPass(house, memory, triggers, stopping),
+    run: async (triggers, stopping) => {
+      const report = await runPass(house, memory, triggers, stopping);
+      tell(teller, house, memory);
+      return report;
+    },
     clock,
     log,
   });
@@ -79,17 +89,8 @@ export async function startAgent(settings: Settings, log: Log): Promise<Outcome<
     });
   }
   const watch = await house.source.watch(() => loop.signal('git'));
-  const dashboard = await startDashboard({
-    listenAddr: settings.server.listen_addr,
-    hosts: settings.server.hosts,
-    log,
-    view: () => viewOf(settings, house, memory, startedAt),
-    state: () => stateOf(settings, house, memory),
-    trouble: () =>
-      loop.runningMs() > STUCK_MS
-        ? `one pass has been running for ${Math.round(loop.runningMs() / 1000)} s`
-        : undefined,
-  });
+  const snapshots = startSnapshots(settings, house);
+  const dashboard = await startDashboard(dashboardOptions(settings, house, memory, feed, loop));
   if (dashboard.kind === 'ok') log.info({ address: dashboard.value.address }, 'dashboard');
   // Nobody can see the node then, but it goes on being converged (G56).
   else log.error({ why: dashboard.why, hint: dashboard.hint }, 'no dashboard');
@@ -98,10 +99,96 @@ export async function startAgent(settings: Settings, log: Log): Promise<Outcome<
     ...(dashboard.kind === 'ok' ? { dashboard: dashboard.value.address } : {}),
     stop: async () => {
       await watch.close();
+      await snapshots?.stop();
       if (dashboard.kind === 'ok') await dashboard.value.close();
       await loop.stop();
       await node.stop();
       registry.value.close();
+    },
+  });
+}
+
+function checkCrons({ source, database }: Settings): Failure | undefined {
+  if (!isCron(source.poll))
+    return blocked(
+      `source.poll: "${source.poll}" is no cron expression`,
+      'For example "*/30 * * * * *": every 30 seconds.',
+    );
+  if (database.snapshot_cron !== '' && !isCron(database.snapshot_cron))
+    return blocked(
+      `database.snapshot_cron: "${database.snapshot_cron}" is no cron expression`,
+      'For example "17 3 * * *": every day at 3:17; "" takes no snapshots.',
+    );
+  return undefined;
+}
+
+function startSnapshots(settings: Settings, { clock, log }: House): { stop(): Promise<void> } | undefined {
+  const { path, snapshot_cron, snapshot_dir, snapshot_keep } = settings.database;
+  if (snapshot_cron === '') return undefined;
+  const dir = snapshot_dir ?? dataPath(settings, 'snapshots');
+  const take = (): void => {
+    const taken = takeSnapshot({ path, dir, keep: snapshot_keep, now: clock.now() });
+    if (taken.kind === 'ok') log.info({ file: taken.value }, 'snapshot of the registry');
+    else log.error({ why: taken.why, hint: taken.hint }, 'no snapshot of the registry');
+  };
+  return startTimer(snapshot_cron, take, log);
+}
+
+function dashboardOptions(
+  settings: Settings,
+  house: House,
+  memory: Memory,
+  feed: EventFeed,
+  loop: Loop,
+): DashboardOptions {
+  const { registry } = house;
+  const startedAt = house.clock.now();
+  return {
+    listenAddr: settings.server.listen_addr,
+    hosts: settings.server.hosts,
+    log: house.log,
+    view: () => viewOf(settings, house, memory, startedAt),
+    state: () => stateOf(settings, house, memory),
+    history: (service, limit) =>
+      historyOf(service === undefined ? registry.passes(limit) : registry.changes(service, limit)).slice(
+        0,
+        limit,
+      ),
+    logs: (question) => logOf(question, settings, house, memory),
+    events: feed,
+    trouble: () =>
+      loop.runningMs() > STUCK_MS
+        ? `one pass has been running for ${Math.round(loop.runningMs() / 1000)} s`
+        : undefined,
+  };
+}
+
+function tell(teller: Teller, { source, clock }: House, { seen, idle }: Memory): void {
+  const situation: Situation = {
+    source: source.health(),
+    ...(idle === undefined ? {} : { idle }),
+    ...(seen === undefined ? {} : { plan: seen.plan, commit: seen.desired.commit }),
+  };
+  teller.afterPass(situation, seen?.results ?? [], clock.now());
+}
+
+function logOf(
+  question: LogQuestion,
+  settings: Settings,
+  house: House,
+  memory: Memory,
+): Promise<Outcome<LogView>> {
+  return readServiceLog(question, {
+    owner: settings.owner,
+    observed: memory.seen?.observed,
+    values: memory.resolved?.values ?? new Map(),
+    read: async (id, tail) => {
+      const engine = await house.node.engine();
+      if (engine.kind !== 'ok') return engine;
+      const driver = await engine.value.logDriver(id);
+      if (driver.kind !== 'ok') return driver;
+      const lines = await engine.value.logs(id, { tail });
+      return lines.kind === 'ok' ? ok({ lines: lines.value, driver: driver.value }) : lines;
     },
   });
 }

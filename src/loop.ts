@@ -36,6 +36,22 @@ export function isCron(expression: string): boolean {
   return validate(expression);
 }
 
+/** Runs something beside the loop at the times of a cron expression. An error of it is logged and ends nothing. */
+export function startTimer(expression: string, work: () => void, log: Log): { stop(): Promise<void> } {
+  const task = schedule(expression, () => {
+    try {
+      work();
+    } catch (error) {
+      log.error({ err: messageOf(error) }, 'a timer ended with a bug; it runs again at its next time');
+    }
+  });
+  return {
+    stop: async () => {
+      await task.destroy();
+    },
+  };
+}
+
 /** Runs one pass at a time, whenever something signalled, the timer ticked, or the last pass asked to be woken. */
 export function startLoop(options: LoopOptions): Loop {
   const { clock, log } = options;

@@ -5,8 +5,11 @@ import { runDemo } from './commands/demo.ts';
 import { runPlan } from './commands/plan.ts';
 import { runProxy } from './commands/proxy.ts';
 import { runRender } from './commands/render.ts';
+import { runReplay, type ReplayOptions } from './commands/replay.ts';
 import { runSchema } from './commands/schema.ts';
+import { runSnapshot } from './commands/snapshot.ts';
 import { runPs, runStatus } from './commands/status.ts';
+import { runEvents, runHistory, runLogs } from './commands/told.ts';
 import { runValidate } from './commands/validate.ts';
 import { DEFAULT_SETTINGS_PATH } from './settings.ts';
 import { VERSION } from './version.ts';
@@ -43,9 +46,18 @@ program
   .command('plan')
   .description('what would a node do with these definitions?')
   .argument('[dir]', 'a repository of definitions', '.')
-  .requiredOption('--state <file|url>', 'what the agent serves at /api/v1/state')
+  .option('--state <file|url>', 'what the agent serves at /api/v1/state')
+  .option(
+    '--replay <pass>',
+    'on the node: plan that pass again from its stored inputs; exit 1 on a difference',
+  )
+  .option(
+    '--registry <file>',
+    'for --replay: a registry or a snapshot of it (default: the one of the settings)',
+  )
   .addOption(new Option('--format <format>').choices(['text', 'json', 'markdown']).default('text'))
-  .action(runPlan);
+  .addOption(config())
+  .action(planOrReplay);
 program
   .command('render')
   .description('print the engine commands that a definition stands for')
@@ -71,6 +83,38 @@ program
   .addOption(config())
   .action(runPs);
 program
+  .command('history')
+  .description('what was done and why, newest first')
+  .argument('[service]')
+  .addOption(number('--limit <n>', 'so many entries', 20, 500))
+  .option('--json', 'the whole answer of the agent')
+  .addOption(url())
+  .addOption(config())
+  .action(runHistory);
+program
+  .command('events')
+  .description('what begins, changes and ends, and every step')
+  .option('-f, --follow', 'go on until Ctrl-C')
+  .option('--json', 'one JSON object a line')
+  .addOption(url())
+  .addOption(config())
+  .action(runEvents);
+program
+  .command('logs')
+  .description('the end of the log of a container of ours')
+  .argument('<service[/component]>')
+  .addOption(number('-n, --tail <n>', 'so many lines', 200, 2000))
+  .option('--json', 'the whole answer of the agent')
+  .addOption(url())
+  .addOption(config())
+  .action(runLogs);
+program
+  .command('snapshot')
+  .description('a consistent copy of the registry, also while the agent runs')
+  .argument('<file>', 'a file that does not exist yet')
+  .addOption(config())
+  .action(runSnapshot);
+program
   .command('schema')
   .description('print the JSON Schema of a definition, for editors')
   .addArgument(new Argument('[kind]').choices(['service', 'node', 'removals']).default('service'))
@@ -82,10 +126,21 @@ program
   .addOption(new Option('--port <port>', 'port of the dashboard').argParser(portNumber).default(0))
   .action(runDemo);
 
+type PlanWords = ReplayOptions & { readonly state?: string; readonly replay?: string };
+
 try {
   await program.parseAsync();
 } catch (error) {
   process.exitCode = exitCodeOf(error);
+}
+
+function number(flags: string, description: string, usual: number, most: number): Option {
+  return new Option(flags, description).default(usual).argParser((text) => {
+    const count = Number(text);
+    if (!Number.isInteger(count) || count < 1 || count > most)
+      throw new InvalidArgumentError(`must be 1 to ${most}.`);
+    return count;
+  });
 }
 
 function portNumber(text: string): number {
@@ -93,6 +148,16 @@ function portNumber(text: string): number {
   if (!Number.isInteger(port) || port < 0 || port > 65535)
     throw new InvalidArgumentError('must be 0 to 65535.');
   return port;
+}
+
+function planOrReplay(dir: string, options: PlanWords): Promise<void> | void {
+  const { state, replay } = options;
+  if (replay !== undefined && state === undefined) {
+    runReplay(replay, options);
+    return;
+  }
+  if (state !== undefined && replay === undefined) return runPlan(dir, { ...options, state });
+  program.error('error: either --state <file|url> or --replay <pass> is needed', { exitCode: 2 });
 }
 
 /** 0 good, 1 findings, 2 usage, 3 could not reach the agent. */

@@ -3,7 +3,7 @@ import type { Log } from './base/log.ts';
 import { blocked, messageOf, ok, type Failure, type Outcome } from './base/outcome.ts';
 import type { Desired, EnvValues } from './definitions/types.ts';
 import { resolve, type ResolveOptions } from './definitions/resolve.ts';
-import { execute } from './execute/execute.ts';
+import { execute, type Occasion } from './execute/execute.ts';
 import type { StepResult } from './execute/types.ts';
 import { writerOf } from './execute/writer.ts';
 import type { PassReport } from './loop.ts';
@@ -21,6 +21,7 @@ import { readSafely, type Reader } from './reading.ts';
 import type { Promised } from './registry/types.ts';
 import type { Source } from './source/source.ts';
 import type { Commit, DefinitionFile } from './source/types.ts';
+import { VERSION } from './version.ts';
 
 /** What a pass needs; opened once by the agent. */
 export interface House {
@@ -103,8 +104,6 @@ export async function runPass(
     if (recorded.kind !== 'ok') return notWritten(house, recorded);
     house.log.info(plan.engine, 'the container engine was not known before: recorded');
   }
-  const turned = inTurn(desired, promised, facts.now).services;
-  const digests = new Map(turned.map((entry) => [entry.service.name, entry.digest]));
   const tools = {
     node: await writerOf(node),
     registry,
@@ -114,7 +113,7 @@ export async function runPass(
     log: house.log,
     parallel: house.parallel,
   };
-  const occasion = { trigger: [...triggers].sort().join(', '), commit: desired.commit.oid, digests };
+  const occasion = occasionOf(facts, triggers);
   const results = await execute(plan, tools, occasion, signal);
   if (results.kind !== 'ok') house.log.error({ why: results.why, hint: results.hint }, 'nothing was done');
 
@@ -129,6 +128,23 @@ export async function runPass(
   return {
     again: results.kind === 'ok' && results.value.length > 0,
     ...(plan.wakeAt === undefined ? {} : { wakeAt: plan.wakeAt }),
+  };
+}
+
+/** What the journal says of this pass: why it was made, for which commit, and from what it decided. */
+function occasionOf(facts: Facts, triggers: ReadonlySet<string>): Occasion {
+  const { desired, promised, observed } = facts;
+  const { oid, author, at, message } = desired.commit;
+  return {
+    trigger: [...triggers].sort().join(', '),
+    commit: oid,
+    about: { oid, author, at, message: message.split('\n')[0] ?? '' },
+    digests: new Map(
+      inTurn(desired, promised, facts.now).services.map((entry) => [entry.service.name, entry.digest]),
+    ),
+    seen: { promised, observed },
+    inputs: facts,
+    version: VERSION,
   };
 }
 
@@ -201,7 +217,9 @@ async function pollGit(house: House, memory: Memory): Promise<void> {
     delete memory.pollFailure;
     return;
   }
-  log.warn({ why: polled.why, hint: polled.hint, accepted }, 'git: the accepted commit stays in force');
+  // Told once, not with every poll.
+  if (memory.pollFailure?.why !== polled.why)
+    log.warn({ why: polled.why, hint: polled.hint, accepted }, 'git: the accepted commit stays in force');
   memory.pollFailure = polled;
 }
 

@@ -37,7 +37,26 @@ const schema = v.strictObject({
     ca_cert: v.optional(text),
     timeout_s: v.optional(positive, 120),
   }),
-  database: v.optional(v.strictObject({ path: v.optional(text, '/var/lib/mc-gitops/registry.db') }), {}),
+  database: v.optional(
+    v.strictObject({
+      path: v.optional(text, '/var/lib/mc-gitops/registry.db'),
+      /** Cron; empty: no snapshots. */
+      snapshot_cron: v.optional(v.string(), '17 3 * * *'),
+      /** Default: `snapshots` beside the database. */
+      snapshot_dir: v.optional(text),
+      snapshot_keep: v.optional(positive, 7),
+    }),
+    {},
+  ),
+  /** How much of the past is kept. */
+  journal: v.optional(
+    v.strictObject({
+      max_age_d: v.optional(positive, 90),
+      max_passes: v.optional(positive, 20_000),
+      max_plans: v.optional(positive, 1_000),
+    }),
+    {},
+  ),
   server: v.optional(
     v.strictObject({
       listen_addr: v.optional(address, '127.0.0.1:8077'),
@@ -190,6 +209,7 @@ function check(file: File, path: string): Outcome<Settings> {
     file.mcproxy.haproxy_master_socket,
     file.mcproxy.haproxy_program,
     file.build.workspace,
+    file.database.snapshot_dir,
   ]
     .filter((value) => value !== undefined)
     .find((value) => !value.startsWith('/'));

@@ -5,6 +5,7 @@ import { openHaproxy } from './node/proxy/haproxy.ts';
 import { openNoProxy, type Proxy } from './node/proxy/proxy.ts';
 import type { NodeOptions } from './node/node.ts';
 import type { House } from './pass.ts';
+import type { JournalLimits } from './registry/journal.ts';
 import { dataPath, type Settings } from './settings.ts';
 import type { SourceSettings } from './source/types.ts';
 
@@ -101,6 +102,14 @@ function proxyOf({ mcproxy, owner }: Settings, log: Log): Proxy {
         log,
       });
   }
+}
+
+export function journalLimits({ journal }: Settings): JournalLimits {
+  return {
+    maxAgeMs: journal.max_age_d * 24 * 3_600_000,
+    maxPasses: journal.max_passes,
+    maxPlans: journal.max_plans,
+  };
 }
 
 export function planSettings(settings: Settings, keyId: string): House['planSettings'] {

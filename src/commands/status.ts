@@ -1,16 +1,10 @@
-import { httpRequest } from '../base/http.ts';
-import { messageOf, retry, type Outcome } from '../base/outcome.ts';
+import type { Outcome } from '../base/outcome.ts';
 import { formatPs, formatStatus } from '../report/text.ts';
 import type { View } from '../report/types.ts';
-import { loadSettings } from '../settings.ts';
+import { askJson, UNREACHABLE, type AgentOptions } from './ask.ts';
 import { fail } from './fail.ts';
 
-const UNREACHABLE = 3;
-const MAX_BYTES = 64 * 1024 * 1024;
-
-interface Options {
-  readonly url?: string;
-  readonly config: string;
+interface Options extends AgentOptions {
   readonly json?: boolean;
 }
 
@@ -44,24 +38,7 @@ export async function runPs(options: Options): Promise<void> {
   else fail(view, UNREACHABLE);
 }
 
-/** The view of the agent at `--url`, else at the address of the settings. */
-export async function askAgent(options: Pick<Options, 'url' | 'config'>): Promise<Outcome<View>> {
-  let base = options.url;
-  if (base === undefined) {
-    const settings = loadSettings(options.config, process.env);
-    if (settings.kind !== 'ok') return settings;
-    base = `http://${settings.value.server.listen_addr.replace(/^:/, '127.0.0.1:').replace(/^0\.0\.0\.0:/, '127.0.0.1:')}`;
-  }
-  try {
-    const url = new URL('/api/v1/status', base).href;
-    const response = await httpRequest({ method: 'GET', url, deadlineMs: 10_000, maxBytes: MAX_BYTES });
-    if (response.status !== 200)
-      return retry(`the agent at ${base} answered ${response.status}`, 'Its log says more.');
-    return { kind: 'ok', value: JSON.parse(Buffer.from(response.body).toString('utf8')) as View };
-  } catch (error) {
-    return retry(
-      `no agent answers at ${base}: ${messageOf(error)}`,
-      'Is `mc-gitops agent` running? Name its address with --url.',
-    );
-  }
+/** The view of the running agent. */
+export async function askAgent(options: AgentOptions): Promise<Outcome<View>> {
+  return askJson<View>(options, '/api/v1/status');
 }

@@ -3,6 +3,7 @@ import { systemClock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { blocked, messageOf, ok, type Failure, type Outcome } from '../base/outcome.ts';
 import type { View } from '../report/types.ts';
+import { addApi, type ApiSources } from './api.ts';
 import { HEADERS, isOurHost, type HostRules } from './guard.ts';
 import { renderPage } from './page.tsx';
 import { ICON, STYLE } from './style.ts';
@@ -12,7 +13,7 @@ const MAX_CONNECTIONS = 200;
 const MAX_HEADER_BYTES = 16 * 1024;
 const TEXT = 'text/plain; charset=utf-8';
 
-export interface DashboardOptions {
+export interface DashboardOptions extends ApiSources {
   /** `host:port`, `[ip6]:port`, or `:port` for all addresses; port 0 draws one. */
   readonly listenAddr: string;
   /** Further names that a `Host` header may have. */
@@ -33,7 +34,7 @@ export interface Dashboard {
 }
 
 /**
- * Serves the view: `/` for people, `/api/v1/status` and `/api/v1/state` for programs, `/healthz` for a watchdog. Read-only: there is nothing here that changes
+ * Serves the view: `/` for people, `/api/v1/…` for programs, `/healthz` for a watchdog. Read-only: nothing here changes
  * anything. A port that is taken is an outcome; the agent goes on without a dashboard (G56).
  */
 export async function startDashboard(options: DashboardOptions): Promise<Outcome<Dashboard>> {
@@ -102,6 +103,7 @@ function makeApp(options: DashboardOptions, rules: HostRules): FastifyInstance {
   });
 
   addRoutes(app, options);
+  addApi(app, options);
   return app;
 }
 

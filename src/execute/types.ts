@@ -6,6 +6,7 @@ import type { ContainerSpec, ObservedRoute } from '../node/types.ts';
 import type { AppliedFrom, RouteKey, Step } from '../plan/types.ts';
 import type {
   Applied,
+  CommitRecord,
   FailureRecord,
   ImageRecord,
   Lease,
@@ -67,15 +68,31 @@ export interface RegistryWriter {
   recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined>;
   clearFailure(service: string): Outcome<undefined>;
   recordTrial(trial: Trial): Outcome<undefined>;
-  beginPass(pass: { trigger: string; commit: string; startedAt: number }): Outcome<number>;
+  beginPass(pass: {
+    trigger: string;
+    commit: string;
+    startedAt: number;
+    about?: CommitRecord;
+  }): Outcome<number>;
+  /** Key of the plan that was stored last. */
+  planKey(): string | undefined;
+  storePlan(
+    pass: number,
+    plan: { version: string; key: string; inputs: unknown; plan: unknown },
+  ): Outcome<undefined>;
   endPass(pass: number, endedAt: number): Outcome<undefined>;
   intend(
     pass: number,
-    step: Pick<StepRecord, 'service' | 'kind' | 'subject' | 'because' | 'startedAt'>,
+    step: Pick<StepRecord, 'service' | 'kind' | 'subject' | 'because' | 'startedAt' | 'before'>,
   ): Outcome<number>;
   conclude(
     step: number,
-    result: { result: NonNullable<StepRecord['result']>; message?: string; endedAt: number },
+    result: {
+      result: NonNullable<StepRecord['result']>;
+      message?: string;
+      after?: unknown;
+      endedAt: number;
+    },
   ): Outcome<undefined>;
 }
 

@@ -1,29 +1,55 @@
 import type Database from 'better-sqlite3';
-import type { Because, PassRecord, StepRecord } from './types.ts';
+import { partsOn } from './parts.ts';
+import type { Because, CommitRecord, PassRecord, StepRecord, StoredPlan } from './types.ts';
 
 export interface NewPass {
   readonly trigger: string;
   readonly commit: string;
   readonly startedAt: number;
+  /** What the history tells of the commit. */
+  readonly about?: CommitRecord;
 }
 
-export type NewStep = Pick<StepRecord, 'service' | 'kind' | 'subject' | 'because' | 'startedAt'>;
+export type NewStep = Pick<StepRecord, 'service' | 'kind' | 'subject' | 'because' | 'startedAt' | 'before'>;
 
 export interface StepEnd {
   readonly result: NonNullable<StepRecord['result']>;
   readonly message?: string;
+  readonly after?: unknown;
   readonly endedAt: number;
 }
 
-/** The journal: intent before the act, result after it. Append-only but for its pruning by age and count. */
+export interface NewPlan extends Omit<StoredPlan, 'pass'> {
+  /** Equal keys: nothing changed that is worth to be stored again. */
+  readonly key: string;
+}
+
+/** How much of the past is kept: whatever is over one of them goes. */
+export interface JournalLimits {
+  readonly maxAgeMs: number;
+  /** Passes that did something. */
+  readonly maxPasses: number;
+  /** Passes whose inputs and plan are kept too. */
+  readonly maxPlans: number;
+}
+
+/** The journal: intent before the act, result after it. Append-only but for its pruning by age and count; triggers hold it. */
 export interface Journal {
   beginPass(pass: NewPass): number;
   endPass(pass: number, endedAt: number): void;
   intend(pass: number, step: NewStep): number;
   conclude(step: number, end: StepEnd): void;
+  storePlan(pass: number, plan: NewPlan): void;
+  /** Of the plan that was stored last. */
+  planKey(): string | undefined;
+  plan(pass: number): StoredPlan | undefined;
+  /** The newest passes that did something. */
   passes(limit: number): PassRecord[];
+  pass(id: number): PassRecord | undefined;
+  /** The newest passes that did something for a service, with its steps only. */
+  changes(service: string, limit: number): PassRecord[];
   history(service: string, limit: number): StepRecord[];
-  prune(limits: { maxAgeMs: number; maxPasses: number; now: number }): void;
+  prune(limits: JournalLimits & { readonly now: number }): void;
   /** Steps that a dead agent left open. */
   interrupt(at: number): number;
 }
@@ -34,6 +60,9 @@ interface PassRow {
   readonly ended_at: number | null;
   readonly commit: string;
   readonly trigger_words: string;
+  readonly author: string | null;
+  readonly message: string | null;
+  readonly planned: number | null;
 }
 
 interface StepRow {
@@ -47,45 +76,107 @@ interface StepRow {
   readonly ended_at: number | null;
   readonly result: string | null;
   readonly message: string | null;
+  readonly before: string | null;
+  readonly after: string | null;
+}
+
+interface PlanRow {
+  readonly pass: number;
+  readonly version: string;
+  readonly inputs: string;
+  readonly plan: string;
 }
 
 export function journalOn(db: Database.Database): Journal {
-  const insertPass = db.prepare('INSERT INTO passes (started_at, "commit", trigger_words) VALUES (?, ?, ?)');
-  const closePass = db.prepare('UPDATE passes SET ended_at = ? WHERE id = ?');
-  const insertStep = db.prepare(
-    'INSERT INTO steps (pass, service, kind, subject, because, started_at) VALUES (?, ?, ?, ?, ?, ?)',
+  return { ...writingOn(db), ...readingOn(db) };
+}
+
+type Reading = Pick<Journal, 'planKey' | 'plan' | 'passes' | 'pass' | 'changes' | 'history'>;
+
+/** The reading half, which a program beside the agent may use too. */
+export function readingOn(db: Database.Database): Reading {
+  const parts = partsOn(db);
+  const select = `SELECT passes.*, commits.author, commits.message, plans.pass AS planned FROM passes
+    LEFT JOIN commits ON commits.oid = passes."commit" LEFT JOIN plans ON plans.pass = passes.id`;
+  const lastPasses = db.prepare<[number], PassRow>(
+    `${select} WHERE EXISTS (SELECT 1 FROM steps WHERE steps.pass = passes.id) ORDER BY passes.id DESC LIMIT ?`,
   );
-  const closeStep = db.prepare('UPDATE steps SET ended_at = ?, result = ?, message = ? WHERE id = ?');
-  const lastPasses = db.prepare<[number], PassRow>('SELECT * FROM passes ORDER BY id DESC LIMIT ?');
+  const onePass = db.prepare<[number], PassRow>(`${select} WHERE passes.id = ?`);
+  const passesOf = db.prepare<[string, number], PassRow>(
+    `${select} WHERE passes.id IN (SELECT DISTINCT pass FROM steps WHERE service = ? ORDER BY pass DESC LIMIT ?)
+     ORDER BY passes.id DESC`,
+  );
   const stepsOf = db.prepare<[number], StepRow>('SELECT * FROM steps WHERE pass = ? ORDER BY id');
   const stepsFor = db.prepare<[string, number], StepRow>(
     'SELECT * FROM steps WHERE service = ? ORDER BY id DESC LIMIT ?',
   );
-  const deleteOld = db.prepare(
-    'DELETE FROM passes WHERE ended_at IS NOT NULL AND (started_at < ? OR id <= (SELECT COALESCE(MAX(id), 0) FROM passes) - ?)',
+  const key = db.prepare<[], { key: string }>('SELECT key FROM plans ORDER BY pass DESC LIMIT 1');
+  const onePlan = db.prepare<[number], PlanRow>('SELECT * FROM plans WHERE pass = ?');
+  return {
+    planKey: () => key.get()?.key,
+    plan: (pass) => {
+      const row = onePlan.get(pass);
+      if (row === undefined) return undefined;
+      return { pass, version: row.version, inputs: parts.get(row.inputs), plan: parts.get(row.plan) };
+    },
+    passes: (limit) => lastPasses.all(limit).map((row) => passOf(row, stepsOf.all(row.id))),
+    pass: (id) => {
+      const row = onePass.get(id);
+      return row === undefined ? undefined : passOf(row, stepsOf.all(id));
+    },
+    changes: (service, limit) =>
+      passesOf.all(service, limit).map((row) =>
+        passOf(
+          row,
+          stepsOf.all(row.id).filter((step) => step.service === service),
+        ),
+      ),
+    history: (service, limit) => stepsFor.all(service, limit).map(stepOf),
+  };
+}
+
+function writingOn(db: Database.Database): Omit<Journal, keyof Reading> {
+  const parts = partsOn(db);
+  const insertPass = db.prepare('INSERT INTO passes (started_at, "commit", trigger_words) VALUES (?, ?, ?)');
+  const insertCommit = db.prepare(
+    'INSERT INTO commits (oid, author, at, message) VALUES (@oid, @author, @at, @message) ON CONFLICT DO NOTHING',
+  );
+  const closePass = db.prepare('UPDATE passes SET ended_at = ? WHERE id = ?');
+  const insertStep = db.prepare(
+    'INSERT INTO steps (pass, service, kind, subject, because, started_at, before) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  );
+  const closeStep = db.prepare(
+    'UPDATE steps SET ended_at = ?, result = ?, message = ?, after = ? WHERE id = ?',
+  );
+  const insertPlan = db.prepare(
+    'INSERT INTO plans (pass, version, key, inputs, plan) VALUES (?, ?, ?, ?, ?)',
   );
   const markOpen = db.prepare("UPDATE steps SET result = 'interrupted', message = ? WHERE result IS NULL");
   const markPasses = db.prepare('UPDATE passes SET ended_at = ? WHERE ended_at IS NULL');
+  const prune = pruningOn(db, () => parts.sweep());
   return {
-    beginPass: ({ trigger, commit, startedAt }) =>
-      Number(insertPass.run(startedAt, commit, trigger).lastInsertRowid),
+    beginPass: ({ trigger, commit, startedAt, about }) =>
+      db
+        .transaction(() => {
+          if (about !== undefined) insertCommit.run(about);
+          return Number(insertPass.run(startedAt, commit, trigger).lastInsertRowid);
+        })
+        .immediate(),
     endPass: (pass, endedAt) => void closePass.run(endedAt, pass),
-    intend: (pass, step) =>
+    intend: (pass, { service, kind, subject, because, startedAt, before }) =>
       Number(
-        insertStep.run(
-          pass,
-          step.service,
-          step.kind,
-          step.subject,
-          JSON.stringify(step.because),
-          step.startedAt,
-        ).lastInsertRowid,
+        insertStep.run(pass, service, kind, subject, JSON.stringify(because), startedAt, textOf(before))
+          .lastInsertRowid,
       ),
-    conclude: (step, { result, message, endedAt }) =>
-      void closeStep.run(endedAt, result, message ?? null, step),
-    passes: (limit) => lastPasses.all(limit).map((row) => passOf(row, stepsOf.all(row.id))),
-    history: (service, limit) => stepsFor.all(service, limit).map(stepOf),
-    prune: ({ maxAgeMs, maxPasses, now }) => void deleteOld.run(now - maxAgeMs, maxPasses),
+    conclude: (step, { result, message, after, endedAt }) =>
+      void closeStep.run(endedAt, result, message ?? null, textOf(after), step),
+    storePlan: (pass, { version, key, inputs, plan }) =>
+      db
+        .transaction(() => {
+          insertPlan.run(pass, version, key, parts.put(inputs), parts.put(plan));
+        })
+        .immediate(),
+    prune,
     interrupt: (at) =>
       db
         .transaction(() => {
@@ -97,12 +188,52 @@ export function journalOn(db: Database.Database): Journal {
   };
 }
 
+/** By age and count, each row by its own time: a clock that was wrong for a while does not cost the rest. */
+function pruningOn(db: Database.Database, sweep: () => void): Journal['prune'] {
+  const open = db.prepare('UPDATE journal_pruning SET open = ?');
+  const plans = db.prepare(
+    'DELETE FROM plans WHERE pass <= (SELECT pass FROM plans ORDER BY pass DESC LIMIT 1 OFFSET ?)',
+  );
+  const old = db.prepare('DELETE FROM passes WHERE ended_at IS NOT NULL AND started_at < ?');
+  const many = db.prepare(
+    `DELETE FROM passes WHERE ended_at IS NOT NULL AND id <= (
+       SELECT id FROM passes WHERE EXISTS (SELECT 1 FROM steps WHERE steps.pass = passes.id)
+       ORDER BY id DESC LIMIT 1 OFFSET ?)`,
+  );
+  const empty = db.prepare(
+    `DELETE FROM passes WHERE ended_at IS NOT NULL
+       AND NOT EXISTS (SELECT 1 FROM steps WHERE steps.pass = passes.id)
+       AND NOT EXISTS (SELECT 1 FROM plans WHERE plans.pass = passes.id)`,
+  );
+  const commits = db.prepare(
+    `DELETE FROM commits WHERE NOT EXISTS (SELECT 1 FROM passes WHERE passes."commit" = commits.oid)`,
+  );
+  return ({ maxAgeMs, maxPasses, maxPlans, now }) =>
+    db
+      .transaction(() => {
+        open.run(1);
+        const gone = [old.run(now - maxAgeMs), many.run(maxPasses), plans.run(maxPlans), empty.run()];
+        open.run(0);
+        if (gone.every(({ changes }) => changes === 0)) return;
+        commits.run();
+        sweep();
+      })
+      .immediate();
+}
+
+function textOf(value: unknown): string | null {
+  return value === undefined ? null : JSON.stringify(value);
+}
+
 function passOf(row: PassRow, steps: readonly StepRow[]): PassRecord {
   return {
     id: row.id,
     startedAt: row.started_at,
     ...(row.ended_at === null ? {} : { endedAt: row.ended_at }),
     commit: row.commit,
+    ...(row.author === null ? {} : { author: row.author }),
+    ...(row.message === null ? {} : { message: row.message }),
+    ...(row.planned === null ? {} : { replay: true }),
     trigger: row.trigger_words,
     steps: steps.map(stepOf),
   };
@@ -120,5 +251,7 @@ function stepOf(row: StepRow): StepRecord {
     ...(row.ended_at === null ? {} : { endedAt: row.ended_at }),
     ...(row.result === null ? {} : { result: row.result as StepEnd['result'] }),
     ...(row.message === null ? {} : { message: row.message }),
+    ...(row.before === null ? {} : { before: JSON.parse(row.before) as unknown }),
+    ...(row.after === null ? {} : { after: JSON.parse(row.after) as unknown }),
   };
 }

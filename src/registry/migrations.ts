@@ -50,4 +50,44 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE failures ADD COLUMN cause TEXT;
   ALTER TABLE applied ADD COLUMN slots TEXT;
   `,
+  `
+  ALTER TABLE steps ADD COLUMN before TEXT;
+  ALTER TABLE steps ADD COLUMN after TEXT;
+  CREATE TABLE commits (
+    oid TEXT PRIMARY KEY, author TEXT NOT NULL, at INTEGER NOT NULL, message TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE parts (digest TEXT PRIMARY KEY, refs TEXT NOT NULL, body BLOB NOT NULL) STRICT;
+  CREATE TABLE plans (
+    pass INTEGER PRIMARY KEY REFERENCES passes (id) ON DELETE CASCADE, version TEXT NOT NULL, key TEXT NOT NULL,
+    inputs TEXT NOT NULL, plan TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE notices (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, cause TEXT NOT NULL, kind TEXT NOT NULL, service TEXT, text TEXT NOT NULL,
+    hint TEXT, at INTEGER NOT NULL, cleared_at INTEGER
+  ) STRICT;
+  CREATE UNIQUE INDEX open_notices ON notices (cause) WHERE cleared_at IS NULL;
+  CREATE TABLE deliveries (
+    notice INTEGER NOT NULL REFERENCES notices (id) ON DELETE CASCADE, channel TEXT NOT NULL, tries INTEGER NOT NULL,
+    next_at INTEGER, done_at INTEGER, error TEXT, PRIMARY KEY (notice, channel)
+  ) STRICT;
+  CREATE TABLE flaps (
+    service TEXT NOT NULL, component TEXT NOT NULL, spec TEXT NOT NULL, count INTEGER NOT NULL, held_at INTEGER NOT NULL,
+    why TEXT NOT NULL, PRIMARY KEY (service, component)
+  ) STRICT;
+  CREATE TABLE journal_pruning (open INTEGER NOT NULL CHECK (open IN (0, 1))) STRICT;
+  INSERT INTO journal_pruning VALUES (0);
+  CREATE TRIGGER steps_append_only BEFORE UPDATE ON steps
+  WHEN OLD.result IS NOT NULL OR NEW.id <> OLD.id OR NEW.pass <> OLD.pass OR NEW.service <> OLD.service
+    OR NEW.kind <> OLD.kind OR NEW.subject <> OLD.subject OR NEW.because <> OLD.because
+    OR NEW.started_at <> OLD.started_at OR NEW.before IS NOT OLD.before
+  BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+  CREATE TRIGGER passes_append_only BEFORE UPDATE ON passes
+  WHEN OLD.ended_at IS NOT NULL OR NEW.id <> OLD.id OR NEW.started_at <> OLD.started_at
+    OR NEW."commit" <> OLD."commit" OR NEW.trigger_words <> OLD.trigger_words
+  BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+  CREATE TRIGGER steps_stay BEFORE DELETE ON steps WHEN (SELECT open FROM journal_pruning) = 0
+  BEGIN SELECT RAISE(ABORT, 'the journal is append-only: only its pruning by age and count takes anything away'); END;
+  CREATE TRIGGER passes_stay BEFORE DELETE ON passes WHEN (SELECT open FROM journal_pruning) = 0
+  BEGIN SELECT RAISE(ABORT, 'the journal is append-only: only its pruning by age and count takes anything away'); END;
+  `,
 ];

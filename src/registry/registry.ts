@@ -2,7 +2,14 @@ import { statSync } from 'node:fs';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { messageOf, ok, type Outcome } from '../base/outcome.ts';
-import { journalOn, type NewPass, type NewStep, type StepEnd } from './journal.ts';
+import {
+  journalOn,
+  type JournalLimits,
+  type NewPass,
+  type NewPlan,
+  type NewStep,
+  type StepEnd,
+} from './journal.ts';
 import { failureOf, openFile, writeAgain, type RegistryFile } from './open.ts';
 import { acceptanceOn } from './acceptance.ts';
 import { promisesOn } from './promises.ts';
@@ -22,16 +29,17 @@ import type {
   RouteRecord,
   StepRecord,
   Trial,
+  StoredPlan,
 } from './types.ts';
 
-const JOURNAL_MAX_AGE_MS = 90 * 24 * 3_600_000;
-const JOURNAL_MAX_PASSES = 20_000;
+const JOURNAL: JournalLimits = { maxAgeMs: 90 * 24 * 3_600_000, maxPasses: 20_000, maxPlans: 1_000 };
 const PRUNE_EVERY_PASSES = 100;
 
 export interface RegistryOptions {
   readonly path: string;
   readonly clock: Clock;
   readonly log: Log;
+  readonly journal?: JournalLimits;
 }
 
 /**
@@ -41,7 +49,11 @@ export interface RegistryOptions {
 export interface Registry {
   promised(): Promised;
   passes(limit: number): PassRecord[];
+  pass(id: number): PassRecord | undefined;
+  changes(service: string, limit: number): PassRecord[];
   history(service: string, limit: number): StepRecord[];
+  plan(pass: number): StoredPlan | undefined;
+  planKey(): string | undefined;
   accept(
     commit: string,
     at: number,
@@ -66,6 +78,7 @@ export interface Registry {
   recordTrial(trial: Trial): Outcome<undefined>;
   beginPass(pass: NewPass): Outcome<number>;
   endPass(pass: number, endedAt: number): Outcome<undefined>;
+  storePlan(pass: number, plan: NewPlan): Outcome<undefined>;
   intend(pass: number, step: NewStep): Outcome<number>;
   conclude(step: number, end: StepEnd): Outcome<undefined>;
   /**
@@ -81,10 +94,10 @@ export interface Registry {
 }
 
 /** Opens the registry, or says why not: another agent has it, it is from a newer version, its disk refuses. */
-export function openRegistry({ path, clock, log }: RegistryOptions): Outcome<Registry> {
+export function openRegistry(options: RegistryOptions): Outcome<Registry> {
+  const { path, clock, log } = options;
   const opened = openFile(path, log, clock.now());
   if (opened.kind !== 'ok') return opened;
-  const options = { path, clock, log };
   let file = opened.value;
   let current = registryOn(file, options);
   let inode = inodeOf(path);
@@ -127,10 +140,8 @@ function writtenAgain(file: RegistryFile, { path, log }: RegistryOptions): Outco
 }
 
 /** The registry on an open file; puts its journal in order first. */
-export function registryOn(
-  file: RegistryFile,
-  { path, clock, log }: RegistryOptions,
-): Omit<Registry, 'check'> {
+export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<Registry, 'check'> {
+  const { path, clock, log } = options;
   const { db, setAside, close } = file;
   const acceptance = acceptanceOn(db);
   const promises = promisesOn(db, acceptance);
@@ -154,8 +165,7 @@ export function registryOn(
     }
     return written;
   };
-  const prune = (): void =>
-    journal.prune({ maxAgeMs: JOURNAL_MAX_AGE_MS, maxPasses: JOURNAL_MAX_PASSES, now: clock.now() });
+  const prune = (): void => journal.prune({ ...(options.journal ?? JOURNAL), now: clock.now() });
   try {
     const open = journal.interrupt(clock.now());
     if (open > 0)
@@ -170,7 +180,11 @@ export function registryOn(
   return {
     promised: () => promises.promised(),
     passes: (limit) => journal.passes(limit),
+    pass: (id) => journal.pass(id),
+    changes: (service, limit) => journal.changes(service, limit),
     history: (service, limit) => journal.history(service, limit),
+    plan: (pass) => journal.plan(pass),
+    planKey: () => journal.planKey(),
     accept: (commit, at, files, nodeFile, named) =>
       keep(() => acceptance.accept(commit, at, files, nodeFile, named)),
     recordEngine: (engine) => keep(() => acceptance.recordEngine(engine)),
@@ -193,6 +207,7 @@ export function registryOn(
         // An agent may run for years without being opened again.
         if (pass % PRUNE_EVERY_PASSES === 0) prune();
       }),
+    storePlan: (pass, plan) => write(() => journal.storePlan(pass, plan)),
     intend: (pass, step) => numbered(() => journal.intend(pass, step)),
     conclude: (step, end) => write(() => journal.conclude(step, end)),
     snapshot: (target) => write(() => void db.prepare('VACUUM INTO ?').run(target)),

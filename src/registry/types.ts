@@ -163,6 +163,10 @@ export interface StepRecord {
   readonly endedAt?: number;
   readonly result?: 'ok' | 'retry' | 'wait' | 'blocked' | 'bug' | 'interrupted';
   readonly message?: string;
+  /** What stood there when the step was begun, as far as it was seen. */
+  readonly before?: unknown;
+  /** What stands there now; only of a step that succeeded. */
+  readonly after?: unknown;
 }
 
 /** Why a step is taken: one sentence, the commit and file it comes from, and what changed as a JSON Patch (RFC 6902). */
@@ -179,11 +183,35 @@ export interface PatchOperation {
   readonly value?: unknown;
 }
 
+/** A commit as the history of a service names it. */
+export interface CommitRecord {
+  readonly oid: string;
+  readonly author: string;
+  /** Committer's time, milliseconds since the epoch. */
+  readonly at: number;
+  /** First line. */
+  readonly message: string;
+}
+
+/** The inputs and the plan of a pass as they were: names and keyed hashes only. The planner knows their form. */
+export interface StoredPlan {
+  readonly pass: number;
+  /** Of the program that made it: another one may rightly decide otherwise. */
+  readonly version: string;
+  readonly inputs: unknown;
+  readonly plan: unknown;
+}
+
 export interface PassRecord {
   readonly id: number;
   readonly startedAt: number;
   readonly endedAt?: number;
   readonly commit: string;
+  readonly author?: string;
+  /** First line of the commit's message. */
+  readonly message?: string;
+  /** The stored plan can be had, to be replayed. */
+  readonly replay?: true;
   /** What made the agent look, for example `git`, `engine event`, `timer`. */
   readonly trigger: string;
   readonly steps: readonly StepRecord[];

@@ -9,7 +9,7 @@ const MAX_CHARACTERS = 4_000;
  * escapes (G53). Applied once to the whole view, so that page, API and command line are safe by construction.
  */
 export function visibleAll<T>(value: T): T {
-  return mapStrings(value) as T;
+  return mapStrings(value, visible) as T;
 }
 
 /**
@@ -55,6 +55,8 @@ function stepShown(step: StepRecord): StepRecord {
     ...step,
     because: reasonOf(step.because),
     ...(step.message === undefined ? {} : { message: redact(step.message) }),
+    ...(step.before === undefined ? {} : { before: mapStrings(step.before, redact) }),
+    ...(step.after === undefined ? {} : { after: mapStrings(step.after, redact) }),
   };
 }
 
@@ -85,9 +87,11 @@ function namesOf(env: unknown): string[] {
   );
 }
 
-function mapStrings(value: unknown): unknown {
-  if (typeof value === 'string') return visible(value);
+function mapStrings(value: unknown, change: (text: string) => string): unknown {
+  if (typeof value === 'string') return change(value);
   if (value === null || typeof value !== 'object') return value;
-  if (Array.isArray(value)) return value.map(mapStrings);
-  return Object.fromEntries(Object.entries(value).map(([key, part]) => [visible(key), mapStrings(part)]));
+  if (Array.isArray(value)) return value.map((part) => mapStrings(part, change));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, part]) => [change(key), mapStrings(part, change)]),
+  );
 }

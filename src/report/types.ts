@@ -149,3 +149,53 @@ export interface RouteView {
   /** End of the certificate's life, for l7. */
   readonly notAfter?: number;
 }
+
+/** What one pass did for one service. */
+export interface HistoryEntry {
+  readonly pass: number;
+  readonly service: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly trigger: string;
+  readonly commit: string;
+  readonly author?: string;
+  /** First line of the commit's message. */
+  readonly message?: string;
+  readonly file?: string;
+  readonly why: string;
+  /** What changed in the definition; absent when something else was the reason. */
+  readonly patch?: NonNullable<Because['patch']>;
+  readonly steps: readonly StepRecord[];
+  /** From the first intent to the last result; absent while the first step is under way. */
+  readonly tookMs?: number;
+  /** The worst of its steps. */
+  readonly result: NonNullable<StepRecord['result']> | 'under way';
+}
+
+/** The end of a container's log. */
+export interface LogView {
+  readonly service: string;
+  readonly component: string;
+  readonly container: string;
+  readonly driver: string;
+  /** Oldest first; control characters made visible, known secrets masked. */
+  readonly lines: readonly string[];
+  /** Why there is nothing, when there is nothing (L21). */
+  readonly empty?: string;
+}
+
+/** Something that happened, as the event stream has it. */
+export interface AgentEvent {
+  /** Of this run of the agent, in order. */
+  readonly id: number;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly kind: 'commit' | 'step' | 'waiting' | 'refused' | 'ended' | 'source' | 'notice';
+  /** What has begun, has changed, or is over; absent for what happens once. */
+  readonly phase?: 'begins' | 'changes' | 'ends';
+  readonly services?: readonly string[];
+  readonly text: string;
+  readonly hint?: string;
+  /** Of a step. */
+  readonly result?: NonNullable<StepRecord['result']>;
+}

@@ -7,7 +7,7 @@ import { makeLog } from '../../src/base/log.ts';
 import { startDashboard, type Dashboard } from '../../src/dashboard/server.ts';
 import type { View } from '../../src/report/types.ts';
 import { poisoned } from '../support/poison.ts';
-import { sampleView } from '../support/sample-view.ts';
+import { quietApi, sampleView } from '../support/sample-view.ts';
 import { until } from '../support/until.ts';
 
 const FLAGS = [
@@ -38,6 +38,7 @@ describe('the dashboard in a browser', function () {
       view: () => view,
       state: () => '{}',
       trouble: () => undefined,
+      ...quietApi(),
     });
     if (started.kind !== 'ok') throw new Error(started.why);
     dashboard = started.value;

@@ -1,4 +1,5 @@
-import { ok, retry, type Outcome } from '../../src/base/outcome.ts';
+import { blocked, ok, retry, type Outcome } from '../../src/base/outcome.ts';
+import type { ApiSources } from '../../src/dashboard/api.ts';
 import type { Component, Desired, Issue, Route, Service } from '../../src/definitions/types.ts';
 import type { ObservedContainer } from '../../src/node/types.ts';
 import type { PlanSettings } from '../../src/plan/types.ts';
@@ -19,6 +20,15 @@ const HOUR = 3_600_000;
  */
 export async function sampleView(change: Partial<ViewInput> = {}): Promise<View> {
   return makeView({ ...(await sampleInput()), ...change });
+}
+
+/** What a dashboard is asked beyond the view: nothing happened, and there is no log. */
+export function quietApi(): ApiSources {
+  return {
+    history: () => [],
+    logs: async () => blocked('no log'),
+    events: { recent: () => [], subscribe: () => () => undefined },
+  };
 }
 
 export async function sampleInput(): Promise<ViewInput> {

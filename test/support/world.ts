@@ -515,6 +515,12 @@ export class World implements RegistryWriter {
   endPass(): Outcome<undefined> {
     return ok();
   }
+  planKey(): string | undefined {
+    return undefined;
+  }
+  storePlan(): Outcome<undefined> {
+    return ok();
+  }
   intend(): Outcome<number> {
     return ok(1);
   }

@@ -126,7 +126,7 @@ async function create(site: Site, input: ContainerInput): Promise<string> {
   }
 }
 
-const LIBPOD = '/v4.0.0/libpod';
+export const LIBPOD = '/v4.0.0/libpod';
 
 /** Docker joins one network at creation (several only from API 1.44 on); Podman was told all. */
 async function joinFurtherNetworks(site: Site, input: ContainerInput, id: string): Promise<void> {

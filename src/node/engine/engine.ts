@@ -30,7 +30,7 @@ import {
   type ImageDetails,
   type RegistryAuth,
 } from './images.ts';
-import { readLogs } from './logs.ts';
+import { readableDriver, readLogs } from './logs.ts';
 import { findSocket } from './socket.ts';
 
 export interface EngineOptions {
@@ -90,6 +90,8 @@ export interface Engine {
   listImages(prefix: string): Promise<Outcome<string[]>>;
   /** The last lines of a container of ours, registered secrets masked. */
   logs(id: string, options: { readonly tail: number }): Promise<Outcome<string[]>>;
+  /** The log driver of a container of ours; `blocked` when the engine cannot give its log back (L21). */
+  logDriver(id: string): Promise<Outcome<string>>;
   close(): void;
 }
 
@@ -170,6 +172,7 @@ function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engin
           throw new Refusal(blocked(`container ${short(id)} is gone`));
         return withDeadline('the log', callDeadlineMs, (signal) => readLogs(api, id, tail, signal));
       }),
+    logDriver: (id) => door(`look at the log driver of ${short(id)}`, () => readableDriver(site, id)),
     close: () => {
       stream.close();
       api.close();

@@ -8,7 +8,7 @@ import { isOurHost } from '../../../src/dashboard/guard.ts';
 import { startDashboard, type Dashboard, type DashboardOptions } from '../../../src/dashboard/server.ts';
 import type { View } from '../../../src/report/types.ts';
 import { ask } from '../../support/ask.ts';
-import { sampleView } from '../../support/sample-view.ts';
+import { quietApi, sampleView } from '../../support/sample-view.ts';
 
 describe('the dashboard server', () => {
   let view: View;
@@ -20,6 +20,7 @@ describe('the dashboard server', () => {
       view: () => view,
       state: () => '{}',
       trouble: () => undefined,
+      ...quietApi(),
       ...change,
     });
     if (outcome.kind === 'ok') opened.push(outcome.value);
