@@ -103,6 +103,10 @@ function buildComponent(
       finding('network/none', [...path, component.network === undefined ? 'name' : 'network'], message),
     );
   }
+  if (component.own.health?.onFailure === 'restart' && restart !== 'unless-stopped' && restart !== 'always') {
+    const message = `restart = "${restart}" would leave it ended, should the restart be cut off`;
+    findings.push(finding('health/restart', [...path, 'health', 'on_failure'], message));
+  }
   checkImage(component, dockerfile, path, context, findings);
   checkRoutes(component, path, context, findings);
   checkPolicy(definition.name, component, path, context.policy, findings);

@@ -169,7 +169,7 @@ export const HEALTH = v.strictObject({
       v.title('Start period'),
       v.description('Failures so soon after the start do not count, at most `1h`.'),
     ),
-    '0s',
+    '60s',
   ),
   on_failure: v.optional(
     v.pipe(
@@ -308,7 +308,9 @@ export const OWN_COMPONENT = {
     v.pipe(
       HEALTH,
       v.title('Health'),
-      v.description('How the component shows that it is well. Default: by its routes and ports.'),
+      v.description(
+        'How the component shows that it is well, before it is ready and afterwards. Default: by its routes and ports, until it is ready.',
+      ),
     ),
   ),
   resources: v.optional(

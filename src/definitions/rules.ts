@@ -325,6 +325,10 @@ export const RULES = {
     'The command of a health check has 1 to 200 strings without NUL, at most 32 KiB together.',
     'Shorten it, or put it into a program of the image.',
   ),
+  'health/restart': error(
+    'What is restarted when it is unwell is kept running by its restart policy.',
+    'Set restart = "unless-stopped", or on_failure = "report".',
+  ),
   'health/retries': error('`retries` is a whole number from 1 to 100.', 'Write for example retries = 3.'),
   'resources/cpus': error('`cpus` is a number from 0.01 to 1024.', 'Write for example cpus = 0.5.'),
   'resources/pids': error('`pids` is a whole number from 1.', 'Write for example pids = 200.'),

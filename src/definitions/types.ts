@@ -94,7 +94,10 @@ export interface Component {
   readonly resources?: Resources;
 }
 
-/** How a component shows that it is well, before and after it is ready; absent: by its routes and ports. */
+/**
+ * How a component shows that it is well, before and after it is ready. It takes the place of the check that the route or
+ * port it asks has by itself.
+ */
 export interface Health {
   readonly type: 'http' | 'tls' | 'tcp' | 'exec';
   /** Name of the route that is asked; absent: the first, or the only one. */

@@ -52,7 +52,15 @@ export interface Node {
 export function openNode(options: NodeOptions): Node {
   const { clock, log, onSignal, proxy } = options;
   const certificates = openCertificates(options.certificates);
-  const probes: Probes = openProbes({ clock, log, onSignal: () => onSignal('probe') });
+  const probes: Probes = openProbes({
+    clock,
+    log,
+    onSignal: () => onSignal('probe'),
+    exec: async (id, command, timeoutMs) => {
+      const outcome = await engine();
+      return outcome.kind === 'ok' ? outcome.value.check(id, command, timeoutMs) : outcome;
+    },
+  });
   const sole = openSole({
     owner: options.engine.owner,
     about: options.about,

@@ -201,7 +201,7 @@ export type ProbeCheck =
       readonly hostname: string;
       readonly route: string;
     }
-  /** Any HTTP status line. */
+  /** Any HTTP status line, or a status within `expect` (both inclusive). */
   | {
       readonly kind: 'http';
       readonly ip: string;
@@ -209,15 +209,32 @@ export type ProbeCheck =
       readonly hostname: string;
       readonly tls: boolean;
       readonly route: string;
+      /** Absent: `/`. */
+      readonly path?: string;
+      readonly expect?: readonly [number, number];
     }
   /** LISTEN (or bound UDP) in the container's own network namespace. */
   | {
       readonly kind: 'listen';
       readonly ip: string;
+      /** 0: not published. */
       readonly port: number;
       readonly containerPort: number;
       readonly protocol: 'tcp' | 'udp';
-    };
+    }
+  /** A program inside the container that ends with 0. */
+  | { readonly kind: 'exec'; readonly command: readonly string[] };
+
+/** A check that its definition asks for: it takes part in becoming ready, and goes on afterwards. */
+export interface ProbeHealth {
+  readonly check: ProbeCheck;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** So many failures in a row make it unwell. */
+  readonly retries: number;
+  /** Failures so soon after the start do not count. */
+  readonly startPeriodMs: number;
+}
 
 export interface ProbeTarget {
   readonly containerId: string;
@@ -225,12 +242,18 @@ export interface ProbeTarget {
   readonly pid?: number;
   /** Empty: running is enough. */
   readonly checks: readonly ProbeCheck[];
+  readonly health?: ProbeHealth;
 }
 
 export type ProbeState =
   /** `last`: why the newest try failed, with what is listening where. */
   | { readonly kind: 'starting'; readonly since: number; readonly last?: string }
-  | { readonly kind: 'ready'; readonly since: number };
+  | { readonly kind: 'ready'; readonly since: number }
+  /**
+   * It runs, and its health check fails: after it was ready, or for so long that it should have been. `times`: how often
+   * in a row, also over restarts of this container; a long time of being ready ends the row.
+   */
+  | { readonly kind: 'unwell'; readonly since: number; readonly last: string; readonly times: number };
 
 /** What a pass saw. Each part is known, or unknown with the reason. */
 export interface Observed {

@@ -1,6 +1,7 @@
-import type { Component, Desired, DesiredService, Service } from '../definitions/types.ts';
-import type { ProbeCheck, ProbeTarget } from '../node/types.ts';
-import { leaseOf, type Facts } from './facts.ts';
+import type { Desired, DesiredService, Service } from '../definitions/types.ts';
+import type { ProbeTarget } from '../node/types.ts';
+import { checksOf } from './checks.ts';
+import type { Facts } from './facts.ts';
 import { keptOf, type Kept } from './keep.ts';
 import { asApplied, slotted } from './slots.ts';
 import { standingOf } from './standing.ts';
@@ -76,29 +77,9 @@ function targetOf(facts: Facts, service: Service, { component, container }: Kept
       containerId: container.id,
       startedAt: container.startedAt,
       ...(container.pid === undefined ? {} : { pid: container.pid }),
-      checks: checksOf(facts, service, component),
+      ...checksOf(facts, service, component),
     },
   ];
-}
-
-function checksOf(facts: Facts, service: Service, component: Component): ProbeCheck[] {
-  const ip = facts.settings.publishIp;
-  const routes = component.routes.flatMap((route): ProbeCheck[] => {
-    const lease = leaseOf(facts, service.name, component.name, route.name);
-    if (lease === undefined) return [];
-    const common = { ip, port: lease.port, hostname: route.hostname, route: route.name };
-    return [
-      route.mode === 'l4' ? { kind: 'tls', ...common } : { kind: 'http', ...common, tls: route.backendTls },
-    ];
-  });
-  const ports = component.ports.map((port): ProbeCheck => ({
-    kind: 'listen',
-    ip: port.ip ?? '127.0.0.1',
-    port: port.host,
-    containerPort: port.container,
-    protocol: port.protocol,
-  }));
-  return [...routes, ...ports];
 }
 
 function unique<T>(items: readonly T[], key: (item: T) => string): T[] {

@@ -1,12 +1,14 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
+import type { Unwell } from './health.ts';
 import { appliedOf, type Facts } from './facts.ts';
 import type { Waiting } from './types.ts';
 
 export type Readiness =
   | { readonly kind: 'ready'; readonly since: number }
   | { readonly kind: 'start'; readonly why: string }
-  | { readonly kind: 'waiting'; readonly waiting: Waiting };
+  /** `unwell`: it runs, and its health check says that it is not well. */
+  | { readonly kind: 'waiting'; readonly waiting: Waiting; readonly unwell?: Unwell };
 
 /** Is the container that is in place ready? Since when, or why not. */
 export function readiness(
@@ -15,7 +17,7 @@ export function readiness(
   component: Component,
   container: ObservedContainer,
 ): Readiness {
-  const wait = (why: string, since?: number): Readiness => ({
+  const wait = (why: string, since?: number): Readiness & { kind: 'waiting' } => ({
     kind: 'waiting',
     waiting: {
       service: desired.service.name,
@@ -29,6 +31,7 @@ export function readiness(
   if (container.state === 'running') {
     const probe = facts.observed.probes[container.id];
     if (probe?.kind === 'ready') return { kind: 'ready', since: probe.since };
+    if (probe?.kind === 'unwell') return { ...wait(`is unwell: ${probe.last}`, probe.since), unwell: probe };
     const restarts = container.restartCount > 0 ? ` (restarted ${container.restartCount} times)` : '';
     return wait(`${probe?.last ?? 'not ready yet'}${restarts}`, probe?.since ?? container.startedAt);
   }

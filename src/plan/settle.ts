@@ -2,6 +2,7 @@ import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { Applied, Because } from '../registry/types.ts';
 import { appliedOf, deployOf, failureOf, type Facts, type ServicePlan } from './facts.ts';
+import { treat } from './health.ts';
 import { staleLeases } from './leases.ts';
 import { readiness } from './ready.ts';
 import { planRoutes } from './routes.ts';
@@ -41,6 +42,11 @@ export function settle(
         name: current.name,
         specDigest: current.identity?.spec ?? '',
       });
+      readySince = undefined;
+    } else if (state.kind === 'waiting' && state.unwell !== undefined) {
+      const treated = treat(facts, service, component, current, state.unwell, because);
+      starts.push(...treated.steps);
+      waiting.push(...treated.waiting);
       readySince = undefined;
     } else if (state.kind === 'ready') {
       ready.push(component);

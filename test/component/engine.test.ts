@@ -1,8 +1,11 @@
 import { expect } from 'chai';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { makeLog } from '../../src/base/log.ts';
 import { Secret } from '../../src/base/secret.ts';
 import { callEngine } from '../../src/demo/socket.ts';
+import { openProbes } from '../../src/node/probes/probes.ts';
 import { LABELS, type ContainerSpec } from '../../src/node/types.ts';
 import { allEngines } from '../support/engines.ts';
 import { until } from '../support/until.ts';
@@ -144,6 +147,55 @@ for (const { name: engineName, start } of allEngines) {
       valueOf(await kit.engine.stop(id, 20));
       await logged(id, 'interrupted');
       expect(await kit.container(spec.name)).to.include({ state: 'exited', exitCode: 7 });
+    });
+
+    it('runs a check inside a container of ours, and none beside one that has not ended', async () => {
+      const id = await run(kit.spec('checked'));
+      const check = async (...command: string[]) =>
+        valueOf(await kit.engine.check(id, ['/bin/busybox', ...command], 20_000));
+      expect(await check('true')).to.equal(undefined);
+      expect(await check('sh', '-c', 'exit 3')).to.equal('exit code 3');
+      expect(await check('no-such-applet')).to.match(/^exit code \d+$/);
+      const slow = ['/bin/busybox', 'sleep', '300'];
+      expect(valueOf(await kit.engine.check(id, slow, 200))).to.equal('it takes longer than 200 ms');
+      expect(await check('true')).to.equal('the check before it has not ended yet');
+      valueOf(await kit.engine.stop(id, 0));
+      expect((await kit.engine.check(id, slow, 200)).kind).to.not.equal('ok');
+      expect((await kit.engine.check('0'.repeat(64), slow, 200)).kind).to.not.equal('ok');
+    });
+
+    it('a health check of type exec goes on after the start: ready, unwell, ready again', async () => {
+      const id = await run(kit.spec('health'));
+      const inside = async (...command: string[]) =>
+        expect(valueOf(await kit.engine.check(id, ['/bin/busybox', ...command], 20_000))).to.equal(undefined);
+      const probes = openProbes({
+        clock: systemClock,
+        log: makeLog('silent'),
+        onSignal: () => undefined,
+        exec: (container, command, timeoutMs) => kit.engine.check(container, command, timeoutMs),
+      });
+      const health = {
+        check: { kind: 'exec', command: ['/bin/busybox', 'test', '-e', '/well'] },
+        ...{ intervalMs: 50, timeoutMs: 20_000, retries: 2, startPeriodMs: 0 },
+      } as const;
+      const { startedAt = 0 } = (await kit.container(kit.spec('health').name)) ?? {};
+      const target = { containerId: id, startedAt, checks: [], health };
+      const becomes = (kind: string) =>
+        until(kind, () => {
+          const state = probes.observe([target])[id];
+          return state?.kind === kind && state;
+        });
+      try {
+        expect(probes.observe([target])[id]).to.include({ kind: 'starting' });
+        await inside('touch', '/well');
+        await becomes('ready');
+        await inside('rm', '/well');
+        expect(await becomes('unwell')).to.include({ last: 'the check /bin/busybox: exit code 1' });
+        await inside('touch', '/well');
+        await becomes('ready');
+      } finally {
+        await probes.stop();
+      }
     });
 
     it('refuses a name of ours that stands for another specification', async () => {

@@ -51,6 +51,8 @@ export class World implements RegistryWriter {
   bad = new Set<string>();
   /** What the engine says when a container of this image is started. */
   startErrors = new Map<string, Failure>();
+  /** Container names that run and are unwell, until they are started again; how often in a row. */
+  unwell = new Map<string, number>();
   engineUp = true;
   proxyRuns = true;
   /** The route table can be read. */
@@ -91,6 +93,7 @@ export class World implements RegistryWriter {
   connections: Record<string, number> = {};
   #ids = 0;
   #readySince = new Map<string, number>();
+  #unwellSince = new Map<string, number>();
 
   settings(): PlanSettings {
     return {
@@ -571,6 +574,12 @@ export class World implements RegistryWriter {
       return { kind: 'starting', since: container?.startedAt ?? 0, last: 'nothing answers' };
     }
     const key = `${id}@${container.startedAt ?? 0}`;
+    const times = this.unwell.get(container.name);
+    if (times !== undefined) {
+      const since = this.#unwellSince.get(key) ?? this.now;
+      this.#unwellSince.set(key, since);
+      return { kind: 'unwell', since, last: 'status 503', times };
+    }
     const since = this.#readySince.get(key) ?? this.now;
     this.#readySince.set(key, since);
     return { kind: 'ready', since };

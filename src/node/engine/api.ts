@@ -16,6 +16,7 @@ interface CallOptions {
 interface StreamOptions {
   readonly query?: Query;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: object;
   /** A request body that is streamed, for example a build context. */
   readonly upload?: NodeJS.ReadableStream;
   readonly signal: AbortSignal;

@@ -13,6 +13,7 @@ import {
   stopContainer,
 } from './containers.ts';
 import { createContainer } from './create.ts';
+import { openChecks } from './exec.ts';
 import { ours, type Site } from './lookup.ts';
 import { EventStream } from './events.ts';
 import { FactsReader, readIdentity, type EngineIdentity } from './facts.ts';
@@ -68,6 +69,8 @@ export interface Engine {
   retire(id: string, renameTo: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
   stop(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
   remove(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
+  /** Runs a program inside a container of ours: undefined when it ended with 0, else what it did instead. */
+  check(id: string, command: readonly string[], timeoutMs: number): Promise<Outcome<string | undefined>>;
   /** Calls back on anything that happened, and on a lost or new stream: it only says "look now". */
   events(onSignal: () => void): { close(): void };
   inspectImage(reference: string): Promise<Outcome<ImageDetails | undefined>>;
@@ -124,6 +127,7 @@ function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engin
       await work();
       return undefined;
     });
+  const checks = openChecks(site);
   let networks: Promise<unknown> = Promise.resolve();
   const short = (id: string): string => id.slice(0, 12);
 
@@ -152,6 +156,8 @@ function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engin
       quiet(`stop container ${short(id)}`, () => stopContainer(site, id, stopTimeoutS)),
     remove: (id, stopTimeoutS) =>
       quiet(`remove container ${short(id)}`, () => removeContainer(site, id, stopTimeoutS)),
+    check: (id, command, timeoutMs) =>
+      door(`check container ${short(id)}`, () => checks.run(id, command, timeoutMs)),
     events: (onSignal) => {
       stream.start();
       return { close: stream.listen({ event: onSignal, gap: onSignal }) };

@@ -19,11 +19,17 @@ export async function tryHttp(check: HttpCheck, signal: AbortSignal): Promise<st
   const wantsTls = `${where} (${tried}) speaks TLS, not plain HTTP — set backend_tls = true in its route`;
   try {
     const head = check.tls ? await askOverTls(check, signal) : await askPlain(check, signal);
-    if (isHttp2Settings(head)) return undefined;
+    if (isHttp2Settings(head))
+      return check.expect === undefined
+        ? undefined
+        : `${where} (${tried}) speaks HTTP/2 alone: its status is not read`;
     const status = STATUS_LINE.exec(head.toString('latin1'))?.[1];
     if (!check.tls && (status === '400' || isTlsRecord(head)) && (await speaksTls(check, signal)))
       return wantsTls;
-    return status === undefined ? `${where} (${tried}) answers, but not with HTTP` : undefined;
+    if (status === undefined) return `${where} (${tried}) answers, but not with HTTP`;
+    return isExpected(Number(status), check.expect)
+      ? undefined
+      : `${where} (${tried}) answers ${check.path ?? '/'} with status ${status}`;
   } catch (error) {
     const wasAccepted = (error as NodeJS.ErrnoException).code !== 'ECONNREFUSED';
     if (!check.tls && wasAccepted && (await speaksTls(check, signal))) return wantsTls;
@@ -34,23 +40,29 @@ export async function tryHttp(check: HttpCheck, signal: AbortSignal): Promise<st
   }
 }
 
-function askPlain({ ip, port, hostname }: Endpoint, signal: AbortSignal): Promise<Buffer> {
-  const socket = connect({ host: ip, port });
+function isExpected(status: number, expect: HttpCheck['expect']): boolean {
+  return expect === undefined || (status >= expect[0] && status <= expect[1]);
+}
+
+function askPlain(check: HttpCheck, signal: AbortSignal): Promise<Buffer> {
+  const socket = connect({ host: check.ip, port: check.port });
   const answer = firstBytes(socket, signal);
-  socket.write(requestFor(hostname));
+  socket.write(requestFor(check));
   return answer;
 }
 
-async function askOverTls(endpoint: Endpoint, signal: AbortSignal): Promise<Buffer> {
-  const socket = await connectTls(endpoint, ['h2', 'http/1.1'], signal);
+async function askOverTls(check: HttpCheck, signal: AbortSignal): Promise<Buffer> {
+  // Of HTTP/2 no status is read: who wants to know it asks for HTTP/1.1.
+  const protocols = check.expect === undefined ? ['h2', 'http/1.1'] : ['http/1.1'];
+  const socket = await connectTls(check, protocols, signal);
   const answer = firstBytes(socket, signal);
-  socket.write(socket.alpnProtocol === 'h2' ? H2_PREFACE : requestFor(endpoint.hostname));
+  socket.write(socket.alpnProtocol === 'h2' ? H2_PREFACE : requestFor(check));
   return answer;
 }
 
-function requestFor(hostname: string): string {
+function requestFor({ hostname, path = '/' }: HttpCheck): string {
   return [
-    'GET / HTTP/1.1',
+    `GET ${path} HTTP/1.1`,
     `Host: ${hostname}`,
     'User-Agent: mc-gitops-probe',
     'Accept: */*',

@@ -50,7 +50,8 @@ export function openInside(procRoot: string): Inside {
 export function explainFailure(checks: readonly ProbeCheck[], view: InsideView): string {
   if (view.kind === 'gone') return 'inside the container: its process has ended';
   if (view.kind === 'closed') return `inside the container: not visible to the agent (${view.why})`;
-  const protocols = new Set(checks.map((check) => (check.kind === 'listen' ? check.protocol : 'tcp')));
+  const asked = checks.filter((check) => check.kind !== 'exec');
+  const protocols = new Set(asked.map((check) => (check.kind === 'listen' ? check.protocol : 'tcp')));
   const sockets = view.sockets.filter(({ protocol }) => protocols.has(protocol));
   if (sockets.length === 0) {
     return 'inside the container: nothing listens — the service must listen on 0.0.0.0:$PORT';
@@ -59,10 +60,13 @@ export function explainFailure(checks: readonly ProbeCheck[], view: InsideView):
     ({ ip, port, protocol }) =>
       `${ip.includes(':') ? `[${ip}]` : ip}:${port}/${protocol}${isLoopback(ip) ? ' (loopback only)' : ''}`,
   );
-  return `inside the container: ${list.join(', ')} LISTEN${adviceFor(checks, sockets)}`;
+  return `inside the container: ${list.join(', ')} LISTEN${adviceFor(asked, sockets)}`;
 }
 
-function adviceFor(checks: readonly ProbeCheck[], sockets: readonly ListeningSocket[]): string {
+function adviceFor(
+  checks: readonly Exclude<ProbeCheck, { kind: 'exec' }>[],
+  sockets: readonly ListeningSocket[],
+): string {
   const ports = new Set(checks.map((check) => (check.kind === 'listen' ? check.containerPort : check.port)));
   const open = sockets.filter(({ ip }) => !isLoopback(ip));
   if (open.some(({ port }) => ports.has(port))) return '';

@@ -20,14 +20,15 @@ export async function tryListen(
 ): Promise<string | undefined> {
   const { ip, port, containerPort, protocol } = check;
   if (inside.kind === 'closed') {
-    if (protocol === 'tcp') return holdConnection(check, signal);
-    return `nobody can be seen on ${containerPort}/udp: let the agent read /proc of the engine's user (no hidepid)`;
+    if (protocol === 'tcp' && port !== 0) return holdConnection(check, signal);
+    return `nobody can be seen on ${containerPort}/${protocol}: let the agent read /proc of the engine's user (no hidepid)`;
   }
   const found = inside.kind === 'seen' ? inside.sockets : [];
   const isThere = found.some(
     (socket) => socket.port === containerPort && socket.protocol === protocol && !isLoopback(socket.ip),
   );
-  return isThere ? undefined : `nothing listens on ${containerPort}/${protocol} (published on ${ip}:${port})`;
+  const published = port === 0 ? '' : ` (published on ${ip}:${port})`;
+  return isThere ? undefined : `nothing listens on ${containerPort}/${protocol}${published}`;
 }
 
 function holdConnection(check: ListenCheck, signal: AbortSignal): Promise<string | undefined> {

@@ -1,18 +1,17 @@
 import { setMaxListeners } from 'node:events';
 import type { Clock } from '../../base/clock.ts';
-import { withDeadline } from '../../base/deadline.ts';
 import { canonicalJson } from '../../base/json.ts';
 import type { Log } from '../../base/log.ts';
 import { messageOf } from '../../base/outcome.ts';
-import type { ProbeCheck, ProbeState, ProbeTarget } from '../types.ts';
+import type { ProbeHealth, ProbeState, ProbeTarget } from '../types.ts';
+import { tryCheck, type Attempt, type Exec, type Verdict } from './attempt.ts';
 import { explainFailure, openInside, type Inside, type InsideView } from './inside.ts';
-import { tryHttp } from './http.ts';
-import { tryListen } from './listen.ts';
-import { tryTls } from './tls.ts';
 
 const MAX_INTERVAL_MS = 2_000;
 /** A service whose message changes with every try must not wake the loop with every try. */
 const MAX_SIGNALLED_REASONS = 8;
+/** Whoever was ready for so long begins anew when it becomes unwell. */
+const LONG_READY_MS = 600_000;
 
 export interface ProbeOptions {
   readonly clock: Clock;
@@ -23,13 +22,15 @@ export interface ProbeOptions {
   readonly intervalMs?: number;
   readonly attemptTimeoutMs?: number;
   readonly procRoot?: string;
+  /** For checks inside the container. */
+  readonly exec?: Exec;
 }
 
 export interface Probes {
   /**
    * Says how far each target is, at once, and starts or ends the jobs behind it: `targets` is everything that is to be
    * watched. A container that was started again, or has other checks, begins anew. `since` of `starting` is the
-   * container's start, of `ready` the moment it was seen to be ready.
+   * container's start, of `ready` and `unwell` the moment it was seen to be so.
    */
   observe(targets: readonly ProbeTarget[]): Record<string, ProbeState>;
   /** Ends every job; resolves when none is under way any more. */
@@ -43,6 +44,10 @@ interface Job {
   readonly inside: Inside;
   target: ProbeTarget;
   state: ProbeState;
+  /** Monotonic. */
+  readyAt?: number;
+  /** How often in a row it became unwell. */
+  times: number;
   done: Promise<void>;
 }
 
@@ -89,14 +94,15 @@ function startJob(
   previous: Job | undefined,
 ): Job {
   const last = previous?.state.kind === 'starting' ? previous.state.last : undefined;
+  const isTrivial = target.checks.length === 0 && target.health === undefined;
   const job: Job = {
     key: keyOf(target),
     abort: new AbortController(),
     signalled: previous?.signalled ?? new Set(),
     inside: openInside(options.procRoot ?? '/proc'),
     target,
-    state:
-      target.checks.length === 0 ? { kind: 'ready', since: options.clock.now() } : starting(target, last),
+    state: isTrivial ? { kind: 'ready', since: options.clock.now() } : starting(target, last),
+    times: timesOf(previous, options),
     done: Promise.resolve(),
   };
   // Each check of each try listens on it for as long as the try takes.
@@ -111,22 +117,43 @@ function startJob(
   return job;
 }
 
+/** A container that was restarted because it was unwell goes on with the row; one that was long ready ended it. */
+function timesOf(previous: Job | undefined, { clock }: ProbeOptions): number {
+  if (previous === undefined) return 0;
+  const { state, readyAt, times } = previous;
+  const wasLongReady =
+    state.kind === 'ready' && readyAt !== undefined && clock.monotonic() - readyAt > LONG_READY_MS;
+  return wasLongReady ? 0 : times;
+}
+
+/** Tries everything until all of it answered, then what its definition asks for, again and again. */
 async function watch(job: Job, options: ProbeOptions): Promise<void> {
-  const { clock, log, onSignal, intervalMs = 250, attemptTimeoutMs = 5_000 } = options;
+  // Not the container's own start: a wall clock that is put right must make nothing unwell (G42).
+  const begunAt = options.clock.monotonic();
+  await untilReady(job, begunAt, options);
+  const { health } = job.target;
+  if (health !== undefined) await keepAsking(job, health, begunAt, options);
+}
+
+async function untilReady(job: Job, begunAt: number, options: ProbeOptions): Promise<void> {
+  const { clock, log, onSignal, intervalMs = 250 } = options;
   const { signal } = job.abort;
+  const { health, containerId } = job.target;
+  const patienceMs =
+    health === undefined ? Infinity : health.startPeriodMs + health.retries * health.intervalMs;
   let waitMs = intervalMs;
   const isEnded = (): boolean => signal.aborted;
   while (!isEnded()) {
-    const why = await attempt(job, attemptTimeoutMs);
+    const { why, isKnown } = await attempt(job, options);
     if (isEnded()) return;
-    const { containerId } = job.target;
     if (why === undefined) {
-      job.state = { kind: 'ready', since: clock.now() };
-      log.debug({ container: containerId }, 'ready');
-      onSignal();
+      becomeReady(job, options);
       return;
     }
-    job.state = starting(job.target, why);
+    const isOverdue = clock.monotonic() - begunAt > patienceMs && isKnown;
+    if (job.state.kind !== 'unwell' && isOverdue) becomeUnwell(job, why, options);
+    else if (job.state.kind === 'unwell') job.state = { ...job.state, last: why };
+    else job.state = starting(job.target, why);
     if (!job.signalled.has(why) && job.signalled.size < MAX_SIGNALLED_REASONS) {
       job.signalled.add(why);
       log.debug({ container: containerId, why }, 'not ready yet');
@@ -137,55 +164,93 @@ async function watch(job: Job, options: ProbeOptions): Promise<void> {
   }
 }
 
-/** One try of all checks together; the reason when one failed. */
-async function attempt(job: Job, timeoutMs: number): Promise<string | undefined> {
-  const { checks, pid } = job.target;
-  const inside = await job.inside.look(pid);
-  const results = await Promise.all(
-    checks.map((check) => tryCheck(check, inside, timeoutMs, job.abort.signal)),
-  );
-  const failed = [...new Set(results.filter((why) => why !== undefined))];
-  if (failed.length === 0) return undefined;
-  return `${failed.join('; ')}; ${explainFailure(checks, await job.inside.look(pid))}`;
-}
-
-async function tryCheck(
-  check: ProbeCheck,
-  inside: InsideView,
-  timeoutMs: number,
-  outer: AbortSignal,
-): Promise<string | undefined> {
-  try {
-    return await withDeadline(
-      nameOf(check),
-      timeoutMs,
-      (signal) => {
-        switch (check.kind) {
-          case 'tls':
-            return tryTls(check, signal);
-          case 'http':
-            return tryHttp(check, signal);
-          case 'listen':
-            return tryListen(check, inside, signal);
-        }
-      },
-      outer,
-    );
-  } catch (error) {
-    return messageOf(error);
+/** What cannot be asked counts neither way (G9). */
+async function keepAsking(
+  job: Job,
+  health: ProbeHealth,
+  begunAt: number,
+  options: ProbeOptions,
+): Promise<void> {
+  const { clock } = options;
+  const { signal } = job.abort;
+  const isEnded = (): boolean => signal.aborted;
+  let failures = 0;
+  while (!isEnded()) {
+    await clock.sleep(health.intervalMs, signal);
+    if (isEnded()) return;
+    const verdict = await askHealth(job, health, options);
+    if (isEnded() || verdict.kind === 'unknown') continue;
+    if (verdict.kind === 'well') {
+      failures = 0;
+      if (job.state.kind === 'unwell') becomeReady(job, options);
+    } else if (job.state.kind === 'unwell') {
+      job.state = { ...job.state, last: verdict.why };
+    } else if (clock.monotonic() - begunAt >= health.startPeriodMs) {
+      failures += 1;
+      if (failures >= health.retries) becomeUnwell(job, verdict.why, options);
+    }
   }
 }
 
-function nameOf(check: ProbeCheck): string {
-  const where = `${check.ip}:${check.port}`;
-  if (check.kind === 'listen') return `${where}/${check.protocol}`;
-  return `${where} (${check.kind === 'tls' ? 'TLS' : 'HTTP'}, ${check.hostname})`;
+function becomeReady(job: Job, { clock, log, onSignal }: ProbeOptions): void {
+  job.state = { kind: 'ready', since: clock.now() };
+  job.readyAt = clock.monotonic();
+  log.debug({ container: job.target.containerId }, 'ready');
+  onSignal();
+}
+
+function becomeUnwell(job: Job, last: string, { clock, log, onSignal }: ProbeOptions): void {
+  const wasLongReady = job.readyAt !== undefined && clock.monotonic() - job.readyAt > LONG_READY_MS;
+  job.times = wasLongReady ? 1 : job.times + 1;
+  job.state = { kind: 'unwell', since: clock.now(), last, times: job.times };
+  log.debug({ container: job.target.containerId, why: last }, 'unwell');
+  onSignal();
+}
+
+/** One try of everything together; the reason when something failed, and whether all of it could be asked. */
+async function attempt(
+  job: Job,
+  options: ProbeOptions,
+): Promise<{ readonly why?: string; readonly isKnown: boolean }> {
+  const { checks, pid, health } = job.target;
+  const inside = await job.inside.look(pid);
+  const verdicts = await Promise.all([
+    ...checks.map((check) => tryCheck(check, attemptOf(job, inside, options))),
+    ...(health === undefined ? [] : [askHealth(job, health, options)]),
+  ]);
+  const failed = [...new Set(verdicts.flatMap((verdict) => (verdict.kind === 'well' ? [] : [verdict.why])))];
+  const isKnown = verdicts.every(({ kind }) => kind !== 'unknown');
+  if (failed.length === 0) return { isKnown };
+  const reachable = [...checks, ...(health === undefined ? [] : [health.check])].filter(
+    ({ kind }) => kind !== 'exec',
+  );
+  const explained =
+    reachable.length === 0 ? '' : `; ${explainFailure(reachable, await job.inside.look(pid))}`;
+  return { why: `${failed.join('; ')}${explained}`, isKnown };
+}
+
+async function askHealth(job: Job, health: ProbeHealth, options: ProbeOptions): Promise<Verdict> {
+  const inside = health.check.kind === 'listen' ? await job.inside.look(job.target.pid) : NOT_LOOKED;
+  const { timeoutMs } = health;
+  return tryCheck(health.check, { ...attemptOf(job, inside, options), timeoutMs });
+}
+
+const NOT_LOOKED: InsideView = { kind: 'gone' };
+
+function attemptOf(job: Job, inside: InsideView, { attemptTimeoutMs = 5_000, exec }: ProbeOptions): Attempt {
+  return {
+    containerId: job.target.containerId,
+    inside,
+    timeoutMs: attemptTimeoutMs,
+    signal: job.abort.signal,
+    exec,
+  };
 }
 
 function starting(target: ProbeTarget, last?: string): ProbeState {
   return { kind: 'starting', since: target.startedAt, ...(last === undefined ? {} : { last }) };
 }
 
-function keyOf({ containerId, startedAt, checks }: ProbeTarget): string {
-  return canonicalJson([containerId, startedAt, checks]);
+function keyOf({ containerId, startedAt, checks, health }: ProbeTarget): string {
+  return canonicalJson([containerId, startedAt, checks, health ?? null]);
 }

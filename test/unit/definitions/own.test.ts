@@ -108,7 +108,7 @@ describe('fields of our own', () => {
         intervalMs: 10_000,
         timeoutMs: 5_000,
         retries: 3,
-        startPeriodMs: 0,
+        startPeriodMs: 60_000,
         onFailure: 'restart',
       },
       resources: { memoryBytes: 1_610_612_736, cpus: 0.5, pids: 200, shmBytes: 67_108_864 },
