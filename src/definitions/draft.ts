@@ -153,7 +153,8 @@ function checkNames(service: string, components: readonly ReadComponent[], findi
       findings.push(finding('component/duplicate', path, `the component "${name}" is there twice`));
     seen.add(name);
     const container = containerName(service, name);
-    if (container.length > 63) {
+    // Docker takes no name of one letter.
+    if (container.length > 63 || container.length < 2) {
       findings.push(
         finding('component/container-name', path, `the container would be called "${container}"`),
       );

@@ -131,8 +131,8 @@ export const RULES = {
   ),
   'component/duplicate': error('A component name is there once a service.', 'Rename one of the two.'),
   'component/container-name': error(
-    'A container name has at most 63 characters: it is a DNS label on its network.',
-    'Shorten the name of the service or of the component.',
+    'A container name has 2 to 63 characters: engines take none of one letter, and it is a DNS label on its network.',
+    'Change the name of the service or of the component.',
   ),
   'component/container-duplicate': error(
     'A container name is there once a node: `<service>-<component>`, or `<service>` when equal.',

@@ -134,9 +134,9 @@ export const CORPUS: readonly Case[] = [
     'a byte order mark': `\ufeff${TEXT}`,
     'no newline at the end': TEXT.trimEnd(),
     'everything in inline tables':
-      'name = "a"\nnode = "rift"\ncomponents = [{ name = "a", image = "registry.example.net/a:v1.0.0" }]\n',
+      'name = "a"\nnode = "rift"\ncomponents = [{ name = "web", image = "registry.example.net/a:v1.0.0" }]\n',
     'quoted and dotted keys':
-      '"name" = "a"\n\'node\' = "rift"\nbuild.images.a = "Dockerfile"\n[["components"]]\nname = "a"\nimage = "registry.example.net/a:v1.0.0"\n',
+      '"name" = "a"\n\'node\' = "rift"\nbuild.images.a = "Dockerfile"\n[["components"]]\nname = "web"\nimage = "registry.example.net/a:v1.0.0"\n',
   }),
   ...top('key/unknown', {
     'a key in capitals': 'Active = true\n',

@@ -24,8 +24,8 @@ describe('definitions: what a file becomes', () => {
       path: 'a',
       components: [
         {
-          name: 'a',
-          container: 'a',
+          name: 'web',
+          container: 'a-web',
           image: {
             reference: 'registry.example.net/a:v1.0.0',
             host: 'registry.example.net',
@@ -83,7 +83,7 @@ describe('definitions: what a file becomes', () => {
       { name: 'E', hash: hash('') },
       { name: 'Z', hash: hash('one') },
     ]);
-    expect([...(values.get('a/a') ?? [])]).to.deep.equal([
+    expect([...(values.get('a/web') ?? [])]).to.deep.equal([
       ['Z', 'one'],
       ['A', 'x=y'],
       ['E', ''],
@@ -264,7 +264,7 @@ describe('definitions: what is in force', () => {
     const { desired, values } = resolved(files);
     expect(desired.services.map(({ service }) => service.name)).to.deep.equal(['a']);
     expect(desired).to.deep.include({ refused: [], unreadable: false, issues: [] });
-    expect([...values.keys()]).to.deep.equal(['a/a']);
+    expect([...values.keys()]).to.deep.equal(['a/web']);
   });
 
   it('a file whose node cannot be read may be ours: removals wait', () => {

@@ -69,7 +69,9 @@ export function good(
 
 /** A service file with one component. `more` stands below the component. */
 export function serviceText(name: string, more = '', head = ''): string {
-  return `name = "${name}"\nnode = "rift"\n${head}\n[[components]]\nname = "${name}"\nimage = "registry.example.net/${name}:v1.0.0"\n${more}`;
+  // A container of one letter is none.
+  const component = name.length === 1 ? 'web' : name;
+  return `name = "${name}"\nnode = "rift"\n${head}\n[[components]]\nname = "${component}"\nimage = "registry.example.net/${name}:v1.0.0"\n${more}`;
 }
 
 export function rulesOf(issues: readonly Issue[]): string[] {
