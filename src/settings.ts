@@ -132,6 +132,7 @@ const schema = v.strictObject({
   ),
   policy: v.optional(
     v.strictObject({
+      images: v.optional(v.picklist(['semver', 'pinned']), 'semver'),
       mounts: v.optional(v.array(text), ['/srv/{service}']),
       networks: v.optional(v.array(text), ['mcpnet', 'none']),
       ports: v.optional(v.array(v.pipe(text, v.regex(/^\d+(-\d+)?$/, 'must be "port" or "from-to"'))), [

@@ -150,6 +150,7 @@ export function definitionOptions(settings: Settings, hash: (value: string) => s
       ...(defaults.user === undefined ? {} : { user: defaults.user }),
     },
     policy: {
+      ...(policy.images === 'pinned' ? { images: policy.images } : {}),
       mounts: policy.mounts,
       networks: [...policy.networks, defaults.network],
       ports: policy.ports,

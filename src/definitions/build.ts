@@ -4,7 +4,7 @@ import type { Claim } from './claims.ts';
 import { containerName, type Definition, type Draft } from './draft.ts';
 import { isInside } from './fields.ts';
 import { finding, isError, order, quote, type Finding } from './findings.ts';
-import { buildName } from './image.ts';
+import { buildName, tagFault } from './image.ts';
 import { isWithin } from './mounts.ts';
 import type { Component, EnvHash, NodeDefinition, Policy, Route, Service } from './types.ts';
 
@@ -145,6 +145,8 @@ function checkImage(
     const name = buildName(image);
     findings.push(finding('image/unbuilt', at, `"${name}" has no entry in [build.images]`));
   }
+  const fault = policy?.images === 'pinned' ? undefined : tagFault(image.tag);
+  if (fault !== undefined) findings.push(finding('image/semver-tag', at, fault.message, fault.hint));
   const hosts = policy?.imageHosts;
   if (hosts !== undefined && image.host !== undefined && !hosts.includes(image.host)) {
     findings.push(finding('image/host', at, `the node does not know the registry ${quote(image.host)}`));

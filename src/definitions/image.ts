@@ -15,8 +15,8 @@ const REPOSITORY_PART = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/;
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
 /**
- * Takes `[host[:port]/]repository:tag[@sha256:…]` apart and holds the pin: the tag is a semantic version, a leading
- * `v` is allowed, `+build` is not (house.md section 6; grammar of github.com/distribution/reference).
+ * Takes `[host[:port]/]repository:tag[@sha256:…]` apart and holds the pin: the tag is a semantic version, or there is a
+ * digest; a leading `v` is allowed, `+build` is not (house.md section 6; grammar of github.com/distribution/reference).
  */
 export function readImage(reference: string): ReadImage {
   const shown = quote(reference);
@@ -41,11 +41,9 @@ export function readImage(reference: string): ReadImage {
   if (tag.includes('+')) return bad('image/build-metadata', `the version ${quote(tag)} has a +build part`);
   if (!/^\w[\w.-]{0,127}$/.test(tag))
     return bad('image/reference', `${shown} is no image reference: ${quote(tag)} is no tag`);
-  if (semver.valid(tag) === null) {
-    const what =
-      tag === 'latest' ? '"latest" is a moving target' : `the tag ${quote(tag)} is no semantic version`;
-    return bad('image/semver-tag', what, semverHint(tag));
-  }
+  const fault = tagFault(tag);
+  // What has a digest does not move: whether that is enough is the node's policy.
+  if (fault !== undefined && digest === undefined) return bad('image/semver-tag', fault.message, fault.hint);
   // Only well-formed names get here: on others the library's expression takes exponential time.
   const parsed = parseQualifiedName(`${host ?? 'localhost'}/${repository}:${tag}`);
   return {
@@ -58,6 +56,15 @@ export function readImage(reference: string): ReadImage {
       ...(digest === undefined ? {} : { digest }),
     },
   };
+}
+
+/** Why a tag is no semantic version; undefined for one that is. */
+export function tagFault(tag: string): { readonly message: string; readonly hint?: string } | undefined {
+  if (semver.valid(tag) !== null) return undefined;
+  const message =
+    tag === 'latest' ? '"latest" is a moving target' : `the tag ${quote(tag)} is no semantic version`;
+  const hint = semverHint(tag);
+  return { message, ...(hint === undefined ? {} : { hint }) };
 }
 
 /** The name that `[build.images]` must have: the repository's last part. */

@@ -184,7 +184,7 @@ export const RULES = {
     'Write for example "mcr.svc.mcp.metacircular.net:8443/myservice:v1.0.0".',
   ),
   'image/semver-tag': error(
-    'An image is pinned to a semantic version: `v1.2.3`, `1.2.3`, `v1.2.3-rc.1`. Never `latest`.',
+    'An image is pinned to a semantic version: `v1.2.3`, `1.2.3`, `v1.2.3-rc.1`. Never `latest`; other tags only with a digest where the node\'s policy takes "pinned" images.',
     'Pin the released version, for example ":v1.0.0".',
   ),
   'image/build-metadata': error(

@@ -222,6 +222,8 @@ export interface Defaults {
 
 /** What definitions may ask for on a node: the node's own settings, never from git. */
 export interface Policy {
+  /** `pinned`: any tag will do beside a digest. Absent: a tag is a semantic version. */
+  readonly images?: 'pinned';
   /** Image hosts, `host[:port]`; absent: any. */
   readonly imageHosts?: readonly string[];
   /** Bind sources: the path itself and what lies below it; `{service}` is the service's name. */

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { digestOf } from '../../../src/base/json.ts';
 import type { Issue, Service } from '../../../src/definitions/types.ts';
-import { good, resolved, rulesOf, serviceText } from './support.ts';
+import { POLICY, good, resolved, rulesOf, serviceText } from './support.ts';
 
 const ALL = `name = "blog"
 node = "rift"
@@ -243,5 +243,26 @@ describe('silenced rules', () => {
     const { service, issues } = only(text);
     expect(issues).to.deep.equal([]);
     expect(service?.silenced).to.deep.equal([{ rule: 'env/secret', reason: 'a public one' }]);
+  });
+});
+
+describe('[policy] images', () => {
+  it('a tag that is no version, beside a digest, is an error unless the policy takes pinned images', () => {
+    const text = (tag: string): string => serviceText('blog').replace(':v1.0.0', `:${tag}`);
+    const rules = (tag: string, images?: 'pinned'): string[] => {
+      const policy = {
+        ...POLICY,
+        imageHosts: ['registry.example.net'],
+        ...(images === undefined ? {} : { images }),
+      };
+      const input = images === undefined ? {} : { policy };
+      return rulesOf(resolved({ 'services/blog.toml': text(tag) }, input).desired.issues);
+    };
+    const digest = `@sha256:${'0'.repeat(64)}`;
+    expect(rules(`latest${digest}`)).to.deep.equal(['image/semver-tag']);
+    expect(rules(`latest${digest}`, 'pinned')).to.deep.equal([]);
+    expect(rules(`3.21${digest}`, 'pinned')).to.deep.equal([]);
+    expect(rules('3.21', 'pinned'), 'without a digest').to.deep.equal(['image/semver-tag']);
+    expect(rules(`v1.0.0+1${digest}`, 'pinned')).to.deep.equal(['image/build-metadata']);
   });
 });
