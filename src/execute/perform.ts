@@ -40,6 +40,9 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
   'set-aside-container': (step, { node }) => node.engine.rename(step.containerId, step.renameTo),
   'retire-container': (step, { node }) =>
     node.engine.retire(step.containerId, step.renameTo, step.stopTimeoutS),
+  'take-over-container': (step, { node }) =>
+    node.engine.takeOver(step.containerId, step.renameTo, step.stopTimeoutS),
+  'give-back-container': (step, { node }) => node.engine.giveBack(step.containerId, step.renameTo),
   'stop-container': (step, { node }) => node.engine.stop(step.containerId, step.stopTimeoutS),
   'remove-container': (step, { node }) => node.engine.remove(step.containerId, step.stopTimeoutS),
   'put-routes': async (step, { node, registry }) => {

@@ -38,6 +38,8 @@ export interface NodeWriter {
     start(from: string, name: string, specDigest: string): Promise<Outcome<{ id: string }>>;
     rename(id: string, renameTo: string): Promise<Outcome<undefined>>;
     retire(id: string, renameTo: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
+    takeOver(id: string, renameTo: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
+    giveBack(id: string, renameTo: string): Promise<Outcome<undefined>>;
     stop(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
     remove(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
   };

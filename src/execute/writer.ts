@@ -19,6 +19,8 @@ export async function writerOf(node: Node): Promise<NodeWriter> {
       start: fail,
       rename: fail,
       retire: fail,
+      takeOver: fail,
+      giveBack: fail,
       stop: fail,
       remove: fail,
     },

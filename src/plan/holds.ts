@@ -47,6 +47,7 @@ export function putOff(
 const TAKING_AWAY: readonly StepKind[] = [
   'retire-container',
   'stop-container',
+  'take-over-container',
   'remove-container',
   'remove-routes',
   'release-leases',
@@ -119,7 +120,7 @@ export function holdsOfLoss(facts: Facts, { service }: DesiredService): Hold[] {
 }
 
 /** In place, and ready by its probe, or a job that ended well. */
-function isReady({ component, current }: Standing, facts: Facts): boolean {
+export function isReady({ component, current }: Standing, facts: Facts): boolean {
   if (current === undefined) return false;
   if (current.state === 'running') return facts.observed.probes[current.id]?.kind === 'ready';
   return current.state === 'exited' && component.restart !== 'unless-stopped' && current.exitCode === 0;

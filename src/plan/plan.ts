@@ -6,8 +6,9 @@ import { heldTo, holdsOfAfter, holdsOfLoss, rolloutOf, type Rollout } from './ho
 import { judgeEngine } from './identity.ts';
 import { withLeases } from './leases.ts';
 import { restAfterFailure } from './rest.ts';
-import { planRunning, planVerdict } from './service.ts';
+import { planReturnedPlace, planRunning, planVerdict } from './service.ts';
 import { planRemoved, planStopped } from './stop.ts';
+import { replacedBy } from './takeover.ts';
 import { trialWakes, trialWaiting } from './trial.ts';
 import { inTurn } from './turn.ts';
 import type { Plan, Refused, Step, Waiting } from './types.ts';
@@ -108,9 +109,12 @@ function alone(service: string, planned: () => ServicePlan): ServicePlan {
 function planService(facts: Facts, desired: DesiredService, rollout: Rollout): ServicePlan {
   const { name, active, components } = desired.service;
   if (desired.service.paused === true) return { steps: [], waiting: [pausedWaiting(desired)], refused: [] };
-  const refused = foreignNames(facts, name, components);
+  const refused = foreignNames(facts, desired, components);
   if (refused.length > 0) return { steps: [], waiting: [], refused };
   // Before any rest: what does not even start gives way in time, too.
+  const returned = active ? planReturnedPlace(facts, desired) : undefined;
+  if (returned?.steps[0]?.kind === 'record-trial') return returned;
+  if (returned !== undefined) return resting(facts, name, desired.digest) ?? returned;
   const verdict = planVerdict(facts, desired);
   if (verdict !== undefined) return verdict;
   const rest = resting(facts, name, desired.digest);
@@ -144,17 +148,18 @@ function resting(facts: Facts, service: string, digest: string): ServicePlan | u
 }
 
 /** A foreign container that has a name of ours is never touched (G3). */
-function foreignNames(facts: Facts, service: string, components: readonly Component[]): Refused[] {
+function foreignNames(facts: Facts, desired: DesiredService, components: readonly Component[]): Refused[] {
   const { engine } = facts.observed;
   if (!engine.known) return [];
   return components.flatMap((component) => {
     const holder = engine.value.containers.find((container) => container.name === component.container);
     if (holder === undefined || holder.identity?.owner === facts.settings.owner) return [];
+    if (holder === replacedBy(facts, desired, component)) return [];
     return [
       {
-        service,
+        service: desired.service.name,
         why: `a container that is not ours has the name ${component.container}`,
-        hint: 'Rename or remove it by hand; the agent never touches foreign containers.',
+        hint: 'Rename or remove it by hand, or name it in `replaces` if the service shall take its place; other foreign containers are never touched.',
       },
     ];
   });

@@ -10,10 +10,21 @@ import { slotted } from './slots.ts';
 import { stage, stageBeside, together, type Staging } from './staging.ts';
 import { standingOf, type Standing } from './standing.ts';
 import { abandonedSteps, containersInTheWay, swapSteps } from './swap.ts';
+import { planGivenBack } from './takeover.ts';
 import { currentTrial, judge } from './trial.ts';
 import { lastProved } from './turn.ts';
 import type { Step } from './types.ts';
 import { stageWindow } from './window.ts';
+
+/** Is the place that a first version took to be given back? Asked before the verdict: it has no version to return to. */
+export function planReturnedPlace(given: Facts, desired: DesiredService): ServicePlan | undefined {
+  const facts = slotted(given, desired);
+  return planGivenBack(
+    facts,
+    desired,
+    desired.service.components.map((component) => standingOf(facts, desired, component)),
+  );
+}
 
 /** Is the time of a trial over? Asked before anything else, and answered with one step. */
 export function planVerdict(given: Facts, desired: DesiredService): ServicePlan | undefined {

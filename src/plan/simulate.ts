@@ -75,6 +75,8 @@ function applyStep(facts: Facts, step: Step): Facts {
     case 'set-aside-container':
     case 'retire-container':
     case 'stop-container':
+    case 'take-over-container':
+    case 'give-back-container':
     case 'remove-container':
       return onContainers(facts, step);
     case 'lease-ports':
@@ -173,6 +175,8 @@ function onContainers(
     | 'set-aside-container'
     | 'retire-container'
     | 'stop-container'
+    | 'take-over-container'
+    | 'give-back-container'
     | 'remove-container'
   >,
 ): Facts {
@@ -196,6 +200,14 @@ function onContainers(
       case 'retire-container':
         return containers.map((c) =>
           c.id === step.containerId ? { ...ended(c, now), name: step.renameTo } : c,
+        );
+      case 'take-over-container':
+        return containers.map((c) =>
+          c.id === step.containerId ? { ...ended(c, now), name: step.renameTo } : c,
+        );
+      case 'give-back-container':
+        return containers.map((c) =>
+          c.id === step.containerId ? { ...c, name: step.renameTo, state: 'running', startedAt: now } : c,
         );
       case 'stop-container':
         return containers.map((c) => (c.id === step.containerId ? ended(c, now) : c));

@@ -6,6 +6,7 @@ import { mayHold, PORT_LINGER_MS } from './leases.ts';
 import { isDefaultHostname } from './look.ts';
 import { isBlueGreen } from './slots.ts';
 import type { Standing } from './standing.ts';
+import { replacedBy } from './takeover.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
 /** What must be there before anything that runs is touched (L07, L30). `ready` is false while something is missing. */
@@ -30,7 +31,7 @@ export function stage(
     ...component.mounts.flatMap((mount) =>
       mount.kind === 'bind' ? [stageMount(facts, desired, mount.source)] : [],
     ),
-    ...component.ports.map((port) => stageFixedPort(facts, desired, port)),
+    ...component.ports.map((port) => stageFixedPort(facts, desired, component, port)),
     stageCertificates(facts, desired, component, because),
   ]);
 }
@@ -232,7 +233,12 @@ function stageMount(facts: Facts, desired: DesiredService, source: string): Stag
   });
 }
 
-function stageFixedPort(facts: Facts, desired: DesiredService, port: Component['ports'][number]): Staging {
+function stageFixedPort(
+  facts: Facts,
+  desired: DesiredService,
+  component: Component,
+  port: Component['ports'][number],
+): Staging {
   const { engine, ports } = facts.observed;
   if (!engine.known) return READY;
   const service = desired.service.name;
@@ -243,9 +249,11 @@ function stageFixedPort(facts: Facts, desired: DesiredService, port: Component['
         (p) => p.host === port.host && p.protocol === port.protocol && clash(p.ip, port.ip),
       ),
   );
-  // Its own predecessor lets go of the port when it is retired.
+  // Its own predecessor lets go of the port when it is retired, and so does the one whose place it takes.
+  const replaced = replacedBy(facts, desired, component);
   const isOwn = (holder: ObservedContainer): boolean =>
-    holder.identity?.owner === facts.settings.owner && holder.identity.service === service;
+    holder === replaced ||
+    (holder.identity?.owner === facts.settings.owner && holder.identity.service === service);
   if (holders.some(isOwn)) return READY;
   const held = (who: string, until?: number): Staging =>
     notYet({

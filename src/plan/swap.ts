@@ -6,6 +6,7 @@ import { stopTimeoutOf } from './settle.ts';
 import { isBlueGreen, overlaps, sharesPort } from './slots.ts';
 import { ownNetwork, specDigest, specOf } from './spec.ts';
 import type { Standing } from './standing.ts';
+import { takeOverSteps } from './takeover.ts';
 import { trialStep } from './trial.ts';
 import type { Step } from './types.ts';
 
@@ -73,6 +74,7 @@ export function swapSteps(
     ...networkSteps(facts, desired, because),
     ...abandonedSteps(desired, standings, because),
     ...create,
+    ...takeOverSteps(facts, desired, changing, because),
     ...retire,
     ...aside,
     ...(trial === undefined ? [] : [trial]),

@@ -70,6 +70,15 @@ export type StepBody =
       readonly renameTo: string;
       readonly stopTimeoutS: number;
     }
+  /** Stops a container without any mark, named in `replaces`, and sets it aside: the only foreign thing that is touched (L27). */
+  | {
+      readonly kind: 'take-over-container';
+      readonly containerId: string;
+      readonly renameTo: string;
+      readonly stopTimeoutS: number;
+    }
+  /** Gives it its own name back and starts it again. */
+  | { readonly kind: 'give-back-container'; readonly containerId: string; readonly renameTo: string }
   | { readonly kind: 'stop-container'; readonly containerId: string; readonly stopTimeoutS: number }
   | { readonly kind: 'remove-container'; readonly containerId: string; readonly stopTimeoutS: number }
   | {

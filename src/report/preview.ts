@@ -71,15 +71,15 @@ function actionOf(steps: readonly Step[], isApplied: boolean): Action {
   const has = (kind: Step['kind']): boolean => steps.some((step) => step.kind === kind);
   if (steps.length === 0) return 'nothing';
   if (has('forget-service')) return 'remove';
-  if (has('retire-container')) return 'replace';
+  if (has('retire-container') || has('take-over-container')) return 'replace';
   if (has('create-container')) return isApplied ? 'replace' : 'create';
   if (has('stop-container')) return 'stop';
   return has('start-container') ? 'start' : 'adjust';
 }
 
 function downtimeOf(action: Action, steps: readonly Step[]): string {
-  const stop = steps.find((step) => step.kind === 'retire-container');
-  if (stop?.kind === 'retire-container') {
+  const stop = steps.find((step) => step.kind === 'retire-container' || step.kind === 'take-over-container');
+  if (stop?.kind === 'retire-container' || stop?.kind === 'take-over-container') {
     return `a restart: the old container is stopped (it has up to ${stop.stopTimeoutS} s to end), then the new one starts and has to become ready`;
   }
   return action === 'stop' || action === 'remove' ? 'from now on' : 'none';

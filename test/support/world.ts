@@ -384,6 +384,20 @@ export class World implements RegistryWriter {
             this.update(nameOf(id), { name: renameTo });
             return ok();
           }),
+        takeOver: (id, renameTo) =>
+          act('take-over', nameOf(id), () => {
+            this.end(id);
+            this.update(nameOf(id), { name: renameTo });
+            return ok();
+          }),
+        giveBack: (id, renameTo) =>
+          act('give-back', nameOf(id), () => {
+            if (nameOf(id) !== renameTo && this.container(renameTo) !== undefined)
+              return retry(`the name ${renameTo} is held`);
+            this.update(nameOf(id), { name: renameTo });
+            this.update(renameTo, { state: 'running', startedAt: this.now });
+            return ok();
+          }),
         stop: (id) => act('stop', nameOf(id), () => (this.end(id), ok())),
         remove: (id) =>
           act(

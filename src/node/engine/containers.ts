@@ -12,6 +12,7 @@ import {
   refuseForeign,
   rename,
   unlessGone,
+  unmarked,
   type Site,
 } from './lookup.ts';
 
@@ -58,6 +59,27 @@ export async function retireContainer(
   if (seen === undefined) return;
   await stopSeen(site, seen, stopTimeoutS);
   if (nameOf(seen.Name) !== renameTo) await rename(site, id, renameTo);
+}
+
+/** Stops and renames a container that nobody marked; one that is gone is as good. */
+export async function takeOverContainer(
+  site: Site,
+  id: string,
+  renameTo: string,
+  stopTimeoutS: number,
+): Promise<void> {
+  const seen = await unmarked(site, id);
+  if (seen === undefined) return;
+  await stopSeen(site, seen, stopTimeoutS);
+  if (nameOf(seen.Name) !== renameTo) await rename(site, id, renameTo);
+}
+
+/** Gives one that was taken over its name back, and starts it. */
+export async function giveBackContainer(site: Site, id: string, renameTo: string): Promise<void> {
+  const seen = await unmarked(site, id);
+  if (seen === undefined) return;
+  if (nameOf(seen.Name) !== renameTo) await rename(site, id, renameTo);
+  if (!seen.State.Running) await site.api.call(`start ${renameTo}`, 'POST', `${containerPath(id)}/start`);
 }
 
 export async function stopContainer(site: Site, id: string, stopTimeoutS: number): Promise<void> {

@@ -5,12 +5,14 @@ import type { ContainerSpec, EngineFacts } from '../types.ts';
 import { openApi, type Api } from './api.ts';
 import {
   createNetwork,
+  giveBackContainer,
   removeNetwork,
   renameContainer,
   removeContainer,
   retireContainer,
   startContainer,
   stopContainer,
+  takeOverContainer,
 } from './containers.ts';
 import { createContainer } from './create.ts';
 import { openChecks } from './exec.ts';
@@ -67,6 +69,10 @@ export interface Engine {
   /** Ids are full ones. Gone is as good. `rename` leaves the container running. */
   rename(id: string, renameTo: string): Promise<Outcome<undefined>>;
   retire(id: string, renameTo: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
+  /** Like `retire`, of a container that carries nobody's mark: the one that a definition names in `replaces`. */
+  takeOver(id: string, renameTo: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
+  /** Renames and starts one that was taken over. */
+  giveBack(id: string, renameTo: string): Promise<Outcome<undefined>>;
   stop(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
   remove(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
   /** Runs a program inside a container of ours: undefined when it ended with 0, else what it did instead. */
@@ -152,6 +158,12 @@ function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engin
       quiet(`retire container ${short(id)} to ${renameTo}`, () =>
         retireContainer(site, id, renameTo, stopTimeoutS),
       ),
+    takeOver: (id, renameTo, stopTimeoutS) =>
+      quiet(`take over container ${short(id)} to ${renameTo}`, () =>
+        takeOverContainer(site, id, renameTo, stopTimeoutS),
+      ),
+    giveBack: (id, renameTo) =>
+      quiet(`give container ${short(id)} back as ${renameTo}`, () => giveBackContainer(site, id, renameTo)),
     stop: (id, stopTimeoutS) =>
       quiet(`stop container ${short(id)}`, () => stopContainer(site, id, stopTimeoutS)),
     remove: (id, stopTimeoutS) =>

@@ -1,5 +1,5 @@
 import { blocked } from '../../base/outcome.ts';
-import { LABELS } from '../types.ts';
+import { LABEL_PREFIX, LABELS } from '../types.ts';
 import type { Api } from './api.ts';
 import { EngineError, Refusal, isMissing } from './failure.ts';
 import { nameOf, type Inspection } from './inspect.ts';
@@ -16,6 +16,21 @@ export async function ours(site: Site, id: string): Promise<Inspection | undefin
   const seen = await inspect(site.api, id);
   if (seen === undefined || seen.Id !== id) return undefined;
   refuseForeign(site, seen, 'will not be touched');
+  return seen;
+}
+
+/** The container with exactly this id, when it carries the mark of no agent at all; refused when it does. */
+export async function unmarked(site: Site, id: string): Promise<Inspection | undefined> {
+  const seen = await inspect(site.api, id);
+  if (seen === undefined || seen.Id !== id) return undefined;
+  const isMarked = Object.keys(seen.Config.Labels ?? {}).some((name) => name.startsWith(LABEL_PREFIX));
+  if (isMarked)
+    throw new Refusal(
+      blocked(
+        `container ${nameOf(seen.Name)} (${id.slice(0, 12)}) belongs to an agent and will not be taken over`,
+        'Name a container in `replaces` that was started by hand.',
+      ),
+    );
   return seen;
 }
 
