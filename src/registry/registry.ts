@@ -11,9 +11,9 @@ import {
   type StepEnd,
 } from './journal.ts';
 import { failureOf, openFile, writeAgain, type RegistryFile } from './open.ts';
-import { acceptanceOn } from './acceptance.ts';
-import { promisesOn } from './promises.ts';
-import { readSide, sideText, writeSide } from './sidefile.ts';
+import { acceptanceOn, type Acceptance } from './acceptance.ts';
+import { promisesOn, type Promises } from './promises.ts';
+import { readSide, sideText, writeSide, type Side } from './sidefile.ts';
 import type {
   AcceptedFile,
   Applied,
@@ -157,7 +157,7 @@ export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<R
     const written = write(work);
     if (written.kind !== 'ok') return written;
     try {
-      const content = sideText(acceptance.read());
+      const content = sideText({ ...acceptance.read(), ...heldOf(promises.promised()) });
       if (content !== kept) writeSide(path, content);
       kept = content;
     } catch (error) {
@@ -172,7 +172,7 @@ export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<R
       log.warn({ steps: open }, 'the last agent ended in the middle of steps; the first pass looks again');
     promises.resumeTrials(clock.now());
     prune();
-    if (file.isNew) acceptance.begin(readSide(path));
+    if (file.isNew) begin(readSide(path), acceptance, promises);
     keep(() => undefined);
   } catch (error) {
     log.error({ why: messageOf(error) }, 'the journal could not be put in order');
@@ -195,11 +195,11 @@ export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<R
     recordImage: (image, at) => write(() => promises.recordImage(image, at)),
     putRoutes: (service, routes) => write(() => promises.putRoutes(service, routes)),
     removeRoutes: (service, keys) => write(() => promises.removeRoutes(service, keys)),
-    recordApplied: (applied) => write(() => promises.recordApplied(applied)),
+    recordApplied: (applied) => keep(() => promises.recordApplied(applied)),
     forgetService: (service) => keep(() => promises.forgetService(service)),
     recordFailure: (failure) => write(() => promises.recordFailure(failure)),
     clearFailure: (service) => write(() => promises.clearFailure(service)),
-    recordTrial: (trial) => write(() => promises.recordTrial(trial)),
+    recordTrial: (trial) => keep(() => promises.recordTrial(trial)),
     beginPass: (pass) => numbered(() => journal.beginPass(pass)),
     endPass: (pass, endedAt) =>
       write(() => {
@@ -221,5 +221,27 @@ function attempt<T>(path: string, work: () => T): Outcome<T> {
     return ok(work());
   } catch (error) {
     return failureOf(path, error);
+  }
+}
+
+/** What is held back, with what is in force instead: without that, the bad version would be the only one that is known. */
+function heldOf({ trials, applied }: Promised): Pick<Side, 'held'> {
+  const held = trials
+    .filter(({ phase }) => phase === 'held back')
+    .flatMap((trial) => {
+      const before = applied.find((entry) => entry.service.name === trial.service);
+      if (before === undefined) return [];
+      // The leases are taken up from the labels, and stand in slot a then.
+      const { service, state, file, oid, digest, commit, appliedAt } = before;
+      return [{ trial, applied: { service, state, file, oid, digest, commit, appliedAt } }];
+    });
+  return held.length === 0 ? {} : { held };
+}
+
+function begin(side: Side | undefined, acceptance: Acceptance, promises: Promises): void {
+  acceptance.begin(side);
+  for (const { trial, applied } of side?.held ?? []) {
+    promises.recordApplied(applied);
+    promises.recordTrial(trial);
   }
 }

@@ -216,6 +216,27 @@ describe('the registry', () => {
     expect(registry.promised().trials).to.deep.equal([]);
   });
 
+  it('L32 L34 a lost registry still knows what is held back, and which version is in force instead', () => {
+    const registry = open();
+    must(registry.recordApplied(APPLIED));
+    must(registry.recordTrial(TRIAL));
+    registry.close();
+    opened.pop();
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true });
+    const { service: of, state, file, oid, digest, commit, appliedAt } = APPLIED;
+    const applied = { service: of, state, file, oid, digest, commit, appliedAt };
+    const again = open();
+    expect(again.promised()).to.deep.include({ trials: [TRIAL], applied: [applied] });
+    must(again.recordApplied({ ...APPLIED, digest: 'd3' }));
+    again.close();
+    opened.pop();
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true });
+    expect(open().promised(), 'over, also in the file beside it').to.deep.include({
+      trials: [],
+      applied: [],
+    });
+  });
+
   it('does not count the time in which no agent looked: a trial goes on with its whole time, a hold-back stays as it is', () => {
     const registry = open();
     must(registry.recordTrial({ ...TRIAL, service: 'a', phase: 'trying' }));
