@@ -22,6 +22,11 @@ export interface ServicePlan {
   readonly refused: Plan['refused'];
 }
 
+/** When a wait is over that began at `from`. A clock that was set back since must not make a day of it (G42). */
+export function waitEnds(from: number, ms: number, now: number): number {
+  return from > now ? now : from + ms;
+}
+
 /** Our containers of one service. Ours is what carries our owner label; a name proves nothing (L12). */
 export function oursOf(facts: Facts, service: string): readonly ObservedContainer[] {
   return ours(facts).filter((container) => container.identity?.service === service);

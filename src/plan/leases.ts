@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Component, Service } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { Lease } from '../registry/types.ts';
-import { leaseOf, ours, oursOf, slotOf, type Facts } from './facts.ts';
+import { leaseOf, ours, oursOf, slotOf, waitEnds, type Facts } from './facts.ts';
 
 /** An engine needs a moment to let go of the ports of a container that ended. */
 export const PORT_LINGER_MS = 3_000;
@@ -83,7 +83,9 @@ function isStolen(facts: Facts, lease: Lease): boolean {
 export function mayHold(container: ObservedContainer, now: number): boolean {
   if (container.state === 'created') return false;
   if (container.state !== 'exited' && container.state !== 'dead') return true;
-  return container.startError === undefined && now - (container.finishedAt ?? now) < PORT_LINGER_MS;
+  return (
+    container.startError === undefined && waitEnds(container.finishedAt ?? now, PORT_LINGER_MS, now) > now
+  );
 }
 
 function publishes(container: ObservedContainer, port: number): boolean {

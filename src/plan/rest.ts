@@ -1,4 +1,4 @@
-import { failureOf, type Facts } from './facts.ts';
+import { failureOf, waitEnds, type Facts } from './facts.ts';
 import type { Waiting } from './types.ts';
 
 const BACKOFF_FIRST_MS = 2_000;
@@ -11,8 +11,8 @@ const BACKOFF_MAX_MS = 300_000;
 export function restAfterFailure(facts: Facts, service: string, digest: string): Waiting | undefined {
   const failure = failureOf(facts, service, digest);
   if (failure === undefined) return undefined;
-  const until =
-    failure.lastAt + Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failure.count - 1, 20));
+  const restMs = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failure.count - 1, 20));
+  const until = waitEnds(failure.lastAt, restMs, facts.now);
   if (until <= facts.now) return undefined;
   return {
     service,

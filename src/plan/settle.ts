@@ -1,7 +1,7 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { Applied, Because } from '../registry/types.ts';
-import { appliedOf, deployOf, failureOf, type Facts, type ServicePlan } from './facts.ts';
+import { appliedOf, deployOf, failureOf, waitEnds, type Facts, type ServicePlan } from './facts.ts';
 import { treat } from './health.ts';
 import { staleLeases } from './leases.ts';
 import { readiness } from './ready.ts';
@@ -115,7 +115,7 @@ function finishSteps(
   ];
   const steps: Step[] = [];
   const waiting: Waiting[] = [];
-  const provedAt = readySince + stableForOf(facts, desired);
+  const provedAt = waitEnds(readySince, stableForOf(facts, desired), facts.now);
   const isOwed = isNews || verdict !== undefined || predecessors.length > 0 || stale.length > 0;
   if (isOwed && provedAt > facts.now) {
     const why = 'ready, and watched until it is proved';
