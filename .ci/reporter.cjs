@@ -2,7 +2,7 @@
 // each test: a run that is cut off still has them. At the end it tells how long each file took.
 const console = require('node:console');
 const { writeFileSync } = require('node:fs');
-const { relative } = require('node:path');
+const { join, relative, sep } = require('node:path');
 const { performance } = require('node:perf_hooks');
 const process = require('node:process');
 const { setTimeout } = require('node:timers');
@@ -14,11 +14,13 @@ const SHOWN_FILES = 25;
 class Counting extends reporters.Spec {
   constructor(runner, options) {
     super(runner, options);
-    const counts = { passed: 0, failed: 0, ended: false };
+    const counts = { passed: 0, failed: 0, ended: false, table: [] };
     const keep = () => writeFileSync(process.env.TEST_COUNTS_FILE, JSON.stringify(counts));
     keep();
-    runner.on('pass', () => {
+    const kinds = new Map();
+    runner.on('pass', (test) => {
       counts.passed += 1;
+      count(kinds, kindOf(test.file), { fired: 1, unit: 'tests', ms: test.duration ?? 0 });
       keep();
     });
     runner.on('fail', (test, error) => {
@@ -29,6 +31,10 @@ class Counting extends reporters.Spec {
     const times = new Times(runner);
     runner.on('end', () => {
       counts.ended = true;
+      // What tests say of themselves: see test/support/tally.ts.
+      for (const { kind, ...line } of globalThis[Symbol.for('mc-gitops.tally')] ?? [])
+        count(kinds, kind, line);
+      counts.table = [...kinds].map(([kind, line]) => ({ kind, ...line }));
       keep();
       times.tell();
       // Tests stop what they start: something that keeps the process alive is a failure with a name.
@@ -41,6 +47,16 @@ class Counting extends reporters.Spec {
       timer.unref();
     });
   }
+}
+
+/** The folder of a test is its kind: `unit`, `component`, `contract`, `simulation`, `house`. */
+function kindOf(file) {
+  return `${relative(join(process.cwd(), 'test'), file ?? '').split(sep)[0]} tests`;
+}
+
+function count(kinds, kind, { fired, unit, ms }) {
+  const before = kinds.get(kind) ?? { fired: 0, unit, ms: 0 };
+  kinds.set(kind, { fired: before.fired + fired, unit, ms: before.ms + ms });
 }
 
 /** How long each test file took, hooks too: what makes the whole slow has a name. */

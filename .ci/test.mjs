@@ -16,16 +16,18 @@ const runs =
     ? [mocha('tests', ['--config', '.config/mocharc.given.json', ...given], 'inherit')]
     : [
         mocha('components', ['--config', '.config/mocharc.components.json'], 'inherit'),
-        mocha('unit', ['--config', '.config/mocharc.unit.json', '--timeout', '120000'], 'pipe'),
+        mocha('unit', ['--config', '.config/mocharc.own.json'], 'pipe'),
       ];
 
 const codes = await Promise.all(runs);
 let passed = 0;
 let failed = 0;
+const table = [];
 for (const { name, code } of codes) {
   const count = read(join(counts, `${name}.json`));
   passed += count.passed;
   failed += count.failed;
+  table.push(...(count.table ?? []));
   if (!count.ended) {
     console.log(`== ${name}: the tests did not come to their end (exit code ${code})`);
     failed += 1;
@@ -34,9 +36,24 @@ for (const { name, code } of codes) {
     failed += 1;
   }
 }
+tell(table);
 if (own) rmSync(counts, { recursive: true });
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+
+/** One line a kind of test: what fired or ran in it, and how long that took. */
+function tell(lines) {
+  const sums = new Map();
+  for (const { kind, fired, unit, ms } of lines) {
+    const before = sums.get(kind) ?? { fired: 0, ms: 0 };
+    sums.set(kind, { fired: before.fired + fired, unit, ms: before.ms + ms });
+  }
+  console.log(`\n${'kind of test'.padEnd(46)}${'what fired or ran'.padStart(22)}${'time'.padStart(10)}`);
+  for (const [kind, { fired, unit, ms }] of sums) {
+    const time = ms === 0 ? '' : `${(ms / 1000).toFixed(1)} s`;
+    console.log(`${kind.padEnd(46)}${`${fired} ${unit}`.padStart(22)}${time.padStart(10)}`);
+  }
+}
 
 /** One run of mocha. What it says is shown at once, or as a whole when it has ended: two at once would be read by nobody. */
 function mocha(name, args, output) {

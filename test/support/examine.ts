@@ -1,21 +1,87 @@
+import type { DesiredService } from '../../src/definitions/types.ts';
+import type { StepResult } from '../../src/execute/types.ts';
 import type { ObservedContainer } from '../../src/node/types.ts';
 import { leaseOf, type Facts } from '../../src/plan/facts.ts';
 import { slotted } from '../../src/plan/slots.ts';
 import { specDigest, specOf } from '../../src/plan/spec.ts';
 import { inTurn } from '../../src/plan/turn.ts';
+import type { Plan, Step, StepKind } from '../../src/plan/types.ts';
+import type { StepRecord } from '../../src/registry/types.ts';
 import type { World } from './world.ts';
 
-/** What must hold at every moment (reliability.md B5): each finding is one sentence. */
-export function examine(world: World): string[] {
-  return [...oneOwnerAPort(world), ...oneOwnerAName(world), ...oneOwnerARoute(world)];
+/** What a pass saw, decided and did. */
+export interface Passed {
+  /** What it was planned from: the agent's view, which may be wrong. */
+  readonly facts: Facts;
+  readonly plan: Plan;
+  readonly results: readonly StepResult[];
+  /** The containers as they really were before it. */
+  readonly before: readonly ObservedContainer[];
+  /** Its rows in the journal; absent: it is not kept. */
+  readonly rows?: readonly StepRecord[];
+  /** Everything that was written or shown since the pass before: log lines, plans. */
+  readonly texts?: readonly string[];
+  /** What may stand in none of them. */
+  readonly secrets?: readonly string[];
+}
+
+/** What a kind of step acts on. None of it is a path of the host, and none can be (G12). */
+export type Actor = 'registry' | 'engine' | 'images' | 'proxy' | 'certificates';
+
+export const STEP_KINDS: Readonly<Record<StepKind, Actor>> = {
+  'record-image': 'registry',
+  'lease-ports': 'registry',
+  'release-leases': 'registry',
+  'record-applied': 'registry',
+  'forget-service': 'registry',
+  'create-network': 'engine',
+  'remove-network': 'engine',
+  'create-container': 'engine',
+  'start-container': 'engine',
+  'retire-container': 'engine',
+  'stop-container': 'engine',
+  'remove-container': 'engine',
+  'pull-image': 'images',
+  'build-image': 'images',
+  'push-image': 'images',
+  'put-routes': 'proxy',
+  'remove-routes': 'proxy',
+  'issue-certificate': 'certificates',
+};
+
+/**
+ * What must hold after every pass (reliability.md, G1 to G12); each finding is one sentence that begins with its goal.
+ * G1 and G2 are about the end: see `examineEnd`. G8 is about two runs, which `test/simulation` compares.
+ */
+export function examine(world: World, passed?: Passed): string[] {
+  const standing = [
+    ...oneOwnerAPort(world),
+    ...oneOwnerAName(world),
+    ...oneOwnerARoute(world),
+    ...foreignUntouched(world),
+  ];
+  if (passed === undefined) return standing;
+  return [
+    ...standing,
+    ...stoppedInVain(world, passed),
+    ...badInput(passed),
+    ...massRemoval(passed),
+    ...unknownTakenForAbsent(passed),
+    ...secretsShown(passed),
+    ...unexplained(passed),
+    ...hostPaths(passed),
+  ];
 }
 
 /** What must hold once nothing is left to do: the node is what git says, and holds nothing else of ours. */
 export function examineEnd(world: World): string[] {
   const findings: string[] = [];
-  const expect = (what: string, actual: unknown, wanted: unknown): void => {
-    const [is, shall] = [JSON.stringify(actual), JSON.stringify(wanted)];
-    if (is !== shall) findings.push(`${what}: ${is}, and not ${shall}`);
+  const expect = (what: string, actual: readonly unknown[], wanted: readonly unknown[]): void => {
+    const [is, shall] = [actual.map((one) => JSON.stringify(one)), wanted.map((one) => JSON.stringify(one))];
+    const more = is.filter((one) => !shall.includes(one));
+    const less = shall.filter((one) => !is.includes(one));
+    if (more.length + less.length > 0 || is.length !== shall.length)
+      findings.push(`${what}: there is ${more.join(' ')}, and there is not ${less.join(' ')}`);
   };
   const facts = world.facts();
   const desired = inTurn(world.desired, facts.promised, facts.now).services;
@@ -115,4 +181,190 @@ function oneOwnerARoute(world: World): string[] {
 
 function twice(items: readonly string[]): string[] {
   return [...new Set(items.filter((item, index) => items.indexOf(item) !== index))];
+}
+
+const foreignAsItWas = new WeakMap<World, string>();
+
+/** Things without our mark, as they are now, count as the foreign ones from here on. */
+export function foreignIs(world: World): void {
+  foreignAsItWas.set(world, foreign(world));
+}
+
+function foreign(world: World): string {
+  return JSON.stringify([
+    world.containers.filter((container) => container.identity?.owner !== world.settings().owner),
+    world.table.filter((route) => route.mark?.startsWith(`${world.settings().owner}/`) !== true),
+  ]);
+}
+
+function foreignUntouched(world: World): string[] {
+  const before = foreignAsItWas.get(world);
+  if (before === undefined) foreignIs(world);
+  return before === undefined || before === foreign(world)
+    ? []
+    : [`G3: what is not ours was changed: ${before} is now ${foreign(world)}`];
+}
+
+/** A container of ours that ran is only ended for a reason: its service or component went, or a successor is there. */
+function stoppedInVain(world: World, { facts, results, before }: Passed): string[] {
+  const made = new Set(
+    results.flatMap(({ step }) => (step.kind === 'create-container' ? [keyOf(step.spec)] : [])),
+  );
+  return results.flatMap(({ step, outcome }) => {
+    const old = endedBy(step, before);
+    if (outcome.kind !== 'ok' || old?.identity === undefined || old.startedAt === undefined) return [];
+    const { service, component } = old.identity;
+    const desired = facts.desired.services.find((entry) => entry.service.name === service);
+    const part = desired?.service.components.find((one) => one.name === component);
+    if (desired?.service.active !== true || part === undefined) return [];
+    const others = [...before, ...world.containers].filter(
+      (other) =>
+        other.id !== old.id &&
+        other.identity?.owner === old.identity?.owner &&
+        other.identity?.service === service &&
+        other.identity.component === component,
+    );
+    const isRunning = others.some((other) => isUp(other) || endedWell(other));
+    const isThere = others.length > 0 || made.has(`${service}/${component}`);
+    if (step.kind === 'remove-container')
+      return inVain(isRunning, `${old.name} was removed and no successor runs`);
+    return inVain(isThere, `${old.name} was stopped (${step.kind}) and has no successor`);
+  });
+}
+
+function inVain(isGood: boolean, sentence: string): string[] {
+  return isGood ? [] : [`G5: ${sentence}`];
+}
+
+function endedBy(step: Step, before: readonly ObservedContainer[]): ObservedContainer | undefined {
+  if (step.kind !== 'retire-container' && step.kind !== 'stop-container' && step.kind !== 'remove-container')
+    return undefined;
+  return before.find((container) => container.id === step.containerId);
+}
+
+function endedWell(container: ObservedContainer): boolean {
+  return container.state === 'exited' && container.exitCode === 0;
+}
+
+/** What cannot be read is not acted upon: a service without any good definition has no steps (G6). */
+function badInput({ facts, plan }: Passed): string[] {
+  return plan.steps
+    .filter((step) => facts.desired.refused.includes(step.service))
+    .map((step) => `G6: ${step.kind} ${step.subject}, although no definition of ${step.service} is good`);
+}
+
+function massRemoval({ facts, plan }: Passed): string[] {
+  const { desired, promised, settings } = facts;
+  const wanted = new Set([...desired.services.map((entry) => entry.service.name), ...desired.refused]);
+  const recorded = new Set([
+    ...promised.applied.map((entry) => entry.service.name),
+    ...promised.files.map((entry) => entry.service),
+    ...promised.leases.map((entry) => entry.service),
+    ...promised.routes.map((entry) => entry.service),
+  ]);
+  const unnamed = new Set(
+    plan.steps
+      .map((step) => step.service)
+      .filter((service) => !wanted.has(service) && !settings.removable.includes(service)),
+  );
+  const budget =
+    desired.services.length + desired.refused.length === 0 || desired.unreadable
+      ? 0
+      : Math.max(1, Math.floor(recorded.size * 0.2));
+  return unnamed.size <= budget
+    ? []
+    : [`G7: ${[...unnamed].join(', ')} would be removed unnamed, and the budget is ${budget}`];
+}
+
+/** No step depends on the absence of what could not be seen (G9). */
+function unknownTakenForAbsent({ facts, plan }: Passed): string[] {
+  const { engine, proxy, ports, images, mounts } = facts.observed;
+  return plan.steps.flatMap((step) => {
+    const said = (what: string): string[] => [
+      `G9: ${step.kind} ${step.subject}, although ${what} is unknown`,
+    ];
+    const actor = STEP_KINDS[step.kind];
+    if (!engine.known) return said('what the engine has');
+    if (actor === 'proxy' && !proxy.known) return said('the route table');
+    if (step.kind === 'lease-ports' && !ports.known && !takenUp(step.leases, engine.value.containers))
+      return said('who listens');
+    if (step.kind === 'build-image' && images[step.image.reference]?.kind === 'unknown')
+      return said('the image');
+    if (step.kind !== 'create-container') return [];
+    const image = images[step.spec.image]?.kind;
+    if (image !== 'present') return said(`image ${step.spec.image} (${image ?? 'not looked for'})`);
+    const mount = step.spec.mounts.find(
+      (one) => one.kind === 'bind' && mounts[one.source]?.kind !== 'present',
+    );
+    return mount === undefined ? [] : said(`the mount at ${mount.target}`);
+  });
+}
+
+/** Leases that containers of ours carry already are no choice. */
+function takenUp(
+  leases: Extract<Step, { kind: 'lease-ports' }>['leases'],
+  containers: readonly ObservedContainer[],
+): boolean {
+  return leases.every((lease) =>
+    containers.some(
+      ({ identity }) => identity?.service === lease.service && identity.leases[lease.route] === lease.port,
+    ),
+  );
+}
+
+function secretsShown({ texts = [], secrets = [] }: Passed): string[] {
+  return secrets.flatMap((secret) =>
+    texts
+      .filter((text) => text.includes(secret))
+      .map((text) => `G10: a secret is shown: ${text.slice(0, 200)}`),
+  );
+}
+
+/** Every step has its row in the journal with the reason, and what does not happen says why (G11). */
+function unexplained({ facts, plan, results, rows }: Passed): string[] {
+  const journalled =
+    rows === undefined
+      ? []
+      : results.flatMap(({ step, outcome }) => {
+          const row = rows.find(
+            (one) => one.kind === step.kind && one.subject === step.subject && one.service === step.service,
+          );
+          // What could not be written down was not done either (G32).
+          if (row === undefined && outcome.kind !== 'ok') return [];
+          if (row === undefined) return [`G11: ${step.kind} ${step.subject} is not in the journal`];
+          const isWhole = row.because.summary !== '' && row.because.commit !== undefined;
+          return isWhole ? [] : [`G11: ${step.kind} ${step.subject} has no reason in the journal`];
+        });
+  const silent = facts.desired.services
+    .filter((desired) => !isInLine(facts, desired))
+    .map((desired) => desired.service.name)
+    .filter(
+      (name) => ![...plan.steps, ...plan.waiting, ...plan.refused].some((entry) => entry.service === name),
+    )
+    .map((name) => `G11: ${name} is not as wanted, and nothing says why`);
+  return [...journalled, ...silent];
+}
+
+/** As far as the agent could see. */
+function isInLine(facts: Facts, { service, digest }: DesiredService): boolean {
+  const applied = facts.promised.applied.find((entry) => entry.service.name === service.name);
+  const { engine } = facts.observed;
+  if (applied?.digest !== digest || !engine.known) return false;
+  return service.components.every((component) => {
+    const container = engine.value.containers.find(
+      (one) => one.name === component.container && one.identity?.owner === facts.settings.owner,
+    );
+    if (!service.active) return container === undefined || !isUp(container);
+    return container !== undefined && (isUp(container) || endedWell(container));
+  });
+}
+
+function hostPaths({ plan }: Passed): string[] {
+  return plan.steps
+    .filter((step) => !Object.hasOwn(STEP_KINDS, step.kind))
+    .map((step) => `G12: a kind of step that nobody judged: ${step.kind}`);
+}
+
+function keyOf({ service, component }: { readonly service: string; readonly component: string }): string {
+  return `${service}/${component}`;
 }

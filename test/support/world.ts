@@ -582,7 +582,7 @@ export class World implements RegistryWriter {
       );
   }
 
-  private probe(id: string): ProbeState {
+  probe(id: string): ProbeState {
     const container = this.containers.find((c) => c.id === id);
     if (container === undefined || this.unready.has(container.name) || this.bad.has(container.image)) {
       return { kind: 'starting', since: container?.startedAt ?? 0, last: 'nothing answers' };
