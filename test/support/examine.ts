@@ -33,6 +33,7 @@ export const STEP_KINDS: Readonly<Record<StepKind, Actor>> = {
   'lease-ports': 'registry',
   'release-leases': 'registry',
   'record-applied': 'registry',
+  'record-orphan': 'registry',
   'forget-service': 'registry',
   'create-network': 'engine',
   'remove-network': 'engine',
@@ -65,7 +66,7 @@ export function examine(world: World, passed?: Passed): string[] {
     ...standing,
     ...stoppedInVain(world, passed),
     ...badInput(passed),
-    ...massRemoval(passed),
+    ...massRemoval(world, passed),
     ...unknownTakenForAbsent(passed),
     ...secretsShown(passed),
     ...unexplained(passed),
@@ -253,24 +254,28 @@ function badInput({ facts, plan }: Passed): string[] {
     .map((step) => `G6: ${step.kind} ${step.subject}, although no definition of ${step.service} is good`);
 }
 
-function massRemoval({ facts, plan }: Passed): string[] {
+function massRemoval(world: World, { facts, plan }: Passed): string[] {
   const { desired, promised, settings } = facts;
   const wanted = new Set([...desired.services.map((entry) => entry.service.name), ...desired.refused]);
-  const recorded = new Set([
+  // What was never brought into line and has no container is no loss.
+  const standing = new Set([
     ...promised.applied.map((entry) => entry.service.name),
-    ...promised.files.map((entry) => entry.service),
-    ...promised.leases.map((entry) => entry.service),
-    ...promised.routes.map((entry) => entry.service),
+    ...world.containers.flatMap(({ identity }) =>
+      identity?.owner === settings.owner ? [identity.service] : [],
+    ),
   ]);
   const unnamed = new Set(
     plan.steps
+      .filter((step) => step.kind !== 'record-orphan')
       .map((step) => step.service)
-      .filter((service) => !wanted.has(service) && !settings.removable.includes(service)),
+      .filter(
+        (service) => standing.has(service) && !wanted.has(service) && !settings.removable.includes(service),
+      ),
   );
   const budget =
     desired.services.length + desired.refused.length === 0 || desired.unreadable
       ? 0
-      : Math.max(1, Math.floor(recorded.size * 0.2));
+      : Math.max(1, Math.floor(standing.size * settings.budgetShare));
   return unnamed.size <= budget
     ? []
     : [`G7: ${[...unnamed].join(', ')} would be removed unnamed, and the budget is ${budget}`];

@@ -7,7 +7,7 @@ import type { registryOn as RegistryOn, Registry } from '../../../src/registry/r
 import type { Fired, Crash, WriteFault } from './faults.ts';
 import type { Git } from './git.ts';
 import { methods, type Machine, type Trouble } from './node.ts';
-import type Database from 'better-sqlite3';
+import type { RegistryFile } from '../../../src/registry/open.ts';
 
 /** The program under test: the real one, or one with a bug planted. */
 export interface Program {
@@ -19,7 +19,9 @@ export interface AgentOptions {
   readonly program: Program;
   readonly machine: Machine;
   readonly git: Git;
-  readonly db: Database.Database;
+  readonly file: Pick<RegistryFile, 'db' | 'isNew'>;
+  /** Beside it is the file that outlives its loss. */
+  readonly path: string;
   readonly settings: Pick<House, 'planSettings' | 'definitions'>;
   readonly trouble: Trouble & {
     /** Does the agent die here? Asked at each boundary of each step. */
@@ -56,11 +58,11 @@ export class SimulatedAgent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { machine, git, db, program } = options;
+    const { machine, git, file, path, program } = options;
     const isAlive = (): boolean => this.#alive;
     const clock = machine.time.clock(isAlive);
     const log: Log = makeLog('info', { write: (line: string) => void this.lines.push(line) });
-    const opened = program.registryOn({ db, close: () => undefined }, { path: 'memory', clock, log });
+    const opened = program.registryOn({ ...file, close: () => undefined }, { path, clock, log });
     this.registry = this.#guarded(opened);
     this.#tokensAt = machine.time.monotonic();
     this.#house = {

@@ -70,6 +70,16 @@ export class Git {
         return bytes === undefined ? retry(`blob ${oid} is not in the mirror`) : ok(bytes);
       },
       keep: async () => undefined,
+      range: async (commit, from) => {
+        const range: Commit[] = [];
+        for (let oid: string | undefined = commit; oid !== undefined && oid !== from;) {
+          const found: Commit | undefined = this.#commits.get(oid)?.commit;
+          if (found === undefined) return retry(`commit ${oid} is not in the mirror`);
+          range.push(found);
+          oid = found.parents[0];
+        }
+        return ok(range);
+      },
       health: () => ({ reachable: !this.isDown }),
       watch: async () => ({ close: async () => undefined }),
     };

@@ -40,7 +40,10 @@ export class Machine {
   onNews: (trigger: string) => void = () => undefined;
   /** Each call takes so long. */
   latencyMs = 0;
+  /** Calls under way. */
   pending = 0;
+  /** Jobs and probes that will have news by themselves. */
+  jobs = 0;
   readonly #readyAt = new Map<string, number>();
   #lastSeen: Pick<Observed, 'engine' | 'ports' | 'proxy'> | undefined;
 
@@ -110,7 +113,7 @@ export class Machine {
     if (effect === 'half') await this.#half(name, work);
     if (effect === 'done') said = await work();
     if (effect === 'later')
-      this.time.after(ending.takesMs + this.dice.below(20_000), () => {
+      this.#later(ending.takesMs + this.dice.below(20_000), () => {
         this.tick();
         void Promise.resolve(work()).then(() => this.onNews('engine event'));
       });
@@ -127,6 +130,14 @@ export class Machine {
     } else if (this.dice.chance(0.5)) await work();
   }
 
+  #later(ms: number, run: () => void): void {
+    this.jobs += 1;
+    this.time.after(ms, () => {
+      this.jobs -= 1;
+      run();
+    });
+  }
+
   async sleep(ms: number): Promise<void> {
     this.pending += 1;
     await this.time.sleep(ms);
@@ -140,7 +151,7 @@ export class Machine {
       if (before.kind === kind) return ok();
       const fails = this.dice.chance(0.15);
       this.world.images[reference] = { kind, since: this.time.wall() };
-      this.time.after(JOB_MS, () => {
+      this.#later(JOB_MS, () => {
         if (this.world.images[reference]?.kind !== kind) return;
         const at = this.time.wall();
         if (!isAlive()) this.world.images[reference] = before;
@@ -165,7 +176,7 @@ export class Machine {
       startBuild: ({ image }) => begin('building', image.reference),
       startPush: (image) => {
         this.pushes[image.reference] = { kind: 'pushing', since: this.time.wall() };
-        this.time.after(JOB_MS, () => {
+        this.#later(JOB_MS, () => {
           const at = this.time.wall();
           this.pushes[image.reference] = !isAlive()
             ? { kind: 'pending' }
@@ -254,7 +265,7 @@ export class Machine {
     this.#readyAt.set(key, readyAt);
     const leftMs = readyAt - this.time.monotonic();
     if (leftMs <= 0) return { kind: 'ready', since: Math.max(startedAt, this.time.wall() + leftMs) };
-    this.time.after(leftMs, () => this.onNews('probe'));
+    this.#later(leftMs, () => this.onNews('probe'));
     return { kind: 'starting', since: started, last: 'not yet' };
   }
 }

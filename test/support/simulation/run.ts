@@ -1,4 +1,7 @@
 import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { keyedHash } from '../../../src/base/secret.ts';
 import { runPass, type House, type Memory } from '../../../src/pass.ts';
@@ -44,6 +47,10 @@ export interface Report {
   /** SHA-256 of the journal, the log and the end of the world. */
   readonly hash: string;
 }
+
+/** In memory where the machine has a file system there: nothing is proved about disks here. */
+const directory = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'mcg-lives-'));
+process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
 
 const CHAOS_PASSES = 45;
 const MAX_PASSES = 260;
@@ -106,6 +113,8 @@ class Run {
   readonly #weathers: readonly Weather[];
   readonly #share: number;
   #db: Database.Database;
+  #isNew = true;
+  readonly #path: string;
   #agent: SimulatedAgent | undefined;
   #chaos = true;
   #hidden = new Set<Weather>();
@@ -129,6 +138,7 @@ class Run {
     this.#git = new Git(this.#time);
     this.#story = new Story(this.#dice.fork('story'));
     this.#db = newDatabase();
+    this.#path = join(directory, `life-${seed}.db`);
     const choice = this.#dice.fork('choice');
     const cells = possibleCells();
     this.#target = cells[seed % cells.length];
@@ -141,7 +151,14 @@ class Run {
     this.#share = choice.pick([0.03, 0.08, 0.15]);
   }
 
+  /** The file beside the registry goes too. */
+  #forget(): void {
+    for (const name of readdirSync(directory).filter((one) => one.includes(`life-${this.#seed}.`)))
+      rmSync(join(directory, name));
+  }
+
   async run(): Promise<Report> {
+    this.#forget();
     this.#prepare();
     this.#start();
     this.#tick();
@@ -157,6 +174,7 @@ class Run {
       await this.#settled();
     }
     this.#end();
+    this.#forget();
     return {
       seed: this.#seed,
       findings: this.#findings,
@@ -204,7 +222,8 @@ class Run {
       program: this.#program,
       machine: this.#machine,
       git: this.#git,
-      db: this.#db,
+      file: { db: this.#db, isNew: this.#isNew },
+      path: this.#path,
       settings: settingsOf(this.#world),
       fired: this.#fired,
       trouble: {
@@ -231,6 +250,7 @@ class Run {
       onPassEnded: (memory) => this.#passed(agent, memory),
     });
     this.#agent = agent;
+    this.#isNew = false;
   }
 
   #tick(): void {
@@ -292,7 +312,7 @@ class Run {
       this.#trace(`  ${service} waits: ${why}`);
     const settings = {
       ...this.#world.settings(),
-      removable: removableServices(desired),
+      removable: removableServices(desired, promised.named),
     };
     const facts: Facts = { desired, promised, observed, settings, now: observed.at };
     const rows = results.length === 0 ? [] : agent.registry.passes(1)[0]?.steps;
@@ -304,7 +324,8 @@ class Run {
     this.#find(found);
     if (this.#chaos) return;
     if (plan.steps.length > 0) this.#settling += 1;
-    this.#quiet = plan.steps.length === 0 && plan.wakeAt === undefined ? this.#quiet + 1 : 0;
+    const isQuiet = plan.steps.length === 0 && plan.wakeAt === undefined && this.#machine.jobs === 0;
+    this.#quiet = isQuiet ? this.#quiet + 1 : 0;
   }
 
   #find(found: readonly string[]): void {
@@ -466,6 +487,8 @@ class Run {
       case 'registry lost':
         if (dice.chance(0.6)) return false;
         this.#db = newDatabase();
+        this.#isNew = true;
+        if (dice.chance(0.3)) this.#forget();
         this.#agent?.kill();
         return true;
       default:

@@ -57,7 +57,8 @@ export class Story {
     this.#commits += 1;
     for (const [name, draft] of this.#drafts)
       this.#drafts.set(name, { ...draft, kind: 'good', version: draft.version + 1 });
-    const names = [...this.#gone].map((name) => `"${name}"`).join(', ');
+    const idle = [...this.#drafts].flatMap(([name, draft]) => (draft.active ? [] : [name]));
+    const names = [...this.#gone, ...idle].map((name) => `"${name}"`).join(', ');
     return { ...this.files(), ...(names === '' ? {} : { 'removals.toml': `services = [${names}]\n` }) };
   }
 
