@@ -6,6 +6,7 @@ import { heldTo, holdsOfAfter, holdsOfLoss, rolloutOf, type Rollout } from './ho
 import { judgeEngine } from './identity.ts';
 import { withLeases } from './leases.ts';
 import { restAfterFailure } from './rest.ts';
+import { strayServices } from './routes.ts';
 import { planReturnedPlace, planRunning, planVerdict } from './service.ts';
 import { planRemoved, planStopped } from './stop.ts';
 import { replacedBy } from './takeover.ts';
@@ -30,7 +31,7 @@ export function makePlan(given: Facts): Plan {
   const rollout = rolloutOf(facts);
   const parts: ServicePlan[] = [
     ...verdict.orphans.map((orphan) => orphanPlan(facts, orphan)),
-    ...verdict.removed.map((service) =>
+    ...[...verdict.removed, ...strayServices(facts)].map((service) =>
       alone(service, () => resting(facts, service, '') ?? planRemoved(facts, service)),
     ),
   ];

@@ -1,7 +1,7 @@
 import type { Component, DesiredService, Route } from '../definitions/types.ts';
 import type { ObservedRoute, ProxyFacts } from '../node/types.ts';
 import type { Because, RouteRecord } from '../registry/types.ts';
-import { leaseOf, type Facts, type ServicePlan } from './facts.ts';
+import { leaseOf, ours, recordedServices, type Facts, type ServicePlan } from './facts.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
 export interface RoutePlan extends ServicePlan {
@@ -141,6 +141,27 @@ function notServed(
 export function ofService(facts: Facts, table: readonly ObservedRoute[], service: string): ObservedRoute[] {
   const mark = `${facts.settings.owner}/${service}/`;
   return table.filter((route) => route.mark?.startsWith(mark) === true);
+}
+
+/**
+ * Services of which nothing is left but routes with our mark: written late by a call that was given up, say. Nobody else
+ * takes them away, and what they point at may be anybody's tomorrow (L08).
+ */
+export function strayServices(facts: Facts): string[] {
+  const { desired, promised, observed, settings } = facts;
+  if (!settings.proxy || !observed.proxy.known) return [];
+  const known = new Set([
+    ...recordedServices(promised),
+    ...(promised.orphans ?? []).map((orphan) => orphan.service),
+    ...desired.services.map((entry) => entry.service.name),
+    ...desired.refused,
+    ...ours(facts).flatMap(({ identity }) => identity?.service ?? []),
+  ]);
+  const prefix = `${settings.owner}/`;
+  const marked = observed.proxy.value.table.flatMap(({ mark }) =>
+    mark?.startsWith(prefix) === true ? [mark.slice(prefix.length).split('/')[0] ?? ''] : [],
+  );
+  return [...new Set(marked)].filter((service) => !known.has(service)).sort();
 }
 
 export function removal(service: string, routes: readonly ObservedRoute[], because: Because): Step {

@@ -71,6 +71,8 @@ export function examine(world: World, passed?: Passed): string[] {
     ...secretsShown(passed),
     ...unexplained(passed),
     ...hostPaths(passed),
+    ...beforeItsTime(passed),
+    ...afterFailure(passed),
   ];
 }
 
@@ -228,8 +230,25 @@ function stoppedInVain(world: World, { facts, results, before }: Passed): string
     const isRunning = others.some((other) => isUp(other) || endedWell(other));
     const isThere = others.length > 0 || made.has(`${service}/${component}`);
     if (step.kind === 'remove-container')
-      return inVain(isRunning, `${old.name} was removed and no successor runs`);
+      return [
+        ...inVain(isRunning, `${old.name} was removed and no successor runs`),
+        ...inVain(
+          isProved(facts, service, component),
+          `${old.name} was removed before its successor was proved`,
+        ),
+      ];
     return inVain(isThere, `${old.name} was stopped (${step.kind}) and has no successor`);
+  });
+}
+
+/** Ready for as long as it takes, by what was seen of it; a clock that was set back says nothing. */
+function isProved({ observed, settings, now }: Facts, service: string, component: string): boolean {
+  if (!observed.engine.known) return false;
+  return observed.engine.value.containers.some((one) => {
+    if (one.identity?.service !== service || one.identity.component !== component) return false;
+    const probe = observed.probes[one.id];
+    const since = probe?.kind === 'ready' ? probe.since : endedWell(one) ? one.finishedAt : undefined;
+    return since !== undefined && (since > now || since + settings.stableForMs <= now);
   });
 }
 
@@ -249,9 +268,15 @@ function endedWell(container: ObservedContainer): boolean {
 
 /** What cannot be read is not acted upon: a service without any good definition has no steps (G6). */
 function badInput({ facts, plan }: Passed): string[] {
-  return plan.steps
-    .filter((step) => facts.desired.refused.includes(step.service))
-    .map((step) => `G6: ${step.kind} ${step.subject}, although no definition of ${step.service} is good`);
+  const lastGood = facts.promised.applied.map((entry) => entry.service.name);
+  return [
+    ...plan.steps
+      .filter((step) => facts.desired.refused.includes(step.service))
+      .map((step) => `G6: ${step.kind} ${step.subject}, although no definition of ${step.service} is good`),
+    ...facts.desired.refused
+      .filter((name) => lastGood.includes(name))
+      .map((name) => `G6: the last good definition of ${name} is not in force any more`),
+  ];
 }
 
 function massRemoval(world: World, { facts, plan }: Passed): string[] {
@@ -361,6 +386,62 @@ function isInLine(facts: Facts, { service, digest }: DesiredService): boolean {
     );
     if (!service.active) return container === undefined || !isUp(container);
     return container !== undefined && (isUp(container) || endedWell(container));
+  });
+}
+
+/** Nothing comes before what it rests on: a route before its certificate (G39), a success before it was seen. */
+function beforeItsTime({ facts, plan }: Passed): string[] {
+  const { certificates, engine, probes, proxy } = facts.observed;
+  const containers = engine.known ? engine.value.containers : [];
+  const isReady = (service: string, component: string): boolean =>
+    containers.some(
+      (one) =>
+        one.identity?.owner === facts.settings.owner &&
+        one.identity.service === service &&
+        one.identity.component === component &&
+        (probes[one.id]?.kind === 'ready' || endedWell(one)),
+    );
+  return plan.steps.flatMap((step) => {
+    switch (step.kind) {
+      case 'put-routes':
+        return step.routes.flatMap((route) => {
+          const isBare = route.mode === 'l7' && certificates[route.hostname]?.kind !== 'valid';
+          const [, , service = '', component = ''] = route.mark?.split('/') ?? [];
+          return [
+            ...(isBare ? [`G39: the route ${route.hostname} comes before its certificate`] : []),
+            ...(isReady(service, component)
+              ? []
+              : [`G5: the route ${route.hostname} comes before its service is ready`]),
+          ];
+        });
+      case 'record-applied':
+        return step.applied.state === 'stopped'
+          ? []
+          : step.applied.service.components
+              .filter((component) => !isReady(step.service, component.name))
+              .map(
+                (component) => `G5: ${step.service} counts as applied, and ${component.name} is not ready`,
+              );
+      case 'stop-container':
+      case 'forget-service':
+        return proxy.known || !facts.settings.proxy
+          ? []
+          : [`G9: ${step.kind} ${step.subject}, although it is unknown whether its routes are gone`];
+      default:
+        return [];
+    }
+  });
+}
+
+/** The first step that fails ends the chain of its service (L11). */
+function afterFailure({ results }: Passed): string[] {
+  return results.flatMap(({ step }, index) => {
+    const failed = results
+      .slice(0, index)
+      .find((one) => one.step.service === step.service && one.outcome.kind !== 'ok');
+    return failed === undefined
+      ? []
+      : [`L11: ${step.kind} ${step.subject} was taken after ${failed.step.kind} had failed`];
   });
 }
 

@@ -46,6 +46,8 @@ export class SimulatedAgent {
   readonly #options: AgentOptions;
   readonly #house: House;
   readonly #kinds = new Map<number, StepKind>();
+  /** Steps that the journal has begun, and not ended. */
+  readonly #open = new Map<StepKind, number>();
   readonly #stopping = new AbortController();
   #alive = true;
   #running = false;
@@ -91,6 +93,11 @@ export class SimulatedAgent {
     this.#pending.add(trigger);
     if (!this.#running) this.#schedule();
   };
+
+  /** Is a step of this kind under way, as the journal has it? What is not written down is not done (G32). */
+  isIntended(kind: StepKind): boolean {
+    return (this.#open.get(kind) ?? 0) > 0;
+  }
 
   /** kill -9: nothing of it does anything any more. */
   kill(): void {
@@ -154,7 +161,10 @@ export class SimulatedAgent {
         const fault = trouble.write(name, kind);
         if (fault !== undefined) return refused(fault);
         const made = work() as Outcome<number>;
-        if (made.kind === 'ok') this.#kinds.set(made.value, kind);
+        if (made.kind === 'ok') {
+          this.#kinds.set(made.value, kind);
+          this.#open.set(kind, (this.#open.get(kind) ?? 0) + 1);
+        }
         this.#beginning = kind;
         crash('crash after intent', kind);
         return made;
@@ -162,6 +172,7 @@ export class SimulatedAgent {
       if (name === 'conclude') {
         const kind = this.#kinds.get(args[0] as number);
         crash('crash before result', kind);
+        if (kind !== undefined) this.#open.set(kind, (this.#open.get(kind) ?? 0) - 1);
         const done = work();
         crash('crash after result', kind);
         return done;

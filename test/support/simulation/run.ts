@@ -227,7 +227,12 @@ class Run {
       settings: settingsOf(this.#world),
       fired: this.#fired,
       trouble: {
-        call: (call) => this.#callFault(call),
+        call: (call) => {
+          const kind = CALLS[call];
+          if (kind !== undefined && !agent.isIntended(kind))
+            this.#find([`G13: ${call} without an intent in the journal`]);
+          return this.#callFault(call);
+        },
         dies: (call) => this.#dies(agent, call),
         hidden: () => this.#hide(),
         crash: (at, kind) => this.#steps.includes(at) && this.#strikes(at, kind),
@@ -324,7 +329,11 @@ class Run {
     this.#find(found);
     if (this.#chaos) return;
     if (plan.steps.length > 0) this.#settling += 1;
-    const isQuiet = plan.steps.length === 0 && plan.wakeAt === undefined && this.#machine.jobs === 0;
+    const isQuiet =
+      plan.steps.length === 0 &&
+      plan.wakeAt === undefined &&
+      this.#machine.jobs === 0 &&
+      memory.polling === undefined;
     this.#quiet = isQuiet ? this.#quiet + 1 : 0;
   }
 

@@ -242,6 +242,43 @@ describe('the planner in trouble', () => {
     expect(world.container('a')?.state).to.equal('running');
   });
 
+  it('L08 takes away a route with our mark of which nobody knows the service any more', async () => {
+    const world = await running(one('a', { routes: [web('a')] }), one('b'));
+    const [route] = world.table;
+    if (route === undefined) throw new Error('no route');
+    const late = { ...route, hostname: `gone.${SUFFIX}`, mark: 'n1/main/gone/gone/' };
+    const foreign = { ...route, hostname: 'theirs.example.net', mark: 'n2/main/gone/gone/' };
+    world.table = [...world.table, late, foreign];
+    world.proxyKnown = false;
+    expect(await world.converge(), 'G9').to.deep.equal([]);
+    world.proxyKnown = true;
+    expect(await world.converge()).to.deep.equal([`unroute gone.${SUFFIX}:443`, 'forget gone']);
+    expect(world.table).to.deep.equal([route, foreign]);
+  });
+
+  it('G42 waits seconds and not a day when the clock is set back', async () => {
+    const world = await running(one('a'));
+    world.desired = desiredOf([one('a', { cmd: ['--new'] })]);
+    world.failing.set('create', retry('no space left'));
+    await world.pass();
+    world.failing.clear();
+    world.now -= 86_400_000;
+    const from = world.now;
+    await world.converge();
+    expect(world.containers.map((container) => container.name)).to.deep.equal(['a']);
+    expect(world.now - from).to.be.at.most(60_000);
+  });
+
+  it('clears away what a given-up call made beside the container in place', async () => {
+    const world = await running(one('a'));
+    const [container] = world.containers;
+    if (container === undefined) throw new Error('no container');
+    const late = { ...container, id: 'late', name: 'a.next-0badcafe', state: 'created' as const };
+    Reflect.deleteProperty(late, 'startedAt');
+    world.containers = [container, late];
+    expect(await world.converge()).to.deep.equal(['remove a.next-0badcafe']);
+  });
+
   it('goes on from a record of another version of this program', async () => {
     const world = await running(one('a'));
     const old = { name: 'a', node: 'n1', active: true, path: 'a', components: [{ name: 'a' }] };
