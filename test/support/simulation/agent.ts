@@ -1,5 +1,5 @@
 import { makeLog, type Log } from '../../../src/base/log.ts';
-import { retry, type Outcome } from '../../../src/base/outcome.ts';
+import { ok, retry, type Outcome } from '../../../src/base/outcome.ts';
 import type { Loop } from '../../../src/loop.ts';
 import type { runPass as RunPass, House, Memory } from '../../../src/pass.ts';
 import type { StepKind } from '../../../src/plan/types.ts';
@@ -64,8 +64,11 @@ export class SimulatedAgent {
     const isAlive = (): boolean => this.#alive;
     const clock = machine.time.clock(isAlive);
     const log: Log = makeLog('info', { write: (line: string) => void this.lines.push(line) });
-    const opened = program.registryOn({ ...file, close: () => undefined }, { path, clock, log });
-    this.registry = this.#guarded(opened);
+    const reopen = (): never => {
+      throw new Error('the file in memory does not go away by itself');
+    };
+    const opened = program.registryOn({ ...file, reopen, close: () => undefined }, { path, clock, log });
+    this.registry = this.#guarded({ ...opened, check: () => ok() });
     this.#tokensAt = machine.time.monotonic();
     this.#house = {
       source: git.source(isAlive),
@@ -73,6 +76,8 @@ export class SimulatedAgent {
       node: machine.node(isAlive, options.trouble, machine.time.wall()),
       ...options.settings,
       parallel: 4,
+      // Read in this process: another thread has a time of its own.
+      reader: { read: async () => ok(new Map<string, string>()), close: async () => undefined },
       clock,
       log,
       onNews: () => this.signal('git news'),
@@ -184,7 +189,7 @@ export class SimulatedAgent {
   }
 }
 
-const READS = new Set(['promised', 'passes', 'history', 'setAside', 'close', 'snapshot', 'endPass']);
+const READS = new Set(['check', 'promised', 'passes', 'history', 'setAside', 'close', 'snapshot', 'endPass']);
 
 function refused(fault: WriteFault): Outcome<never> {
   return fault === 'disk full'
