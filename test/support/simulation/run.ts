@@ -75,6 +75,7 @@ const CALLS: Readonly<Record<string, StepKind>> = {
   'engine.create': 'create-container',
   'engine.start': 'start-container',
   'engine.retire': 'retire-container',
+  'engine.rename': 'set-aside-container',
   'engine.stop': 'stop-container',
   'engine.remove': 'remove-container',
   'images.startPull': 'pull-image',
