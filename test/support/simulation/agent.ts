@@ -182,14 +182,27 @@ export class SimulatedAgent {
         crash('crash after result', kind);
         return done;
       }
-      if (READS.has(name)) return work();
+      if (!WRITES.has(name)) return work();
       const fault = trouble.write(name, this.#beginning);
       return fault === undefined ? work() : refused(fault);
     });
   }
 }
 
-const READS = new Set(['check', 'promised', 'passes', 'history', 'setAside', 'close', 'snapshot', 'endPass']);
+const WRITES = new Set([
+  ...[
+    'accept',
+    'recordEngine',
+    'recordOrphan',
+    'rebuild',
+    'lease',
+    'releaseLeases',
+    'recordImage',
+    'putRoutes',
+  ],
+  ...['removeRoutes', 'recordApplied', 'forgetService', 'recordFailure', 'clearFailure', 'recordTrial'],
+  ...['beginPass', 'storePlan'],
+]);
 
 function refused(fault: WriteFault): Outcome<never> {
   return fault === 'disk full'
