@@ -41,6 +41,8 @@ export const STEP_KINDS: Readonly<Record<StepKind, Actor>> = {
   'create-container': 'engine',
   'start-container': 'engine',
   'retire-container': 'engine',
+  'take-over-container': 'engine',
+  'give-back-container': 'engine',
   'set-aside-container': 'engine',
   'stop-container': 'engine',
   'remove-container': 'engine',

@@ -166,6 +166,9 @@ const CALLED: readonly Actor[] = ['engine', 'proxy', 'certificates', 'images'];
 /** Why a fault cannot meet a kind of step; undefined when it can, and then it must have. */
 export function impossible(fault: StepFault | Weather, kind: StepKind): string | undefined {
   const actor = STEP_KINDS[kind];
+  // Foreign containers that `replaces` names, and blue-green, are not part of these lives.
+  if (kind === 'take-over-container' || kind === 'give-back-container' || kind === 'set-aside-container')
+    return 'no definition of these lives replaces a foreign container, or has two slots';
   const isCall = (CALL_FAULTS as readonly string[]).includes(fault);
   if (isCall && !CALLED.includes(actor)) return 'a step on the registry calls nothing outside';
   if (isCall && actor === 'images' && fault !== 'refused' && fault !== 'success, not done')
