@@ -2,7 +2,7 @@
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { runAgent } from './commands/agent.ts';
 import { runDemo } from './commands/demo.ts';
-import { runPlan } from './commands/plan.ts';
+import { runPlan, type PlanOptions } from './commands/plan.ts';
 import { runProxy } from './commands/proxy.ts';
 import { runRender } from './commands/render.ts';
 import { runReplay, type ReplayOptions } from './commands/replay.ts';
@@ -46,7 +46,12 @@ program
   .command('plan')
   .description('what would a node do with these definitions?')
   .argument('[dir]', 'a repository of definitions', '.')
-  .option('--state <file|url>', 'what the agent serves at /api/v1/state')
+  .option('--state <file|url>', 'what the agent of a node serves at /api/v1/state')
+  .option(
+    '--base <ref>',
+    'the revision that the change starts from; with --state, what the node does anyway is marked',
+  )
+  .option('--node <node>', 'only this node')
   .option(
     '--replay <pass>',
     'on the node: plan that pass again from its stored inputs; exit 1 on a difference',
@@ -126,7 +131,7 @@ program
   .addOption(new Option('--port <port>', 'port of the dashboard').argParser(portNumber).default(0))
   .action(runDemo);
 
-type PlanWords = ReplayOptions & { readonly state?: string; readonly replay?: string };
+type PlanWords = ReplayOptions & PlanOptions & { readonly replay?: string };
 
 try {
   await program.parseAsync();
@@ -151,13 +156,13 @@ function portNumber(text: string): number {
 }
 
 function planOrReplay(dir: string, options: PlanWords): Promise<void> | void {
-  const { state, replay } = options;
-  if (replay !== undefined && state === undefined) {
+  const { state, base, replay } = options;
+  if (replay === undefined) return runPlan(dir, options);
+  if (state === undefined && base === undefined) {
     runReplay(replay, options);
     return;
   }
-  if (state !== undefined && replay === undefined) return runPlan(dir, { ...options, state });
-  program.error('error: either --state <file|url> or --replay <pass> is needed', { exitCode: 2 });
+  program.error('error: --replay <pass> goes without --state and --base', { exitCode: 2 });
 }
 
 /** 0 good, 1 findings, 2 usage, 3 could not reach the agent. */

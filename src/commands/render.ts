@@ -1,15 +1,14 @@
-import { existsSync } from 'node:fs';
-import { known, ok, type Outcome } from '../base/outcome.ts';
+import { ok, type Outcome } from '../base/outcome.ts';
 import type { DesiredService, EnvValues } from '../definitions/types.ts';
 import { labelsOf } from '../node/engine/request.ts';
-import type { Observed } from '../node/types.ts';
 import type { Facts } from '../plan/facts.ts';
 import { leasesFor } from '../plan/leases.ts';
 import { renderCommands, shellLine } from '../plan/render.ts';
 import { specDigest, specOf } from '../plan/spec.ts';
 import type { Lease } from '../registry/types.ts';
-import { loadSettings, parseSettings, type Settings } from '../settings.ts';
+import type { Settings } from '../settings.ts';
 import { planSettings } from '../wiring.ts';
+import { nothingRuns, settingsFor } from './between.ts';
 import { readDirectory } from './directory.ts';
 import { fail } from './fail.ts';
 import { askAgent } from './status.ts';
@@ -113,25 +112,6 @@ function render(
 
 /** The facts of a node where nothing runs yet. */
 function offlineFacts(found: DesiredService, settings: Settings, leases: readonly Lease[]): Facts {
-  const engine = {
-    kind: 'docker',
-    version: '',
-    id: '',
-    storageRoot: '',
-    containers: [],
-    networks: [],
-  } as const;
-  const observed: Observed = {
-    at: 0,
-    engine: known(engine),
-    images: {},
-    pushes: {},
-    ports: known({ listening: [], ephemeral: [32_768, 60_999] }),
-    proxy: known({ listenerPorts: [], table: [], live: known([]) }),
-    certificates: {},
-    mounts: {},
-    probes: {},
-  };
   const commit = { oid: found.commit, author: '', email: '', at: 0, message: '', parents: [] };
   return {
     desired: {
@@ -144,7 +124,7 @@ function offlineFacts(found: DesiredService, settings: Settings, leases: readonl
       issues: [],
     },
     promised: { applied: [], leases, routes: [], images: [], files: [], failures: [], trials: [] },
-    observed,
+    observed: nothingRuns(),
     settings: {
       ...planSettings({ ...settings, owner: `${settings.node}/${settings.instance}` }, 'offline'),
       removable: [],
@@ -162,11 +142,4 @@ async function liveLeases(name: string, options: Options): Promise<Outcome<Lease
   return ok(
     ports.map(({ component, route, port }) => ({ service: name, component, route, slot: 'a', port })),
   );
-}
-
-/** On the operator's own machine there are no settings: then the defaults hold. */
-function settingsFor(path: string): Outcome<Settings> {
-  return existsSync(path)
-    ? loadSettings(path, process.env)
-    : parseSettings('node = "node"\n[source]\nurls = ["/nowhere"]\n', 'the defaults', {});
 }

@@ -1,6 +1,7 @@
 import { dirname, relative, resolve, sep } from 'node:path';
 import { expandOid, findGitDir, readLocalRef } from '../base/git/local.ts';
-import { openReader } from '../base/git/reader.ts';
+import type { CommitInfo } from '../base/git/objects.ts';
+import { openReader, type GitReader } from '../base/git/reader.ts';
 import { systemClock } from '../base/clock.ts';
 import { makeLog } from '../base/log.ts';
 import { blocked, messageOf, ok, type Outcome } from '../base/outcome.ts';
@@ -17,6 +18,8 @@ export interface Repository {
   blob(oid: string): Promise<Uint8Array | undefined>;
   /** The definitions of a revision (branch, tag, id, `HEAD~1`), read as the agent reads them; `root`: their folder in the repository. */
   revision(name: string, root: string): Promise<Outcome<SourceFiles>>;
+  /** The commits of HEAD that are not in the history of `from`, newest first; none where that cannot be told. */
+  since(from: string): Promise<CommitInfo[]>;
 }
 
 /** Looks for the repository in the directory and above it. Blocked when there is none that can be read. */
@@ -40,6 +43,7 @@ function openRepository(top: string, gitdir: string, folder: string): Repository
     gitdir,
     folder,
     blob: (oid) => reader.blob(oid, LIMITS.fileBytes).catch(() => undefined),
+    since: (from) => commitsSince(gitdir, from).catch(() => []),
     async revision(name, root) {
       const found = await commitOf(gitdir, name);
       if (found === undefined) {
@@ -65,6 +69,34 @@ function openRepository(top: string, gitdir: string, folder: string): Repository
       return source.files(found);
     },
   };
+}
+
+const MAX_COMMITS = 1_000;
+
+async function commitsSince(gitdir: string, from: string): Promise<CommitInfo[]> {
+  const reader = openReader(gitdir);
+  const head = await readLocalRef(gitdir, 'HEAD');
+  if (head === undefined || !(await reader.has(from))) return [];
+  const old = await historyOf(reader, from);
+  return historyOf(reader, head, new Set(old.map(({ oid }) => oid)));
+}
+
+/** Breadth first, as far as the history is here. */
+async function historyOf(
+  reader: GitReader,
+  start: string,
+  known: ReadonlySet<string> = new Set(),
+): Promise<CommitInfo[]> {
+  const found = new Map<string, CommitInfo>();
+  const open = [start];
+  for (let oid = open.shift(); oid !== undefined && found.size < MAX_COMMITS; oid = open.shift()) {
+    if (known.has(oid) || found.has(oid)) continue;
+    const commit = await reader.commit(oid).catch(() => undefined);
+    if (commit === undefined) continue;
+    found.set(oid, commit);
+    open.push(...commit.parents);
+  }
+  return [...found.values()];
 }
 
 /** The commit that a revision names. Steps back: `~`, `~2`, `^`, one after the other. */

@@ -94,6 +94,30 @@ function standingServices(facts: Facts): Set<string> {
   ]);
 }
 
+function allowance({ settings }: Facts, standing: ReadonlySet<string>): number {
+  return Math.max(1, Math.floor(standing.size * settings.budgetShare));
+}
+
+/** What a change spends of the budget: services that would go without being named, how many may, and of how many. */
+export function budgetOf(facts: Facts): {
+  readonly spent: readonly string[];
+  readonly named: readonly string[];
+  readonly allowed: number;
+  readonly of: number;
+} {
+  const { removals, stops } = goingOf(facts);
+  const standing = standingServices(facts);
+  const going = [...removals, ...stops]
+    .filter((name) => standing.has(name) && !leaves(facts.promised, name))
+    .sort();
+  return {
+    spent: going.filter((name) => !isNamed(facts, name)),
+    named: going.filter((name) => isNamed(facts, name)),
+    allowed: allowance(facts, standing),
+    of: standing.size,
+  };
+}
+
 function goingOf(facts: Facts): Going {
   const { desired, promised } = facts;
   const removals = recordedServices(promised).filter(
@@ -107,7 +131,7 @@ function goingOf(facts: Facts): Going {
 }
 
 function objectionsTo(facts: Facts, { removals, stops }: Going): Refused[] {
-  const { desired, promised, settings } = facts;
+  const { desired, promised } = facts;
   const waits = (why: string, hint: string): Refused[] => removals.map((service) => ({ service, why, hint }));
   const names = [...removals, ...stops];
   if (names.length === 0) return [];
@@ -118,7 +142,7 @@ function objectionsTo(facts: Facts, { removals, stops }: Going): Refused[] {
     return names.map((service) => ({ service, why, hint: 'It goes on with the next commit.' }));
   }
   const standing = standingServices(facts);
-  const budget = Math.max(1, Math.floor(standing.size * settings.budgetShare));
+  const budget = allowance(facts, standing);
   const count = names.filter((name) => standing.has(name)).length;
   if (count > budget) {
     const what = stops.length === 0 ? 'removed' : removals.length === 0 ? 'stopped' : 'stopped or removed';

@@ -215,13 +215,37 @@ function onContainers(
         return containers.filter((c) => c.id !== step.containerId);
     }
   };
-  const after = onEngine(facts, (engine) => ({ ...engine, containers: change(engine.containers) }));
+  const after = withPorts(
+    facts,
+    onEngine(facts, (engine) => ({ ...engine, containers: change(engine.containers) })),
+  );
   if (step.kind !== 'start-container' || !after.observed.engine.known) return after;
   const started = after.observed.engine.value.containers.find((container) => container.name === step.name);
   if (started === undefined) return after;
   return observe(after, {
     probes: { ...after.observed.probes, [started.id]: { kind: 'ready', since: now } },
   });
+}
+
+/** Who stops gives its published ports free, and who starts listens on them: another service may be waiting for one. */
+function withPorts(before: Facts, after: Facts): Facts {
+  const { ports } = after.observed;
+  if (!ports.known) return after;
+  const key = (port: { port: number; protocol: string }): string => `${port.port}/${port.protocol}`;
+  const [old, now] = [publishedBy(before), publishedBy(after)];
+  const kept = new Set(now.map(key));
+  const freed = new Set(old.map(key).filter((port) => !kept.has(port)));
+  const there = ports.value.listening.filter((socket) => !freed.has(key(socket)));
+  const heard = new Set(there.map(key));
+  const listening = [...there, ...now.filter((socket) => !heard.has(key(socket)))];
+  return observe(after, { ports: known({ ...ports.value, listening }) });
+}
+
+function publishedBy({ observed }: Facts): { ip: string; port: number; protocol: 'tcp' | 'udp' }[] {
+  if (!observed.engine.known) return [];
+  return observed.engine.value.containers
+    .filter((container) => container.state === 'running')
+    .flatMap(({ publish }) => publish.map(({ ip, host, protocol }) => ({ ip, port: host, protocol })));
 }
 
 function created(step: Of<'create-container'>): ObservedContainer {
@@ -247,7 +271,9 @@ function created(step: Of<'create-container'>): ObservedContainer {
 }
 
 function ended(container: ObservedContainer, now: number): ObservedContainer {
-  return { ...container, state: 'exited', finishedAt: now };
+  // What ended long ago lets go of nothing now.
+  const isUp = container.state === 'running' || container.state === 'restarting';
+  return isUp ? { ...container, state: 'exited', finishedAt: now } : container;
 }
 
 function onRoutes(facts: Facts, step: Of<'put-routes' | 'remove-routes'>): Facts {

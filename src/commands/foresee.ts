@@ -1,0 +1,213 @@
+import { createHash } from 'node:crypto';
+import { digestOf } from '../base/json.ts';
+import { known, ok, type Outcome } from '../base/outcome.ts';
+import { resolve, type DefinitionsInput, type LastGood, type Resolution } from '../definitions/resolve.ts';
+import type { Component, Desired, DesiredService, Policy } from '../definitions/types.ts';
+import type { Facts } from '../plan/facts.ts';
+import { budgetOf, namedServices, removableServices } from '../plan/guard.ts';
+import { wanted } from '../plan/look.ts';
+import { inTurn } from '../plan/turn.ts';
+import { simulate } from '../plan/simulate.ts';
+import type { AcceptedFile, Promised } from '../registry/types.ts';
+import { readSafely } from '../reading.ts';
+import { makePreview, type Preview } from '../report/preview.ts';
+import type { NodeState } from '../report/state.ts';
+import type { Commit } from '../source/types.ts';
+import type { Directory } from './directory.ts';
+
+/** A node as it stands; without a policy, what it allows is not judged. */
+export type Standing = Omit<NodeState, 'policy'> & { readonly policy?: Policy };
+
+/** The agent's own planner on a node's state and the definitions of a directory. `commits`: the new ones, for their trailers. */
+export async function foresee(
+  state: Standing,
+  directory: Directory,
+  before: ReadonlyMap<string, LastGood>,
+  commits: readonly Pick<Commit, 'message'>[] = [],
+): Promise<Outcome<Preview>> {
+  const none = new Map<string, LastGood>();
+  const accepted = [...before.values()].map((entry) => entry.file);
+  const old = await readSafely({ files: accepted, refusedFiles: [], lastGood: none }, state.root);
+  if (old.kind !== 'ok') return old;
+  const fresh = await readSafely(
+    { files: directory.files, refusedFiles: directory.refused, lastGood: before },
+    state.root,
+  );
+  if (fresh.kind !== 'ok') return fresh;
+  return ok(previewOf(state, resolved(state, fresh.value), resolved(state, old.value), commits));
+}
+
+/** What would be in force on the node. */
+export function resolved(
+  { node, defaults, policy, root }: Standing,
+  files: Pick<DefinitionsInput, 'files' | 'refusedFiles' | 'lastGood'>,
+): Resolution {
+  const commit = { oid: 'pull-request', author: '', email: '', at: 0, message: '', parents: [] };
+  const options = { node, defaults, root, hash: plainHash, ...(policy === undefined ? {} : { policy }) };
+  return resolve({ ...options, ...files, commit });
+}
+
+function previewOf(
+  state: Standing,
+  fresh: Resolution,
+  old: Resolution,
+  commits: readonly Pick<Commit, 'message'>[],
+): Preview {
+  const desired = withNodeHashes(fresh.desired, old.desired, state);
+  const { facts, assumptions } = factsOf(state, desired, fresh, commits);
+  const chain = simulate(facts);
+  return makePreview({
+    node: state.node,
+    from: state.commit,
+    issues: fresh.desired.issues,
+    assumptions,
+    services: desired.services.map((entry) => entry.service),
+    promised: state.promised,
+    after: chain.facts.promised,
+    budget: budgetOf(facts),
+    steps: chain.steps,
+    waiting: chain.end.waiting,
+    refused: chain.end.refused,
+  });
+}
+
+/** The facts that the agent would plan with, and what of them is a guess. */
+export function factsOf(
+  state: Standing,
+  desired: Desired,
+  { nodes }: Resolution,
+  commits: readonly Pick<Commit, 'message'>[] = [],
+): { readonly facts: Facts; readonly assumptions: readonly string[] } {
+  const moments = [
+    ...state.promised.applied.map((applied) => applied.appliedAt),
+    ...state.promised.failures.map((failure) => failure.lastAt),
+    ...state.promised.trials.map((trial) => trial.since),
+  ];
+  // Long after everything that was recorded: what failed or was started then has come to rest.
+  const now = Math.max(0, ...moments) + 3_600_000;
+  const { observed, assumptions } = assume(state, inTurn(desired, state.promised, now));
+  const node = nodes.get(state.node);
+  const promised = accepting(state.promised, desired);
+  const named = namedServices(commits, desired, promised);
+  return {
+    assumptions,
+    facts: {
+      desired,
+      promised: { ...promised, ...(named.length === 0 ? {} : { named }) },
+      observed,
+      settings: {
+        ...state.settings,
+        hostnameSuffix: node?.defaults.hostnameSuffix ?? state.settings.hostnameSuffix,
+        windows: node?.windows ?? [],
+        removable: removableServices(desired, named),
+      },
+      now,
+    },
+  };
+}
+
+/** As the agent accepts a commit before it plans: what is in force is the newest state of each file. */
+function accepting(promised: Promised, { services }: Desired): Promised {
+  const fresh = services.map(acceptedFile);
+  const names = new Set(fresh.map(({ service }) => service));
+  return { ...promised, files: [...promised.files.filter(({ service }) => !names.has(service)), ...fresh] };
+}
+
+export function acceptedFile({ service, file, oid, commit }: DesiredService): AcceptedFile {
+  return { service: service.name, file, oid, commit, ...(service.prune === false ? { prune: false } : {}) };
+}
+
+/** Not the node's key, which never leaves the node: only to see whether a value is the same as before. */
+function plainHash(value: string): string {
+  return createHash('sha256').update(value).digest('hex');
+}
+
+/** A variable whose value is the same as in the accepted file has the hash that the node knows; any other has a new one. */
+function withNodeHashes(fresh: Desired, old: Desired, state: Standing): Desired {
+  const services = fresh.services.map((entry): DesiredService => {
+    const before = old.services.find((candidate) => candidate.service.name === entry.service.name)?.service;
+    const applied = state.promised.applied.find(
+      (candidate) => candidate.service.name === entry.service.name,
+    )?.service;
+    const components = entry.service.components.map((component) =>
+      withHashes(
+        component,
+        componentOf(before?.components, component),
+        componentOf(applied?.components, component),
+      ),
+    );
+    const service = { ...entry.service, components };
+    return { ...entry, service, digest: digestOf(service) };
+  });
+  return { ...fresh, services };
+}
+
+function withHashes(
+  component: Component,
+  before: Component | undefined,
+  applied: Component | undefined,
+): Component {
+  const env = component.env.map(({ name, hash }) => {
+    const isSame = before?.env.some((entry) => entry.name === name && entry.hash === hash) === true;
+    const onNode = applied?.env.find((entry) => entry.name === name)?.hash;
+    return { name, hash: isSame && onNode !== undefined ? onNode : `new:${hash.slice(0, 8)}` };
+  });
+  return { ...component, env };
+}
+
+function componentOf(
+  components: readonly Component[] | undefined,
+  wantedOne: Component,
+): Component | undefined {
+  return components?.find((component) => component.name === wantedOne.name);
+}
+
+/** What the node did not look at, because nobody wanted it yet: taken as good, and said so. */
+function assume(state: Standing, desired: Desired): { observed: Facts['observed']; assumptions: string[] } {
+  const { observed } = state;
+  const sight = wanted(desired, state.settings);
+  const newImages = sight.images.filter(({ image }) => observed.images[image.reference] === undefined);
+  const newMounts = sight.mounts.filter((mount) => observed.mounts[mount] === undefined);
+  const newNames = sight.certificates.filter(({ hostname }) => observed.certificates[hostname] === undefined);
+  const local = state.settings.certificates === 'local';
+  const certificate = (hostname: string): Facts['observed']['certificates'][string] =>
+    local
+      ? { kind: 'absent', certPath: hostname, hint: '' }
+      : { kind: 'valid', certPath: hostname, keyPath: hostname, notAfter: 0, fingerprint256: '' };
+  return {
+    observed: {
+      ...observed,
+      engine: observed.engine.known
+        ? observed.engine
+        : known({ kind: 'docker', version: '', id: '', storageRoot: '', containers: [], networks: [] }),
+      images: {
+        ...observed.images,
+        ...Object.fromEntries(
+          newImages.map(({ image, build }) => [image.reference, imageGuess(image.reference, build)]),
+        ),
+      },
+      mounts: {
+        ...observed.mounts,
+        ...Object.fromEntries(newMounts.map((mount) => [mount, { kind: 'present' } as const])),
+      },
+      certificates: {
+        ...observed.certificates,
+        ...Object.fromEntries(newNames.map(({ hostname }) => [hostname, certificate(hostname)])),
+      },
+    },
+    assumptions: [
+      ...(observed.engine.known ? [] : [`what runs on the node: ${observed.engine.why}`]),
+      ...newImages
+        .filter(({ build }) => !build)
+        .map(({ image }) => `whether ${image.reference} is in its registry`),
+      ...newMounts.map((mount) => `whether ${mount} exists on the node`),
+      ...(local ? [] : newNames.map(({ hostname }) => `whether there is a certificate for ${hostname}`)),
+    ],
+  };
+}
+
+function imageGuess(reference: string, build: boolean): Facts['observed']['images'][string] {
+  return build
+    ? { kind: 'absent' }
+    : { kind: 'present', imageId: `assumed:${reference}`, user: '', volumes: [] };
+}
