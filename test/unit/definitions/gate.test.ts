@@ -1,0 +1,103 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { parseToml } from '../../../src/base/toml.ts';
+
+const EXAMPLE = join(import.meta.dirname, '../../../definitions-example');
+const read = (path: string): string => readFileSync(join(EXAMPLE, path), 'utf8');
+
+interface Manager {
+  readonly managerFilePatterns: readonly string[];
+  readonly matchStrings: readonly string[];
+  readonly datasourceTemplate: string;
+}
+
+interface Found {
+  readonly datasource: string;
+  readonly depName: string;
+  readonly currentValue: string;
+  readonly currentDigest?: string;
+}
+
+/** What the regex managers of renovate.json take out of a file, as its documentation describes them. */
+function found(path: string, text: string): Found[] {
+  const { customManagers } = JSON.parse(read('renovate.json')) as { customManagers: Manager[] };
+  return customManagers
+    .filter(({ managerFilePatterns }) =>
+      managerFilePatterns.some((pattern) => new RegExp(pattern.slice(1, -1)).test(path)),
+    )
+    .flatMap(({ matchStrings, datasourceTemplate }) =>
+      matchStrings.flatMap((pattern) =>
+        [...text.matchAll(new RegExp(pattern, 'g'))].map(({ groups = {} }) => {
+          const { depName = '', currentValue = '', currentDigest } = groups;
+          const digest = currentDigest === undefined ? {} : { currentDigest };
+          return { datasource: datasourceTemplate, depName, currentValue, ...digest };
+        }),
+      ),
+    );
+}
+
+describe('definitions-example as the gate', function () {
+  this.timeout(120_000);
+  const help = new Map<string, string>();
+  before(() => {
+    for (const command of ['validate', 'plan']) {
+      const program = ['--import', 'tsx', 'src/main.ts', command, '--help'];
+      help.set(command, execFileSync(process.execPath, program, { encoding: 'utf8' }));
+    }
+  });
+
+  it('renovate: every image of the example follows the git tags of its source, and each is found once', () => {
+    const files = readdirSync(join(EXAMPLE, 'services')).map((name) => `services/${name}`);
+    const all = files.flatMap((path) => found(path, read(path)));
+    const images = files.flatMap((path) => read(path).match(/^image = /gm) ?? []);
+    expect(all).to.have.length(images.length);
+    expect(new Set(all.map(({ datasource }) => datasource))).to.deep.equal(new Set(['git-tags']));
+    expect(all).to.deep.include({ datasource: 'git-tags', depName: 'mcr', currentValue: 'v1.2.0' });
+    // The web half of a service is built from the source of the service.
+    expect(all.filter(({ depName }) => depName === 'metacrypt')).to.have.length(2);
+  });
+
+  it('renovate: an image of another registry follows it, with its digest; other files and tags are left alone', () => {
+    const digest = `sha256:${'a'.repeat(64)}`;
+    const text = (reference: string): string => `image = "${reference}"\n`;
+    expect(found('services/db.toml', text(`docker.io/library/mariadb:11.4.2@${digest}`))).to.deep.equal([
+      {
+        datasource: 'docker',
+        depName: 'docker.io/library/mariadb',
+        currentValue: '11.4.2',
+        currentDigest: digest,
+      },
+    ]);
+    expect(found('services/sub/db.toml', text('registry.example.net:5000/a/b:v1.0.0'))).to.deep.equal([
+      { datasource: 'docker', depName: 'registry.example.net:5000/a/b', currentValue: 'v1.0.0' },
+    ]);
+    expect(found('services/db.toml', text('docker.io/library/mariadb:latest'))).to.deep.equal([]);
+    expect(found('nodes/rift.toml', text('docker.io/library/mariadb:11.4.2'))).to.deep.equal([]);
+  });
+
+  it('.taplo.toml is TOML and names schemas that the program prints', () => {
+    const parsed = parseToml(read('.taplo.toml'));
+    expect(parsed.ok).to.equal(true);
+    const kinds = read('.taplo.toml')
+      .match(/schema\/(\w+)\.json", enabled/g)
+      ?.map((text) => text.slice(7).split('.')[0]);
+    expect(kinds).to.deep.equal(['service', 'node', 'removals']);
+  });
+
+  for (const path of ['.github/workflows/definitions.yml', '.gitea/workflows/definitions.yml']) {
+    it(`${path} calls only commands and options that there are, and finds its comment by the mark of the plan`, () => {
+      const calls = read(path).match(/mc-gitops (?:validate|plan)[^|>\n]*/g) ?? [];
+      expect(calls.length).to.be.at.least(3);
+      for (const command of ['validate', 'plan']) {
+        const options = calls
+          .filter((call) => call.startsWith(`mc-gitops ${command}`))
+          .flatMap((call) => call.match(/--[a-z-]+/g) ?? []);
+        expect(options).to.not.deep.equal([]);
+        for (const option of options) expect(help.get(command), command).to.contain(option);
+      }
+      expect(read(path)).to.contain('startswith("<!-- mc-gitops plan -->")').and.contain('fetch-depth: 0');
+    });
+  }
+});
