@@ -96,7 +96,7 @@ describe('the agent and what was there before it, on real Docker', () => {
   });
 
   it('G34 G35 a second agent with a registry of its own does nothing; a registry deleted under the running one comes back', async () => {
-    await rig.push({ 'services/web.toml': plainDefinition('web', IMAGE, 'env = ["PORT=8080"]') });
+    await rig.push({ 'services/web.toml': plainDefinition('web', IMAGE) });
     await rig.start();
     const before = await rig.state('web', 'converged');
     const lines: string[] = [];

@@ -34,9 +34,12 @@ describe('taking over what was started by hand', () => {
     world.desired = desiredOf([one()]);
     expect((await world.converge()).at(-1)).to.equal('applied web running');
     expect(world.container('web')).to.deep.equal(before);
-    world.desired = desiredOf([one({ replaces: 'old-web' })]);
+    const image = { ...component('web').image, reference: 'mcr.example.net/web:v2.0.0', tag: 'v2.0.0' };
+    world.present(image.reference);
+    world.desired = desiredOf([one({ replaces: 'old-web', image })]);
     byHand(world, 'old-web', 9090, 'another1');
     expect((await world.converge()).join(), 'once').not.to.contain('take-over');
+    expect(world.container('web')?.image).to.equal(image.reference);
     expect(world.container('old-web')?.state).to.equal('running');
   });
 
