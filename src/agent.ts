@@ -11,9 +11,12 @@ import type { StepKind } from './plan/types.ts';
 import { openKey } from './registry/key.ts';
 import { openRegistry } from './registry/registry.ts';
 import { takeSnapshot } from './registry/snapshots.ts';
+import { causesOf } from './report/causes.ts';
+import { openChannels } from './report/channels.ts';
 import { openFeed, type EventFeed } from './report/events.ts';
 import { historyOf } from './report/history.ts';
 import { readServiceLog, type LogQuestion } from './report/logs.ts';
+import { openNotifier, type Notifier } from './report/notifier.ts';
 import { formatState, STATE_FORMAT } from './report/state.ts';
 import { openTeller, type Teller } from './report/teller.ts';
 import type { Situation } from './report/told.ts';
@@ -23,9 +26,17 @@ import { dataPath, type Settings } from './settings.ts';
 import { openSource } from './source/source.ts';
 import { shownUrl } from './base/http.ts';
 import { VERSION } from './version.ts';
-import { definitionOptions, journalLimits, nodeOptions, planSettings, sourceSettings } from './wiring.ts';
+import {
+  channelSettings,
+  definitionOptions,
+  journalLimits,
+  nodeOptions,
+  planSettings,
+  sourceSettings,
+} from './wiring.ts';
 
 const SHOWN_PASSES = 20;
+const SHOWN_NOTICES = 20;
 const RECENT_STEPS = 20;
 /** No pass lasts so long: each call has a deadline, and builds and probes run beside it. */
 const STUCK_MS = 5 * 60_000;
@@ -70,11 +81,21 @@ export async function startAgent(settings: Settings, log: Log): Promise<Outcome<
   const memory: Memory = {};
   const feed = openFeed();
   const teller = openTeller({ log, feed });
+  const notifier = openNotifier({
+    ...{
+      store: () => registry.value.notices,
+      channels: openChannels(channelSettings(settings)),
+      clock,
+      log,
+      feed,
+    },
+    ...{ node: settings.node, owner: settings.owner },
+  });
   const loop = startLoop({
     poll: settings.source.poll,
     run: async (triggers, stopping) => {
       const report = await runPass(house, memory, triggers, stopping);
-      tell(teller, house, memory);
+      tell(teller, notifier, settings, house, memory);
       return report;
     },
     clock,
@@ -102,6 +123,7 @@ export async function startAgent(settings: Settings, log: Log): Promise<Outcome<
       await snapshots?.stop();
       if (dashboard.kind === 'ok') await dashboard.value.close();
       await loop.stop();
+      await notifier.stop();
       await node.stop();
       registry.value.close();
     },
@@ -163,13 +185,26 @@ function dashboardOptions(
   };
 }
 
-function tell(teller: Teller, { source, clock }: House, { seen, idle }: Memory): void {
+/** Nothing of it decides anything, nor waits (L41). */
+function tell(
+  teller: Teller,
+  notifier: Notifier,
+  { notify }: Settings,
+  { source, clock }: House,
+  { seen, idle }: Memory,
+): void {
   const situation: Situation = {
     source: source.health(),
     ...(idle === undefined ? {} : { idle }),
     ...(seen === undefined ? {} : { plan: seen.plan, commit: seen.desired.commit }),
   };
-  teller.afterPass(situation, seen?.results ?? [], clock.now());
+  const results = seen?.results ?? [];
+  teller.afterPass(situation, results, clock.now());
+  const limits = {
+    sourceAfterMs: notify.source_after_s * 1000,
+    degradedAfterMs: notify.degraded_after_s * 1000,
+  };
+  notifier.look(causesOf({ ...situation, results, ...(seen === undefined ? {} : { seen }) }, limits));
 }
 
 function logOf(
@@ -210,6 +245,7 @@ function viewOf(settings: Settings, house: House, memory: Memory, startedAt: num
       : { idle: { why: idle.why, ...(idle.hint === undefined ? {} : { hint: idle.hint }) } }),
     ...(seen === undefined ? {} : { seen }),
     passes: registry.passes(SHOWN_PASSES),
+    notices: registry.notices.recent(SHOWN_NOTICES),
     history: (service) => {
       const steps = registry.history(service, RECENT_STEPS);
       // Why it is as it is: the clearing up after a change is not the reason of the change.

@@ -2,11 +2,13 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { LOG_LEVELS, type LogLevel } from './base/log.ts';
 import { blocked, messageOf, ok, type Outcome } from './base/outcome.ts';
-import { shapeIssues, v } from './base/shape.ts';
+import { v } from './base/shape.ts';
 import { parseToml } from './base/toml.ts';
+import { indexToml } from './base/tomlindex.ts';
+import { keysOf, override } from './settings/environment.ts';
+import { findingsOf, placeIn, type Ground } from './settings/words.ts';
 
 export const DEFAULT_SETTINGS_PATH = '/etc/mc-gitops/mc-gitops.toml';
-const ENV_PREFIX = 'MC_GITOPS_';
 
 const text = v.pipe(v.string(), v.nonEmpty());
 const dnsLabel = v.pipe(
@@ -127,6 +129,22 @@ const schema = v.strictObject({
       stable_for_s: v.optional(v.pipe(v.number(), v.minValue(0)), 5),
       stop_timeout_s: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(25)), 10),
       parallel: v.optional(positive, 4),
+      /** So many exits in the window, and a container rests. */
+      flapping_exits: v.optional(positive, 5),
+      flapping_window_s: v.optional(positive, 600),
+    }),
+    {},
+  ),
+  notify: v.optional(
+    v.strictObject({
+      webhook_file: v.optional(text),
+      ntfy_file: v.optional(text),
+      command: v.optional(v.pipe(v.array(v.string()), v.minLength(1))),
+      ca_cert: v.optional(text),
+      timeout_s: v.optional(positive, 10),
+      /** So long git is away, or a service in line waits, before anybody is told. */
+      source_after_s: v.optional(positive, 300),
+      degraded_after_s: v.optional(positive, 60),
     }),
     {},
   ),
@@ -173,52 +191,21 @@ export function loadSettings(path: string, env: NodeJS.ProcessEnv): Outcome<Sett
   return parseSettings(content, path, env);
 }
 
+/** The settings in a text, checked; every finding is named at once, with its place and what to do. */
 export function parseSettings(content: string, path: string, env: NodeJS.ProcessEnv): Outcome<Settings> {
   const toml = parseToml(content);
   if (!toml.ok)
     return blocked(`${path}:${toml.line}:${toml.column}: ${toml.message}`, 'Mend the TOML syntax there.');
-  const unknownOverrides: string[] = [];
-  const merged = override(toml.value, env, unknownOverrides);
-  const parsed = v.safeParse(schema, merged);
-  const findings = parsed.success
-    ? []
-    : shapeIssues(parsed.issues).map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-  findings.push(...unknownOverrides.map((name) => `${name}: no such setting`));
-  if (!parsed.success || findings.length > 0) {
-    return blocked(
-      `${path}: ${findings.join('; ')}`,
-      'deploy/mc-gitops.toml shows every setting with its default.',
-    );
-  }
-  return check(parsed.output, path);
-}
-
-function check(file: File, path: string): Outcome<Settings> {
-  const [low, high] = file.ports.range;
-  if (low >= high)
-    return blocked(
-      `${path}: ports.range: ${low} is not below ${high}`,
-      'Give [from, to], for example [10000, 60000].',
-    );
-  const relative = [
-    file.database.path,
-    file.mcproxy.table,
-    file.mcproxy.cert_dir,
-    file.mcproxy.status_socket,
-    file.mcproxy.haproxy_config,
-    file.mcproxy.haproxy_socket,
-    file.mcproxy.haproxy_master_socket,
-    file.mcproxy.haproxy_program,
-    file.build.workspace,
-    file.database.snapshot_dir,
-  ]
-    .filter((value) => value !== undefined)
-    .find((value) => !value.startsWith('/'));
-  if (relative !== undefined)
-    return blocked(
-      `${path}: "${relative}" is not an absolute path`,
-      'Write it from the root, beginning with /.',
-    );
+  const { value, variables, unknown } = override(toml.value, env, schema);
+  const parsed = v.safeParse(schema, value);
+  const ground = { file: path, content, index: indexToml(content), variables, keysOf: keysOf(schema) };
+  const findings = [
+    ...(parsed.success ? contradictions(parsed.output, ground) : findingsOf(parsed.issues, ground)),
+    ...unknown,
+  ];
+  if (!parsed.success || findings.length > 0)
+    return blocked(findings.join('\n'), 'deploy/mc-gitops.toml shows every setting with its default.');
+  const file = parsed.output;
   return ok({
     ...file,
     owner: `${file.node}/${file.instance}`,
@@ -227,71 +214,38 @@ function check(file: File, path: string): Outcome<Settings> {
   });
 }
 
-/** Sets single keys from the environment: text, numbers, booleans, and lists separated by commas, by the type of the schema. */
-function override(value: unknown, env: NodeJS.ProcessEnv, unknownNames: string[]): unknown {
-  const root: Record<string, unknown> = isTable(value) ? structuredClone(value) : {};
-  for (const [name, raw] of Object.entries(env)) {
-    if (!name.startsWith(ENV_PREFIX) || raw === undefined || OWN_VARIABLES.has(name)) continue;
-    const rest = name.slice(ENV_PREFIX.length).toLowerCase();
-    if (rest === 'node' || rest === 'instance') {
-      root[rest] = raw;
-      continue;
-    }
-    const section = Object.keys(KINDS).find((candidate) => rest.startsWith(`${candidate}_`));
-    const key = section === undefined ? '' : rest.slice(section.length + 1);
-    const kind = section === undefined ? undefined : KINDS[section]?.[key];
-    if (section === undefined || kind === undefined) {
-      unknownNames.push(name);
-      continue;
-    }
-    const table = isTable(root[section]) ? root[section] : {};
-    root[section] = { ...table, [key]: convert(raw, kind) };
-  }
-  return root;
-}
-
-/** Variables of the same prefix that are no settings. */
-const OWN_VARIABLES = new Set(['MC_GITOPS_CONFIG']);
-
-type Kind = 'text' | 'number' | 'texts' | 'numbers';
-
-/** The type of each key that may come from the environment, read off the schema so that the two cannot drift apart. */
-const KINDS: Readonly<Record<string, Readonly<Record<string, Kind>>>> = Object.fromEntries(
-  Object.entries(schema.entries)
-    .map(([section, entry]) => [section, unwrap(entry)] as const)
-    .flatMap(([section, entry]) => {
-      if (!('entries' in entry)) return [];
-      const keys = Object.entries(entry.entries as Record<string, Wrapped>);
-      return [[section, Object.fromEntries(keys.map(([key, part]) => [key, kindOf(unwrap(part))]))]];
-    }),
-);
-
-type Wrapped = {
-  readonly type: string;
-  readonly wrapped?: Wrapped;
-  readonly entries?: unknown;
-  readonly item?: Wrapped;
-};
-
-function unwrap(entry: Wrapped): Wrapped {
-  return entry.wrapped === undefined ? entry : unwrap(entry.wrapped);
-}
-
-function kindOf(entry: Wrapped): Kind {
-  if (entry.type === 'number') return 'number';
-  if (entry.type === 'strict_tuple') return 'numbers';
-  return entry.type === 'array' ? 'texts' : 'text';
-}
-
-function convert(raw: string, kind: Kind): unknown {
-  const parts = raw.split(',').map((part) => part.trim());
-  if (kind === 'number') return Number(raw);
-  if (kind === 'numbers') return parts.map(Number);
-  return kind === 'texts' ? parts : raw;
-}
-
-function isTable(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === 'object' && !Array.isArray(value);
+/** What no single key shows. */
+function contradictions(file: File, ground: Ground): string[] {
+  const [low, high] = file.ports.range;
+  const paths: readonly (readonly [readonly string[], string | undefined])[] = [
+    [['database', 'path'], file.database.path],
+    [['database', 'snapshot_dir'], file.database.snapshot_dir],
+    [['mcproxy', 'table'], file.mcproxy.table],
+    [['mcproxy', 'cert_dir'], file.mcproxy.cert_dir],
+    [['mcproxy', 'status_socket'], file.mcproxy.status_socket],
+    [['mcproxy', 'haproxy_config'], file.mcproxy.haproxy_config],
+    [['mcproxy', 'haproxy_socket'], file.mcproxy.haproxy_socket],
+    [['mcproxy', 'haproxy_master_socket'], file.mcproxy.haproxy_master_socket],
+    [['mcproxy', 'haproxy_program'], file.mcproxy.haproxy_program],
+    [['build', 'workspace'], file.build.workspace],
+    [['notify', 'webhook_file'], file.notify.webhook_file],
+    [['notify', 'ntfy_file'], file.notify.ntfy_file],
+    [['notify', 'command'], file.notify.command?.[0]],
+  ];
+  return [
+    ...(low < high
+      ? []
+      : [
+          `${placeIn(['ports', 'range'], ground).text}: ports.range: ${low} is not below ${high}: give [from, to], for example [10000, 60000]`,
+        ]),
+    ...paths.flatMap(([key, value]) =>
+      value === undefined || value.startsWith('/')
+        ? []
+        : [
+            `${placeIn(key, ground).text}: ${key.join('.')}: "${value}" is not an absolute path: write it from the root, beginning with /`,
+          ],
+    ),
+  ];
 }
 
 /** Where a thing of the agent's own lives, beside the database. */

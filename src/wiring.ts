@@ -6,6 +6,7 @@ import { openNoProxy, type Proxy } from './node/proxy/proxy.ts';
 import type { NodeOptions } from './node/node.ts';
 import type { House } from './pass.ts';
 import type { JournalLimits } from './registry/journal.ts';
+import type { ChannelSettings } from './report/channels.ts';
 import { dataPath, type Settings } from './settings.ts';
 import type { SourceSettings } from './source/types.ts';
 
@@ -104,6 +105,16 @@ function proxyOf({ mcproxy, owner }: Settings, log: Log): Proxy {
   }
 }
 
+export function channelSettings({ notify }: Settings): ChannelSettings {
+  return {
+    timeoutMs: notify.timeout_s * 1000,
+    ...(notify.webhook_file === undefined ? {} : { webhookFile: notify.webhook_file }),
+    ...(notify.ntfy_file === undefined ? {} : { ntfyFile: notify.ntfy_file }),
+    ...(notify.command === undefined ? {} : { command: notify.command }),
+    ...(notify.ca_cert === undefined ? {} : { caCert: notify.ca_cert }),
+  };
+}
+
 export function journalLimits({ journal }: Settings): JournalLimits {
   return {
     maxAgeMs: journal.max_age_d * 24 * 3_600_000,
@@ -133,6 +144,7 @@ export function planSettings(settings: Settings, keyId: string): House['planSett
     budgetShare: policy.budget,
     ...(policy.engine_id === undefined ? {} : { engineId: policy.engine_id }),
     keyId,
+    flapping: { exits: deploy.flapping_exits, windowMs: deploy.flapping_window_s * 1000 },
   };
 }
 

@@ -137,6 +137,7 @@ const ORDER: readonly ServiceState[] = [
   'refused',
   'degraded',
   'returning',
+  'flapping',
   'held back',
   'orphan',
   'unknown',

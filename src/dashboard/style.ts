@@ -55,7 +55,7 @@ h4 { font-size: 0.72rem; font-weight: 600; text-transform: uppercase; letter-spa
 .s-converged { --edge: var(--good); --ink: var(--good); --paint: var(--good-bg); }
 .s-changing, .s-removing { --edge: var(--busy); --ink: var(--busy); --paint: var(--busy-bg); }
 .s-waiting, .s-held-back { --edge: var(--warn); --ink: var(--warn); --paint: var(--warn-bg); }
-.s-degraded, .s-refused, .s-returning { --edge: var(--bad); --ink: var(--bad); --paint: var(--bad-bg); }
+.s-degraded, .s-refused, .s-returning, .s-flapping { --edge: var(--bad); --ink: var(--bad); --paint: var(--bad-bg); }
 .s-stopped, .s-paused, .s-unknown { --edge: var(--off); --ink: var(--off); --paint: var(--off-bg); }
 .s-orphan { --edge: var(--odd); --ink: var(--odd); --paint: var(--odd-bg); }
 .lines { margin-top: 0.6rem; border-radius: 6px; overflow: hidden; }

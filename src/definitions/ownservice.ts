@@ -5,7 +5,7 @@ import { finding, keyFinding, order, quote, type Finding } from './findings.ts';
 import { readDuration, readWindow } from './quantities.ts';
 import { RULES, type RuleId } from './rules.ts';
 import type { ServiceShape } from './shape.ts';
-import { nearest } from './suggest.ts';
+import { nearest } from '../base/suggest.ts';
 import type { Deploy, Service } from './types.ts';
 
 /** The fields of our own that a service has; what its file does not have is absent. */

@@ -5,7 +5,7 @@ import { DEPLOY, HEALTH, RESOURCES, SILENCE, WINDOW } from './ownshape.ts';
 import { COMPONENT, NODE, REMOVALS, ROUTE, SERVICE } from './shape.ts';
 import { ruleOf } from './shapeparts.ts';
 import { RULES, type RuleId } from './rules.ts';
-import { nearest } from './suggest.ts';
+import { nearest } from '../base/suggest.ts';
 
 /** The part of a schema that is looked at here. */
 interface SchemaNode {

@@ -1,7 +1,7 @@
 import type { Built } from './build.ts';
 import { cyclesOf } from './cycles.ts';
 import { finding, order, quote, type Finding } from './findings.ts';
-import { nearest } from './suggest.ts';
+import { nearest } from '../base/suggest.ts';
 import type { Service } from './types.ts';
 
 /** A file with what is, or would be, in force of it. */

@@ -76,6 +76,7 @@ function afterOf(step: Step): unknown {
     case 'retire-container':
       return { name: step.renameTo, state: 'exited' };
     case 'stop-container':
+    case 'rest-container':
       return { name: step.subject, state: 'exited' };
     case 'put-routes':
       return step.routes.map(({ hostname, listenerPort, mode, backend }) => ({

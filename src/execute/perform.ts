@@ -43,6 +43,11 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
   'take-over-container': (step, { node }) =>
     node.engine.takeOver(step.containerId, step.renameTo, step.stopTimeoutS),
   'give-back-container': (step, { node }) => node.engine.giveBack(step.containerId, step.renameTo),
+  'rest-container': async (step, { node, registry }) => {
+    // Remembered first: stopped and forgotten, it would be started again at once.
+    const recorded = registry.recordFlap(step.flap);
+    return recorded.kind === 'ok' ? node.engine.stop(step.containerId, step.stopTimeoutS) : recorded;
+  },
   'stop-container': (step, { node }) => node.engine.stop(step.containerId, step.stopTimeoutS),
   'remove-container': (step, { node }) => node.engine.remove(step.containerId, step.stopTimeoutS),
   'put-routes': async (step, { node, registry }) => {

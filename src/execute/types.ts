@@ -8,6 +8,7 @@ import type {
   Applied,
   CommitRecord,
   FailureRecord,
+  FlapRecord,
   ImageRecord,
   Lease,
   OrphanRecord,
@@ -70,6 +71,7 @@ export interface RegistryWriter {
   recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined>;
   clearFailure(service: string): Outcome<undefined>;
   recordTrial(trial: Trial): Outcome<undefined>;
+  recordFlap(flap: FlapRecord): Outcome<undefined>;
   beginPass(pass: {
     trigger: string;
     commit: string;

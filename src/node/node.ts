@@ -5,6 +5,7 @@ import type { ImageRef } from '../definitions/types.ts';
 import { openCertificates, type CertificateOptions, type Certificates } from './certs/certificates.ts';
 import { openEngine, type Engine, type EngineOptions } from './engine/engine.ts';
 import { openImages, type Images, type ImagesOptions } from './images/images.ts';
+import { openExits } from './exits.ts';
 import { observeMounts } from './mounts.ts';
 import { observePorts } from './ports.ts';
 import { openProbes, type Probes } from './probes/probes.ts';
@@ -66,6 +67,7 @@ export function openNode(options: NodeOptions): Node {
     about: options.about,
     onFree: () => onSignal('other agent gone'),
   });
+  const exits = openExits();
   let opened: { engine: Engine; images: Images; events: { close(): void } } | undefined;
   let opening: Promise<Outcome<Engine>> | undefined;
 
@@ -120,6 +122,7 @@ export function openNode(options: NodeOptions): Node {
         images: images.images,
         pushes: images.pushes,
         probes: {},
+        ...(engineSeen.known ? exitsIn(exits.seen(engineSeen.value.containers, at)) : {}),
       };
       return engineSeen.known ? { ...seen, probes: probes.observe(targetsOf(seen)) } : seen;
     },
@@ -129,6 +132,11 @@ export function openNode(options: NodeOptions): Node {
       opened?.engine.close();
     },
   };
+}
+
+/** A node on which nothing ends has no such part. */
+function exitsIn(exits: NonNullable<Observed['exits']>): Pick<Observed, 'exits'> {
+  return Object.keys(exits).length === 0 ? {} : { exits };
 }
 
 async function engineFacts(opened: Outcome<Engine>): Promise<Known<EngineFacts>> {

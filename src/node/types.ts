@@ -270,6 +270,8 @@ export interface Observed {
   readonly mounts: Readonly<Record<string, MountState>>;
   /** By container id. */
   readonly probes: Readonly<Record<string, ProbeState>>;
+  /** By container id: when the engine started it again, as far as this agent saw it. Absent: never. */
+  readonly exits?: Readonly<Record<string, readonly number[]>>;
 }
 
 export type MountState =

@@ -1,6 +1,7 @@
 import { messageOf } from '../base/outcome.ts';
 import type { Component, DesiredService } from '../definitions/types.ts';
 import type { Facts, ServicePlan } from './facts.ts';
+import { flapSteps, watchOf } from './flap.ts';
 import { judge } from './guard.ts';
 import { heldTo, holdsOfAfter, holdsOfLoss, rolloutOf, type Rollout } from './holds.ts';
 import { judgeEngine } from './identity.ts';
@@ -123,13 +124,16 @@ function planService(facts: Facts, desired: DesiredService, rollout: Rollout): S
   if (!active) return planStopped(facts, desired);
   // The way back waits for nobody.
   if (desired.insteadOf !== undefined) return planRunning(facts, desired);
+  const rests = facts.settings.protect.includes(name) ? [] : flapSteps(facts, desired);
+  if (rests.length > 0) return { steps: rests, waiting: [], refused: [] };
   const turn = rollout.holds.get(name);
   const holds = [
     ...holdsOfAfter(facts, desired),
     ...(turn === undefined ? [] : [turn]),
     ...holdsOfLoss(facts, desired),
   ];
-  return heldTo(facts, desired, holds, planRunning(facts, desired, holds));
+  const planned = heldTo(facts, desired, holds, planRunning(facts, desired, holds));
+  return { ...planned, waiting: [...planned.waiting, ...watchOf(facts, desired)] };
 }
 
 /** `paused`: looked at and shown, and left exactly as it is (L48). */

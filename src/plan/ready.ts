@@ -2,6 +2,7 @@ import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { Unwell } from './health.ts';
 import { appliedOf, type Facts } from './facts.ts';
+import { hasRested, restOf } from './flap.ts';
 import type { Waiting } from './types.ts';
 
 export type Readiness =
@@ -42,6 +43,9 @@ export function readiness(
     );
   }
   if (container.state === 'paused' || container.state === 'removing') return wait(`is ${container.state}`);
+  const rest = restOf(facts, container);
+  if (rest !== undefined) return { kind: 'waiting', waiting: rest };
+  if (hasRested(facts, container)) return { kind: 'start', why: `${container.name}: has rested` };
   const applied = appliedOf(facts, desired.service.name);
   const settledBefore = applied?.digest === desired.digest && applied.state === 'running';
   // What we stopped ourselves has not done its work, however it ended.

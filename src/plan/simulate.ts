@@ -74,6 +74,7 @@ function applyStep(facts: Facts, step: Step): Facts {
     case 'start-container':
     case 'set-aside-container':
     case 'retire-container':
+    case 'rest-container':
     case 'stop-container':
     case 'take-over-container':
     case 'give-back-container':
@@ -174,6 +175,7 @@ function onContainers(
     | 'start-container'
     | 'set-aside-container'
     | 'retire-container'
+    | 'rest-container'
     | 'stop-container'
     | 'take-over-container'
     | 'give-back-container'
@@ -209,6 +211,7 @@ function onContainers(
         return containers.map((c) =>
           c.id === step.containerId ? { ...c, name: step.renameTo, state: 'running', startedAt: now } : c,
         );
+      case 'rest-container':
       case 'stop-container':
         return containers.map((c) => (c.id === step.containerId ? ended(c, now) : c));
       case 'remove-container':
@@ -219,6 +222,8 @@ function onContainers(
     facts,
     onEngine(facts, (engine) => ({ ...engine, containers: change(engine.containers) })),
   );
+  if (step.kind === 'rest-container')
+    return { ...after, promised: { ...after.promised, flaps: [...(after.promised.flaps ?? []), step.flap] } };
   if (step.kind !== 'start-container' || !after.observed.engine.known) return after;
   const started = after.observed.engine.value.containers.find((container) => container.name === step.name);
   if (started === undefined) return after;

@@ -4,6 +4,7 @@ import type {
   Applied,
   Because,
   EngineIdentity,
+  FlapRecord,
   Lease,
   OrphanRecord,
   RouteRecord,
@@ -79,6 +80,13 @@ export type StepBody =
     }
   /** Gives it its own name back and starts it again. */
   | { readonly kind: 'give-back-container'; readonly containerId: string; readonly renameTo: string }
+  /** Remembers why, and stops a container that exits again and again: it is started again after a rest. */
+  | {
+      readonly kind: 'rest-container';
+      readonly containerId: string;
+      readonly stopTimeoutS: number;
+      readonly flap: FlapRecord;
+    }
   | { readonly kind: 'stop-container'; readonly containerId: string; readonly stopTimeoutS: number }
   | { readonly kind: 'remove-container'; readonly containerId: string; readonly stopTimeoutS: number }
   | {
@@ -174,6 +182,8 @@ export interface PlanSettings {
   readonly engineId?: string;
   /** Id of the key of the environment hashes; part of the spec's digest version. */
   readonly keyId: string;
+  /** So many exits in the window, and a container rests. Absent (a state of an older agent): it never does. */
+  readonly flapping?: { readonly exits: number; readonly windowMs: number };
 }
 
 /** What `observe` is asked to look at, derived purely from desired and promised. */

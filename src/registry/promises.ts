@@ -2,9 +2,11 @@ import type Database from 'better-sqlite3';
 import type { Cause } from '../base/outcome.ts';
 import type { Service } from '../definitions/types.ts';
 import type { AcceptedFacts, Acceptance } from './acceptance.ts';
+import { flapsOn } from './flaps.ts';
 import type {
   Applied,
   FailureRecord,
+  FlapRecord,
   ImageRecord,
   Lease,
   Promised,
@@ -25,6 +27,7 @@ export interface Promises {
   forgetService(service: string): void;
   recordFailure(failure: Omit<FailureRecord, 'count'>): void;
   clearFailure(service: string): void;
+  recordFlap(flap: FlapRecord): void;
   rebuild(rebuilt: Rebuilt): void;
   recordTrial(trial: Trial): void;
   /** The time in which no agent looked does not count: what is being tried has its whole time again. */
@@ -33,6 +36,7 @@ export interface Promises {
 
 export function promisesOn(db: Database.Database, acceptance: Acceptance): Promises {
   const read = readers(db);
+  const flaps = flapsOn(db);
   const lease = db.prepare(
     `INSERT INTO leases (service, component, route, slot, port) VALUES (@service, @component, @route, @slot, @port)
      ON CONFLICT (service, component, route, slot) DO UPDATE SET port = excluded.port`,
@@ -54,15 +58,22 @@ export function promisesOn(db: Database.Database, acceptance: Acceptance): Promi
   );
   const failures = failuresOn(db);
   const trials = trialsOn(db);
-  const forget = ['applied', 'leases', 'routes', 'failures', 'trials', 'accepted_files', 'orphans'].map(
-    (table) => db.prepare(`DELETE FROM ${table} WHERE service = ?`),
-  );
+  const forget = [
+    'applied',
+    'leases',
+    'routes',
+    'failures',
+    'trials',
+    'accepted_files',
+    'orphans',
+    'flaps',
+  ].map((table) => db.prepare(`DELETE FROM ${table} WHERE service = ?`));
   const once = (work: () => void): void => db.transaction(work).immediate();
   const all = <T>(items: readonly T[], work: (item: T) => unknown): void =>
     once(() => items.forEach((item) => void work(item)));
 
   const promises: Promises = {
-    promised: () => db.transaction(() => ({ ...acceptance.read(), ...read() })).deferred(),
+    promised: () => db.transaction(() => ({ ...acceptance.read(), ...read(), ...flaps.read() })).deferred(),
     lease: (leases) => all(leases, (entry) => lease.run(entry)),
     releaseLeases: (leases) => all(leases, (entry) => release.run(entry)),
     recordImage: (entry, at) => images(entry, at),
@@ -86,6 +97,7 @@ export function promisesOn(db: Database.Database, acceptance: Acceptance): Promi
     forgetService: (service) => all(forget, (statement) => statement.run(service)),
     recordFailure: (entry) => failures.put(entry),
     clearFailure: (service) => failures.end(service),
+    recordFlap: (flap) => flaps.record(flap),
     recordTrial: (entry) =>
       once(() => {
         trials.put(entry);

@@ -4,6 +4,7 @@ import type { Log } from '../base/log.ts';
 import { messageOf, ok, type Outcome } from '../base/outcome.ts';
 import {
   journalOn,
+  readingOn,
   type JournalLimits,
   type NewPass,
   type NewPlan,
@@ -12,6 +13,7 @@ import {
 } from './journal.ts';
 import { failureOf, openFile, writeAgain, type RegistryFile } from './open.ts';
 import { acceptanceOn, type Acceptance } from './acceptance.ts';
+import { noticesOn, type Notices } from './notices.ts';
 import { promisesOn, type Promises } from './promises.ts';
 import { readSide, sideText, writeSide, type Side } from './sidefile.ts';
 import type {
@@ -19,6 +21,7 @@ import type {
   Applied,
   EngineIdentity,
   FailureRecord,
+  FlapRecord,
   ImageRecord,
   Lease,
   NodeFileRecord,
@@ -76,6 +79,9 @@ export interface Registry {
   clearFailure(service: string): Outcome<undefined>;
   /** A version that is being tried, or gave way. It ends with `recordApplied`; the failures so far are forgotten. */
   recordTrial(trial: Trial): Outcome<undefined>;
+  recordFlap(flap: FlapRecord): Outcome<undefined>;
+  /** What people were told. Its methods may throw. */
+  readonly notices: Notices;
   beginPass(pass: NewPass): Outcome<number>;
   endPass(pass: number, endedAt: number): Outcome<undefined>;
   storePlan(pass: number, plan: NewPlan): Outcome<undefined>;
@@ -178,13 +184,8 @@ export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<R
     log.error({ why: messageOf(error) }, 'the journal could not be put in order');
   }
   return {
+    ...readingOn(db),
     promised: () => promises.promised(),
-    passes: (limit) => journal.passes(limit),
-    pass: (id) => journal.pass(id),
-    changes: (service, limit) => journal.changes(service, limit),
-    history: (service, limit) => journal.history(service, limit),
-    plan: (pass) => journal.plan(pass),
-    planKey: () => journal.planKey(),
     accept: (commit, at, files, nodeFile, named) =>
       keep(() => acceptance.accept(commit, at, files, nodeFile, named)),
     recordEngine: (engine) => keep(() => acceptance.recordEngine(engine)),
@@ -200,6 +201,8 @@ export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<R
     recordFailure: (failure) => write(() => promises.recordFailure(failure)),
     clearFailure: (service) => write(() => promises.clearFailure(service)),
     recordTrial: (trial) => keep(() => promises.recordTrial(trial)),
+    recordFlap: (flap) => write(() => promises.recordFlap(flap)),
+    notices: noticesOn(db),
     beginPass: (pass) => numbered(() => journal.beginPass(pass)),
     endPass: (pass, endedAt) =>
       write(() => {

@@ -123,6 +123,8 @@ export interface Promised {
   readonly failures: readonly FailureRecord[];
   /** At most one a service. */
   readonly trials: readonly Trial[];
+  /** Absent: none. */
+  readonly flaps?: readonly FlapRecord[];
   /** Last good `nodes/<node>.toml`. */
   readonly nodeFile?: NodeFileRecord;
   /** Absent where there are none; so are the next ones. */
@@ -183,6 +185,19 @@ export interface PatchOperation {
   readonly value?: unknown;
 }
 
+/** A container that exited too often and was stopped to rest. Another spec is another try. */
+export interface FlapRecord {
+  readonly service: string;
+  readonly component: string;
+  /** The container's spec label. */
+  readonly spec: string;
+  /** Rests in a row. */
+  readonly count: number;
+  /** Milliseconds since the epoch. */
+  readonly heldAt: number;
+  readonly why: string;
+}
+
 /** A commit as the history of a service names it. */
 export interface CommitRecord {
   readonly oid: string;
@@ -215,4 +230,30 @@ export interface PassRecord {
   /** What made the agent look, for example `git`, `engine event`, `timer`. */
   readonly trigger: string;
   readonly steps: readonly StepRecord[];
+}
+
+/** Something that a person was or will be told of, until its cause clears. */
+export interface NoticeRecord {
+  readonly id: number;
+  /** The same cause is told once until it clears. */
+  readonly cause: string;
+  readonly kind: string;
+  readonly service?: string;
+  readonly text: string;
+  readonly hint?: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly clearedAt?: number;
+  readonly deliveries: readonly DeliveryRecord[];
+}
+
+export interface DeliveryRecord {
+  /** `webhook`, `ntfy` or `command`. */
+  readonly channel: string;
+  readonly tries: number;
+  /** The next try; absent when it was delivered or given up. */
+  readonly nextAt?: number;
+  readonly doneAt?: number;
+  /** What the last try failed with. */
+  readonly error?: string;
 }

@@ -88,6 +88,7 @@ function stateOf(
     return plan.waiting.some((entry) => of(entry) && entry.for === 'orphan') ? 'orphan' : 'removing';
   if (wanted.service.paused === true) return 'paused';
   if (trial?.phase === 'returning') return 'returning';
+  if (plan.waiting.some((entry) => of(entry) && entry.for === 'flapping')) return 'flapping';
   if (plan.steps.some(of)) return 'changing';
   const waits = plan.waiting.filter((entry) => of(entry) && !HARMLESS.includes(entry.for));
   const isProving = plan.waiting.some((entry) => of(entry) && entry.for === 'proved');

@@ -1,6 +1,6 @@
 import type { FixedPort, Issue } from '../definitions/types.ts';
 import type { Refused, Waiting } from '../plan/types.ts';
-import type { Because, PassRecord, StepRecord } from '../registry/types.ts';
+import type { Because, NoticeRecord, PassRecord, StepRecord } from '../registry/types.ts';
 
 /** The one word for a service, derived at every look and never latched. */
 export type ServiceState =
@@ -9,6 +9,8 @@ export type ServiceState =
   | 'waiting'
   | 'degraded'
   /** The newest file is bad, or its version was not proved: the last good one is in force. */
+  /** A container exits again and again; it rests between the tries. */
+  | 'flapping'
   | 'held back'
   /** A version was not proved in time, and the last proved one is being put back. */
   | 'returning'
@@ -56,6 +58,8 @@ export interface View {
   readonly services: readonly ServiceView[];
   readonly issues: readonly Issue[];
   readonly foreign: readonly { readonly name: string; readonly image: string; readonly state: string }[];
+  /** What people were told: open ones, and the last that cleared. Newest first. */
+  readonly notices: readonly NoticeRecord[];
   /** Newest first. */
   readonly passes: readonly PassRecord[];
 }

@@ -3,7 +3,7 @@ import { redact } from '../base/secret.ts';
 import type { Desired } from '../definitions/types.ts';
 import type { Observed, ProxyFacts } from '../node/types.ts';
 import type { Plan } from '../plan/types.ts';
-import type { PassRecord, Promised, StepRecord } from '../registry/types.ts';
+import type { NoticeRecord, PassRecord, Promised, StepRecord } from '../registry/types.ts';
 import type { SourceHealth } from '../source/types.ts';
 import { conditionsOf } from './conditions.ts';
 import { serviceView } from './service.ts';
@@ -29,6 +29,7 @@ export interface ViewInput {
   };
   /** Newest first. */
   readonly passes: readonly PassRecord[];
+  readonly notices?: readonly NoticeRecord[];
   readonly history: (service: string) => StepRecord | undefined;
 }
 
@@ -62,6 +63,7 @@ export function makeView(input: ViewInput): View {
     conditions: conditionsOf(facts, seen !== undefined),
     ...facts,
     foreign: seen === undefined ? [] : foreignOf(seen.observed, input.owner),
+    notices: input.notices ?? [],
     passes: input.passes.map(passShown),
   });
 }

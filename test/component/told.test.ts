@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { stringifyToml } from '../../src/base/toml.ts';
@@ -8,6 +10,7 @@ import { runSnapshot } from '../../src/commands/snapshot.ts';
 import { runHistory, runLogs } from '../../src/commands/told.ts';
 import { run } from '../../src/demo/process.ts';
 import { openReader } from '../../src/registry/reader.ts';
+import type { Message } from '../../src/report/channels.ts';
 import type { AgentEvent, HistoryEntry } from '../../src/report/types.ts';
 import { makeAgentRig, plainDefinition, type AgentRig } from '../support/agentrig.ts';
 import { command, type Said } from '../support/command.ts';
@@ -22,12 +25,16 @@ describe('what a running agent tells, on real Docker', () => {
   let docker: TestEngine;
   let rig: AgentRig;
   let config: string;
+  let webhook: string;
+  let server: Server;
+  const received: Message[] = [];
 
   before(async function () {
     this.timeout(180_000);
     docker = await startDocker();
     await buildBusyboxImage(docker, TALKS);
     rig = await makeAgentRig(docker);
+    webhook = join(rig.dir, 'webhook');
     config = join(rig.dir, 'settings.toml');
     await writeFile(
       config,
@@ -38,6 +45,17 @@ describe('what a running agent tells, on real Docker', () => {
       }),
     );
     await mkdir(join(rig.dir, 'snapshots'));
+    server = createServer((request, response) => {
+      let text = '';
+      request.on('data', (chunk: Buffer) => (text += chunk.toString('utf8')));
+      request.on('end', () => {
+        received.push(JSON.parse(text) as Message);
+        response.end();
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    await writeFile(webhook, `http://127.0.0.1:${port}/hook\n`, { mode: 0o600 });
     const script = `echo up; printf 'red \\033[31m %s\\n' "$TOKEN"; exec /bin/busybox sleep 600`;
     await rig.push({
       'services/talks.toml': plainDefinition(
@@ -54,11 +72,17 @@ describe('what a running agent tells, on real Docker', () => {
         snapshot_dir: join(rig.dir, 'snapshots'),
         snapshot_keep: 2,
       },
+      deploy: { stable_for_s: 0.2, stop_timeout_s: 1, flapping_exits: 3, flapping_window_s: 60 },
+      notify: { webhook_file: webhook },
     });
     await rig.state('talks', 'converged');
     await rig.state('silent', 'converged');
   });
-  after(() => rig.close());
+  after(async () => {
+    await rig.close();
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
 
   const history = (service: string | undefined, more: { json?: boolean; url?: string } = {}): Promise<Said> =>
     command(() => runHistory(service, { config, limit: 50, url: rig.address().dashboard, ...more }));
@@ -175,6 +199,31 @@ describe('what a running agent tells, on real Docker', () => {
       await new Promise((resolve) => child.on('close', resolve));
     }
     await rig.state('silent', 'converged');
+    const notice = await until('the notice', () => received.find((one) => one.kind === 'drift repaired'));
+    expect(notice).to.include({ service: 'silent', node: 'n1' });
+    expect(notice.text).to.contain('container silent is missing');
+  });
+
+  it('G41 a container that exits again and again rests, and is told as flapping on page, command line and by a notice', async () => {
+    await rig.push({
+      'services/crash.toml': plainDefinition(
+        'crash',
+        TALKS,
+        'cmd = ["/bin/busybox", "sh", "-c", "echo no config >&2; exit 4"]',
+      ),
+    });
+    const crash = await rig.state('crash', 'flapping');
+    expect(crash.waiting[0]?.why).to.match(/container crash exited \d+ times in 1 min/);
+    await until('the rest', async () => {
+      const facts = await rig.engine.facts();
+      return (
+        facts.kind === 'ok' && facts.value.containers.find((one) => one.name === 'crash')?.state === 'exited'
+      );
+    });
+    const notice = await until('the notice', () => received.find((one) => one.kind === 'flapping'));
+    expect(notice.hint).to.contain('mc-gitops logs crash/crash');
+    expect((await logs('crash')).out).to.contain('no config');
+    expect((await rig.view()).notices.map(({ kind }) => kind)).to.include('flapping');
   });
 
   it('takes snapshots by its own clock and keeps the newest', async () => {

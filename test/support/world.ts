@@ -25,6 +25,7 @@ import type {
   Applied,
   EngineIdentity,
   FailureRecord,
+  FlapRecord,
   ImageRecord,
   Lease,
   OrphanRecord,
@@ -69,6 +70,9 @@ export class World implements RegistryWriter {
   records: ImageRecord[] = [];
   files: AcceptedFile[] = [];
   failures: FailureRecord[] = [];
+  flaps: FlapRecord[] = [];
+  /** By container id: when the engine started it again. */
+  exits: Record<string, number[]> = {};
   orphans: OrphanRecord[] = [];
   engine: EngineIdentity | undefined;
   named: string[] = [];
@@ -244,6 +248,7 @@ export class World implements RegistryWriter {
       failures,
       trials,
       ...(orphans.length === 0 ? {} : { orphans }),
+      ...(this.flaps.length === 0 ? {} : { flaps: this.flaps }),
       ...(engine === undefined ? {} : { engine }),
       ...(named.length === 0 ? {} : { named }),
       ...(fresh === undefined ? {} : { fresh }),
@@ -291,6 +296,7 @@ export class World implements RegistryWriter {
         },
       ),
       probes: {},
+      ...(Object.keys(this.exits).length === 0 ? {} : { exits: this.exits }),
     };
   }
 
@@ -506,6 +512,7 @@ export class World implements RegistryWriter {
     this.orphans = this.orphans.filter((o) => o.service !== service);
     this.failures = this.failures.filter((f) => f.service !== service);
     this.trials = this.trials.filter((trial) => trial.service !== service);
+    this.flaps = this.flaps.filter((f) => f.service !== service);
     return ok();
   }
   recordTrial(trial: Trial): Outcome<undefined> {
@@ -519,6 +526,13 @@ export class World implements RegistryWriter {
     this.failures = [
       ...this.failures.filter((f) => f.service !== failure.service),
       { ...failure, count: (before?.count ?? 0) + 1 },
+    ];
+    return ok();
+  }
+  recordFlap(flap: FlapRecord): Outcome<undefined> {
+    this.flaps = [
+      ...this.flaps.filter((f) => f.service !== flap.service || f.component !== flap.component),
+      flap,
     ];
     return ok();
   }

@@ -40,6 +40,51 @@ describe('settings', () => {
     expect(refusal(`${MINIMAL}[database]\npath = "here.db"\n`)).to.contain('not an absolute path');
   });
 
+  it('each finding says where, what and what to do, in the order of the file', () => {
+    const text = [
+      'node = "Rift"',
+      'instance = 7',
+      '[source]',
+      'urls = "https://u:canary-password@git.example.net/x.git"',
+      'timeout_s = 0.5',
+      '[server]',
+      'listen_adr = ":1"',
+      '[log]',
+      'level = "inf"',
+      '[ports]',
+      'range = [10000]',
+      '[deploy]',
+      'stop_timeout_s = 90',
+      '[certs]',
+      'driver = ""',
+    ].join('\n');
+    expect(refusal(text).split('\n')).to.deep.equal([
+      'x.toml:1:1: node: must be a DNS label: a-z, 0-9, -, at most 63, and is "Rift"',
+      'x.toml:2:1: instance: must be text in quotes, and is 7',
+      'x.toml:4:1: source.urls: must be a list, [ … ], and is another thing',
+      'x.toml:5:1: source.timeout_s: must be a whole number, and is another thing',
+      'x.toml:5:1: source.timeout_s: must be at least 1, and is another thing',
+      'x.toml:7:1: server.listen_adr: there is no such setting in [server]: is "listen_addr" meant?',
+      'x.toml:9:1: log.level: must be one of "trace", "debug", "info", "warn", "error", "silent", and is "inf" ("info"?)',
+      'x.toml:11:1: ports.range[1]: is missing, and has no default',
+      'x.toml:13:1: deploy.stop_timeout_s: must be at most 25, and is 90',
+      'x.toml:15:1: certs.driver: must be one of "files", "local", and is ""',
+    ]);
+  });
+
+  it('what is missing is named with the place where it belongs', () => {
+    expect(refusal('[source]\nbranch = "x"\n').split('\n')).to.deep.equal([
+      'x.toml:1:1: node: is missing, and has no default',
+      'x.toml:1:2: source.urls: is missing, and has no default',
+    ]);
+  });
+
+  it('what the environment has set is named by its variable', () => {
+    expect(refusal(MINIMAL, { MC_GITOPS_LOG_LEVEL: 'loud' })).to.match(
+      /^MC_GITOPS_LOG_LEVEL: log.level: must be one of/,
+    );
+  });
+
   it('can be overridden by MC_GITOPS_<SECTION>_<KEY>, with text, numbers and lists', () => {
     const settings = good(MINIMAL, {
       MC_GITOPS_NODE: 'other',

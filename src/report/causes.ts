@@ -1,0 +1,209 @@
+import { createHash } from 'node:crypto';
+import { redact } from '../base/secret.ts';
+import type { Desired, DesiredService } from '../definitions/types.ts';
+import type { StepResult } from '../execute/types.ts';
+import type { Observed } from '../node/types.ts';
+import type { Plan, StepKind } from '../plan/types.ts';
+import type { Promised } from '../registry/types.ts';
+import type { SourceHealth } from '../source/types.ts';
+
+type NoticeKind =
+  | 'held back'
+  | 'returned'
+  | 'drift repaired'
+  | 'source unreachable'
+  | 'refused'
+  | 'flapping'
+  | 'degraded'
+  | 'engine unreachable';
+
+/** Why somebody should be told. */
+export interface Cause {
+  /** Stays the same as long as it is the same cause. */
+  readonly key: string;
+  readonly kind: NoticeKind;
+  readonly service?: string;
+  readonly text: string;
+  readonly hint?: string;
+  /** It has been so since; absent: since it was seen first. */
+  readonly since?: number;
+  /** So long it has to last before it is told: what mends itself at once wakes nobody. */
+  readonly afterMs: number;
+}
+
+/** What happens and is over is one cause for so long: a service that is repaired every minute is told once. */
+export const LINGER_MS = 10 * 60_000;
+const ENGINE_AFTER_MS = 60_000;
+
+export interface CauseInput {
+  readonly seen?: {
+    readonly desired: Desired;
+    /** Before the pass did anything. */
+    readonly promised: Promised;
+    readonly observed: Observed;
+    readonly plan: Plan;
+  };
+  readonly results: readonly StepResult[];
+  readonly source: SourceHealth;
+  readonly idle?: { readonly why: string; readonly hint?: string };
+}
+
+export interface CauseLimits {
+  readonly sourceAfterMs: number;
+  readonly degradedAfterMs: number;
+}
+
+/** Everything worth a notice in what a pass saw and did. Pure; sorted by key. */
+export function causesOf(input: CauseInput, limits: CauseLimits): Cause[] {
+  const { seen } = input;
+  return [
+    ...sourceCauses(input, limits),
+    ...(seen === undefined
+      ? []
+      : [
+          ...engineCauses(seen.observed),
+          ...heldBack(seen.desired),
+          ...gaveWay(seen.promised),
+          ...refused(seen.plan),
+          ...waiting(seen, limits),
+          ...repaired(seen, input.results),
+        ]),
+  ].sort((a, b) => (a.key < b.key ? -1 : 1));
+}
+
+type Seen = NonNullable<CauseInput['seen']>;
+
+function sourceCauses({ source, idle }: CauseInput, { sourceAfterMs }: CauseLimits): Cause[] {
+  const causes: Cause[] = [];
+  if (!source.reachable && source.since !== undefined)
+    causes.push({
+      ...{ key: 'source', kind: 'source unreachable', since: source.since, afterMs: sourceAfterMs },
+      text: `the definitions repository does not answer: ${redact(source.why ?? 'no reason given')}`,
+      hint: 'What runs goes on running, and is healed from the last accepted commit.',
+    });
+  else if (idle !== undefined)
+    causes.push({
+      ...{ key: 'source idle', kind: 'source unreachable', afterMs: ENGINE_AFTER_MS },
+      text: `nothing new is taken from git: ${redact(idle.why)}`,
+      ...(idle.hint === undefined ? {} : { hint: redact(idle.hint) }),
+    });
+  return causes;
+}
+
+function engineCauses({ engine }: Observed): Cause[] {
+  if (engine.known) return [];
+  return [
+    {
+      ...{ key: 'engine', kind: 'engine unreachable', afterMs: ENGINE_AFTER_MS },
+      text: `the container engine does not answer: ${redact(engine.why)}`,
+      hint: 'What runs goes on running, but nothing is healed.',
+    },
+  ];
+}
+
+function heldBack({ services, refused: unusable, issues }: Desired): Cause[] {
+  const names = [
+    ...services.filter((entry) => entry.heldBack).map(({ service }) => service.name),
+    ...unusable,
+  ];
+  return names.map((service): Cause => {
+    const issue = issues.find((entry) => entry.service === service && entry.severity === 'error');
+    const state = unusable.includes(service)
+      ? 'it has no good state to fall back on'
+      : 'its last good state stays';
+    const why =
+      issue === undefined
+        ? 'its newest definition cannot be used'
+        : `${issue.file}:${issue.line}:${issue.column} ${redact(issue.message)}`;
+    return {
+      ...{ key: `held back ${service}`, kind: 'held back', service, afterMs: 0 },
+      text: `${service} is held back: ${why}; ${state}`,
+      ...(issue === undefined ? {} : { hint: redact(issue.hint) }),
+    };
+  });
+}
+
+/** A version that was not proved: it is on its way back, or held back until git changes its service. */
+function gaveWay({ trials }: Promised): Cause[] {
+  return trials.flatMap(({ service, digest, phase, why }): Cause[] => {
+    const because = why === undefined ? '' : `: ${redact(why)}`;
+    const of = { service, afterMs: 0 };
+    if (phase === 'returning')
+      return [
+        {
+          ...{ key: `returned ${service} ${digest}`, kind: 'returned', ...of },
+          text: `${service} returns to its last proved version${because}`,
+        },
+      ];
+    if (phase !== 'held back') return [];
+    return [
+      {
+        ...{ key: `held back ${service} ${digest}`, kind: 'held back', ...of },
+        text: `a version of ${service} was not proved and is held back${because}`,
+        hint: 'Push a changed definition, or raise `generation` to have the same one tried again.',
+      },
+    ];
+  });
+}
+
+/** Services that are refused for one reason (the removal budget) are one cause. */
+function refused({ refused: entries }: Plan): Cause[] {
+  const groups = new Map<string, Plan['refused'][number][]>();
+  for (const entry of entries) groups.set(entry.why, [...(groups.get(entry.why) ?? []), entry]);
+  return [...groups].map(([why, group]): Cause => {
+    const services = group.map(({ service }) => service).sort();
+    const only = services.length === 1 ? services[0] : undefined;
+    const digest = createHash('sha256').update(why).digest('hex').slice(0, 12);
+    return {
+      ...{ key: `refused ${services.join(',')} ${digest}`, kind: 'refused', afterMs: 0 },
+      ...(only === undefined ? {} : { service: only }),
+      text: `${services.join(', ')}: refused: ${redact(why)}`,
+      hint: redact(group[0]?.hint ?? ''),
+    };
+  });
+}
+
+function waiting({ desired, promised, plan, observed }: Seen, { degradedAfterMs }: CauseLimits): Cause[] {
+  // The engine has a notice of its own.
+  if (!observed.engine.known) return [];
+  const causes = new Map<string, Cause>();
+  for (const { service, for: what, why, hint } of plan.waiting) {
+    const words = hint === undefined ? {} : { hint: redact(hint) };
+    if (what === 'flapping')
+      causes.set(`flapping ${service}`, {
+        ...{ key: `flapping ${service}`, kind: 'flapping', service, afterMs: 0, ...words },
+        text: `${service} is flapping: ${redact(why)}`,
+      });
+    else if (what !== 'proved' && what !== 'orphan' && isInLine(service, desired, promised))
+      causes.set(`degraded ${service}`, {
+        ...{ key: `degraded ${service}`, kind: 'degraded', service, afterMs: degradedAfterMs, ...words },
+        text: `${service} is degraded: it waits for ${what}: ${redact(why)}`,
+      });
+  }
+  return [...causes.values()];
+}
+
+const REPAIRS: readonly StepKind[] = ['create-container', 'start-container', 'put-routes', 'remove-routes'];
+
+/** A step for a service whose definition is the applied one mends what somebody or something else changed. */
+function repaired({ desired, promised }: Seen, results: readonly StepResult[]): Cause[] {
+  const causes = new Map<string, Cause>();
+  for (const { step, outcome } of results) {
+    const { service, because } = step;
+    if (outcome.kind !== 'ok' || because.patch !== undefined || !REPAIRS.includes(step.kind)) continue;
+    // The start after a rest is told as flapping.
+    if (promised.flaps?.some((flap) => flap.service === service) === true) continue;
+    if (!isInLine(service, desired, promised) || causes.has(service)) continue;
+    causes.set(service, {
+      ...{ key: `drift ${service}`, kind: 'drift repaired', service, afterMs: 0 },
+      text: `${service} was repaired: ${redact(because.summary)} (${step.kind} ${step.subject})`,
+    });
+  }
+  return [...causes.values()];
+}
+
+function isInLine(service: string, desired: Desired, promised: Promised): boolean {
+  const wanted: DesiredService | undefined = desired.services.find((entry) => entry.service.name === service);
+  const applied = promised.applied.find((entry) => entry.service.name === service);
+  return wanted !== undefined && applied?.digest === wanted.digest;
+}

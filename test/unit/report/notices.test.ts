@@ -1,0 +1,341 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { systemClock, type Clock } from '../../../src/base/clock.ts';
+import { closeHttp } from '../../../src/base/http.ts';
+import { makeLog } from '../../../src/base/log.ts';
+import { openRegistry, type Registry } from '../../../src/registry/registry.ts';
+import { causesOf, type Cause, type CauseInput } from '../../../src/report/causes.ts';
+import { openChannels, type ChannelSettings } from '../../../src/report/channels.ts';
+import { openNotifier, type Notifier } from '../../../src/report/notifier.ts';
+import type { NewEvent } from '../../../src/report/told.ts';
+import { component, desiredOf, service, World } from '../../support/world.ts';
+import { until } from '../../support/until.ts';
+
+const LIMITS = { sourceAfterMs: 300_000, degradedAfterMs: 60_000 };
+const CAUSE: Cause = {
+  key: 'held back web',
+  kind: 'held back',
+  service: 'web',
+  text: 'web is held back',
+  afterMs: 0,
+};
+
+interface Received {
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Record<string, unknown>;
+}
+
+describe('notices', () => {
+  let dir: string;
+  let registry: Registry;
+  let server: Server;
+  let received: Received[];
+  /** How the server answers: a status, or not at all. */
+  let answer: number | 'hang';
+  let lines: string[];
+  let events: NewEvent[];
+  let aheadMs: number;
+  const notifiers: Notifier[] = [];
+  const clock: Clock = { ...systemClock, now: () => Date.now() + aheadMs };
+
+  beforeEach(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'mcg-notices-'));
+    [received, lines, events, answer, aheadMs] = [[], [], [], 200, 0];
+    registry = open();
+    server = createServer((request, response) => {
+      let text = '';
+      request.on('data', (chunk: Buffer) => (text += chunk.toString('utf8')));
+      request.on('end', () => {
+        const body = JSON.parse(text) as Record<string, unknown>;
+        received.push({ path: request.url ?? '', headers: request.headers, body });
+        if (answer !== 'hang') response.writeHead(answer).end();
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  });
+  afterEach(async () => {
+    await Promise.all(notifiers.splice(0).map((notifier) => notifier.stop()));
+    await closeHttp();
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    registry.close();
+    rmSync(dir, { recursive: true });
+  });
+
+  const open = (): Registry => {
+    const opened = openRegistry({ path: join(dir, 'registry.db'), clock, log: makeLog('silent') });
+    if (opened.kind !== 'ok') throw new Error(opened.why);
+    return opened.value;
+  };
+  const secretFile = (name: string, path: string, ...headers: string[]): string => {
+    const file = join(dir, name);
+    const { port } = server.address() as AddressInfo;
+    writeFileSync(file, [`http://127.0.0.1:${port}${path}`, ...headers, ''].join('\n'), { mode: 0o600 });
+    return file;
+  };
+  const notify = (settings: Partial<ChannelSettings>): Notifier => {
+    const notifier = openNotifier({
+      store: () => registry.notices,
+      channels: openChannels({ timeoutMs: 2_000, ...settings }),
+      ...{ node: 'n1', owner: 'n1/main', clock, firstWaitMs: 20 },
+      log: makeLog('info', { write: (line: string) => void lines.push(line) }),
+      feed: { add: (event) => void events.push(event) },
+    });
+    notifiers.push(notifier);
+    return notifier;
+  };
+
+  it('a webhook gets one JSON object a cause until it clears, also over a restart of the agent', async () => {
+    const token = randomBytes(9).toString('hex');
+    const webhookFile = secretFile('webhook', `/hook/${token}`, `Authorization: Bearer ${token}`);
+    const first = notify({ webhookFile });
+    for (let i = 0; i < 5; i += 1) first.look([CAUSE]);
+    await until('the notice', () => received.length > 0);
+    expect(received[0]?.body).to.include({ kind: 'held back', node: 'n1', service: 'web', text: CAUSE.text });
+    expect(received[0]?.headers.authorization).to.equal(`Bearer ${token}`);
+    await until('it to be remembered', () => registry.notices.open()[0]?.deliveries[0]?.doneAt);
+    await first.stop();
+    registry.close();
+    registry = open();
+
+    const second = notify({ webhookFile });
+    second.look([CAUSE]);
+    expect(registry.notices.recent(9)).to.have.length(1);
+    second.look([]);
+    expect(registry.notices.open()).to.deep.equal([]);
+    second.look([CAUSE]);
+    await until('the second notice', () => received.length > 1);
+    expect(received).to.have.length(2);
+    expect(lines.join('') + JSON.stringify(events)).to.not.contain(token);
+  });
+
+  it('ntfy gets its topic, a title and the text with what to do', async () => {
+    const notifier = notify({ ntfyFile: secretFile('ntfy', '/alerts-of-n1') });
+    notifier.look([{ ...CAUSE, hint: 'Mend line 3.' }]);
+    await until('the notice', () => received.length > 0);
+    expect([received[0]?.path, received[0]?.body]).to.deep.equal([
+      '/',
+      {
+        ...{ topic: 'alerts-of-n1', title: 'n1: held back', tags: ['held-back'] },
+        message: 'web is held back\n→ Mend line 3.',
+      },
+    ]);
+  });
+
+  it('a program gets it as JSON on its standard input, with a fixed PATH and HOME and nothing of the agent’s environment', async () => {
+    const out = join(dir, 'out');
+    const program = join(dir, 'tell');
+    writeFileSync(program, '#!/bin/sh\n{ cat; env; echo "arg $1"; } > "$2"\n', { mode: 0o700 });
+    process.env['MCG_CANARY'] = 'canary-env';
+    try {
+      const hostile = { ...CAUSE, text: '$(touch /tmp/owned) `id` \u001b[2J' };
+      notify({ command: [program, 'a b; c', out] }).look([hostile]);
+      await until('it to be remembered', () => registry.notices.open()[0]?.deliveries[0]?.doneAt);
+    } finally {
+      delete process.env['MCG_CANARY'];
+    }
+    const [json = '', ...rest] = readFileSync(out, 'utf8').split('\n');
+    expect((JSON.parse(json) as { text: string }).text).to.equal('$(touch /tmp/owned) `id` \\u001b[2J');
+    expect(rest).to.include('HOME=/').and.include('arg a b; c');
+    expect(rest.join('\n'))
+      .to.match(/^PATH=\/usr\/local\/sbin:/m)
+      .and.not.contain('canary-env');
+  });
+
+  it('L41 a channel that fails is tried again with growing waits, and the others are not delayed by it', async () => {
+    answer = 503;
+    const program = join(dir, 'tell');
+    writeFileSync(program, '#!/bin/sh\nexec cat\n', { mode: 0o700 });
+    const notifier = notify({ webhookFile: secretFile('webhook', '/hook'), command: [program] });
+    notifier.look([CAUSE]);
+    const delivery = (channel: string) =>
+      registry.notices.open()[0]?.deliveries.find((entry) => entry.channel === channel);
+    await until('three tries', () => (delivery('webhook')?.tries ?? 0) >= 3);
+    expect(delivery('webhook')?.error).to.contain('answered 503');
+    expect(delivery('command')?.doneAt).to.be.a('number');
+    answer = 204;
+    await until('its delivery', () => delivery('webhook')?.doneAt);
+    expect(delivery('webhook')?.error).to.equal(undefined);
+  });
+
+  it('L41 a channel that hangs delays nothing: looks go on, and the agent stops at once', async () => {
+    answer = 'hang';
+    const program = join(dir, 'hang');
+    writeFileSync(program, '#!/bin/sh\nsleep 600 & wait\n', { mode: 0o700 });
+    const notifier = notify({
+      ...{ webhookFile: secretFile('webhook', '/hook'), command: [program], timeoutMs: 600_000 },
+    });
+    notifier.look([CAUSE]);
+    await until('the server to be asked', () => received.length > 0);
+    notifier.look([CAUSE, { ...CAUSE, key: 'other' }]);
+    expect(registry.notices.open()).to.have.length(2);
+    await notifier.stop();
+    expect(registry.notices.open()[0]?.deliveries.map(({ tries }) => tries)).to.deep.equal([0, 0]);
+  });
+
+  it('L41 a program that hangs, fails or is not there ends in time, and what it started with it', async () => {
+    const program = join(dir, 'hang');
+    const pid = join(dir, 'pid');
+    writeFileSync(program, `#!/bin/sh\nsleep 600 &\necho $! > ${pid}\nwait\n`, { mode: 0o700 });
+    for (const [command, words] of [
+      [[program], 'did not end within 300 ms'],
+      [['/bin/sh', '-c', 'echo not today >&2; exit 3'], 'ended with code 3: not today'],
+      [[join(dir, 'nothing')], 'cannot be run'],
+    ] as const) {
+      const [channel] = openChannels({ command, timeoutMs: 300 });
+      const sent = await channel?.send(
+        { id: 1, kind: 'k', node: 'n', owner: 'o', text: 't', at: '' },
+        new AbortController().signal,
+      );
+      expect(sent !== undefined && 'why' in sent && sent.why).to.contain(words);
+    }
+    const child = Number(readFileSync(pid, 'utf8'));
+    await until('the child to be gone', () => !isRunning(child));
+  });
+
+  it('a file with the address that others can read is refused with the command that mends it, and nothing is sent', async () => {
+    const file = secretFile('webhook', '/hook');
+    chmodSync(file, 0o644);
+    notify({ webhookFile: file }).look([CAUSE]);
+    const error = await until('the refusal', () => registry.notices.open()[0]?.deliveries[0]?.error);
+    expect(error).to.contain('can be read by others');
+    expect(received).to.deep.equal([]);
+    expect(lines.some((line) => line.includes(`chmod 600 ${file}`))).to.equal(true);
+  });
+
+  it('L41 a registry that refuses to remember is logged and no more', () => {
+    const notifier = notify({});
+    registry.close();
+    notifier.look([CAUSE]);
+    expect(lines.join('')).to.contain('notices could not be remembered');
+    registry = open();
+  });
+
+  it('what mends itself soon wakes nobody; what lasts is told', () => {
+    const notifier = notify({});
+    const degraded = { ...CAUSE, key: 'degraded web', afterMs: 60_000 };
+    notifier.look([degraded]);
+    aheadMs = 30_000;
+    notifier.look([degraded]);
+    notifier.look([]);
+    notifier.look([degraded]);
+    aheadMs = 80_000;
+    notifier.look([degraded]);
+    expect(registry.notices.open()).to.deep.equal([]);
+    aheadMs = 95_000;
+    notifier.look([degraded]);
+    expect(registry.notices.open()).to.have.length(1);
+  });
+
+  it('what is repaired again and again is told once, until it was quiet for ten minutes', () => {
+    const notifier = notify({});
+    const drift = { ...CAUSE, key: 'drift web' };
+    for (aheadMs = 0; aheadMs < 3_600_000; aheadMs += 300_000) {
+      notifier.look([drift]);
+      notifier.look([]);
+    }
+    expect(registry.notices.recent(9)).to.have.length(1);
+    aheadMs += 600_000;
+    notifier.look([]);
+    notifier.look([drift]);
+    expect(registry.notices.recent(9)).to.have.length(2);
+  });
+});
+
+describe('what there is a notice for', () => {
+  let world: World;
+  const input = (change: Partial<CauseInput> = {}): CauseInput => {
+    const facts = world.facts();
+    return { seen: { ...facts, plan: world.plan() }, results: [], source: { reachable: true }, ...change };
+  };
+  const kinds = (change: Partial<CauseInput> = {}): string[] =>
+    causesOf(input(change), LIMITS).map((cause) => `${cause.kind}: ${cause.service ?? ''}`);
+
+  beforeEach(async () => {
+    world = new World();
+    world.desired = desiredOf(
+      ['a', 'b', 'c', 'd'].map((name) => service(name, [component(name, { network: 'none' })])),
+    );
+    world.present(
+      ...world.desired.services.flatMap((s) => s.service.components.map((c) => c.image.reference)),
+    );
+    await world.converge();
+  });
+
+  it('nothing while all is well', () => {
+    expect(kinds()).to.deep.equal([]);
+  });
+
+  it('drift repaired, with what was found; a new version is none', async () => {
+    const before = input().seen;
+    world.kill('b');
+    const { results } = await world.pass();
+    const [cause] = causesOf(input({ results, ...(before === undefined ? {} : { seen: before }) }), LIMITS);
+    expect(cause).to.include({ kind: 'drift repaired', service: 'b' });
+    expect(cause?.text).to.contain('container b is exited');
+
+    const seen = input().seen;
+    world.desired = desiredOf([service('b', [component('b', { network: 'none', cmd: ['new'] })])]);
+    const changed = await world.pass();
+    expect(
+      causesOf({ ...input(), results: changed.results, ...(seen === undefined ? {} : { seen }) }, LIMITS),
+    ).to.deep.equal([]);
+  });
+
+  it('a definition that is held back, with its first error', () => {
+    const [first, ...rest] = world.desired.services;
+    if (first === undefined) throw new Error('none');
+    world.desired = {
+      ...world.desired,
+      services: [{ ...first, heldBack: true }, ...rest],
+      issues: [
+        {
+          ...{ rule: 'r', severity: 'error', file: 'services/a.toml', line: 3, column: 1, path: '' },
+          ...{ message: 'no such key', hint: 'Take it out.', service: 'a' },
+        },
+      ],
+    };
+    expect(causesOf(input(), LIMITS)[0]).to.include({
+      ...{ kind: 'held back', service: 'a', hint: 'Take it out.' },
+      text: 'a is held back: services/a.toml:3:1 no such key; its last good state stays',
+    });
+  });
+
+  it('L31 a removal over the budget is one notice for all the services it names', () => {
+    world.desired = desiredOf([service('a', [component('a', { network: 'none' })])]);
+    const causes = causesOf(input(), LIMITS);
+    expect(causes.map(({ kind }) => kind)).to.deep.equal(['refused']);
+    expect(causes[0]?.text).to.match(/^b, c, d: refused: /);
+  });
+
+  it('a service in line that waits for something is degraded; one that is new is not', () => {
+    world.unready.add('c');
+    world.kill('c');
+    expect(kinds()).to.deep.equal([]);
+    world.containers = world.containers.map((one) => (one.name === 'c' ? { ...one, state: 'paused' } : one));
+    expect(kinds()).to.deep.equal(['degraded: c']);
+  });
+
+  it('a repository or an engine that does not answer', () => {
+    world.engineUp = false;
+    expect(kinds({ source: { reachable: false, since: 1, why: 'refused' } })).to.deep.equal([
+      'engine unreachable: ',
+      'source unreachable: ',
+    ]);
+  });
+});
+
+function isRunning(pid: number): boolean {
+  try {
+    // A zombie has ended.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
