@@ -44,6 +44,7 @@ export const STEP_KINDS: Readonly<Record<StepKind, Actor>> = {
   'take-over-container': 'engine',
   'give-back-container': 'engine',
   'set-aside-container': 'engine',
+  'rest-container': 'engine',
   'stop-container': 'engine',
   'remove-container': 'engine',
   'pull-image': 'images',
