@@ -19,7 +19,11 @@ if (role === 'api') {
 `;
 
 /** The files of a source repository; the base image has the machine's own node. */
-export function sourceFiles(baseImage: string, roles: string): Record<string, string> {
+export function sourceFiles(
+  baseImage: string,
+  roles: string,
+  change: (server: string) => string = (server) => server,
+): Record<string, string> {
   return {
     Dockerfile: [
       `FROM ${baseImage}`,
@@ -29,8 +33,13 @@ export function sourceFiles(baseImage: string, roles: string): Record<string, st
       'ENTRYPOINT ["/usr/bin/node", "/server.cjs"]',
       '',
     ].join('\n'),
-    'server.cjs': SERVER,
+    'server.cjs': change(SERVER),
     '.dockerignore': 'README.md\n',
     'README.md': `${roles}: a service of the mc-gitops demo.\n`,
   };
+}
+
+/** A mistake that no build finds: the page listens where nobody looks (L17). */
+export function onWrongPort(server: string): string {
+  return server.replace("role === 'docs' ? 8080 : env.PORT", "role === 'docs' ? 8080 : 8000");
 }

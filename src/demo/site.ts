@@ -206,7 +206,7 @@ function settingsOf(
       cert_dir: join(dir, 'certs'),
     },
     certs: { driver: 'local' },
-    deploy: { stable_for_s: 2, stop_timeout_s: 5 },
+    deploy: { timeout_s: 20, stable_for_s: 2, stop_timeout_s: 5 },
     policy: { mounts: [join(dir, 'srv', '{service}')], networks: [`mcg-${instance}`, 'none'] },
   });
 }

@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Engine } from '../node/engine/engine.ts';
 import type { ServiceView, View } from '../report/types.ts';
+import { onWrongPort, sourceFiles } from './services.ts';
 import { SUFFIX, type Site } from './site.ts';
 import { startTraffic, type Tally, type Target, type Traffic } from './traffic.ts';
 
@@ -46,6 +47,7 @@ const STEPS: readonly (readonly [string, (stage: Stage) => Promise<void>])[] = [
   ['push hello v1.0.0 and docs', pushFirst],
   ['push hello v1.1.0', pushNext],
   ['make hello inactive, and active again', stopAndStart],
+  ['push a version that listens where nobody looks', pushBad],
   ['push a broken file', pushBroken],
   ['remove a container by hand', removeByHand],
   ['kill -9 the agent in the middle of a change', killAgent],
@@ -109,6 +111,33 @@ async function stopAndStart({ site, say, traffic }: Stage): Promise<void> {
     'services/hello.toml': await site.definition('hello', version('v1.1.0')),
   });
   say('active again', reason(await converged(site, 'hello')));
+}
+
+async function pushBad({ site, say, traffic }: Stage): Promise<void> {
+  await site.hello.commit(sourceFiles(site.baseImage, 'hello', onWrongPort), { message: 'hello: port 8000' });
+  await site.hello.tag('v1.1.1');
+  await site.push('Raise hello to v1.1.1', {
+    'services/hello.toml': await site.definition('hello', version('v1.1.1')),
+  });
+  say('pushed hello v1.1.1, which builds and starts, and whose page listens on port 8000');
+  const held = await until('hello v1.1.1 to be held back', async () => state(site, 'hello', 'held back'));
+  await until(
+    'hello v1.1.0 to answer again',
+    async () =>
+      traffic.answer('hello web')?.includes('v1.1.0') === true &&
+      traffic.answer('hello api')?.includes('v1.1.0') === true,
+  );
+  say('hello v1.1.0 was put back by itself and serves again; v1.1.1 is held back', held.trial?.why);
+  await site.hello.commit(sourceFiles(site.baseImage, 'hello'), { message: 'hello: the port it is given' });
+  await site.hello.tag('v1.1.2');
+  await site.push('Raise hello to v1.1.2, with its port mended', {
+    'services/hello.toml': await site.definition('hello', version('v1.1.2')),
+  });
+  await until('hello v1.1.2 to answer', async () => traffic.answer('hello web')?.includes('v1.1.2') === true);
+  say(
+    'a commit mends it: hello v1.1.2 is proved, nothing is held back',
+    reason(await converged(site, 'hello')),
+  );
 }
 
 async function pushBroken({ site, say }: Stage): Promise<void> {

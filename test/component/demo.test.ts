@@ -25,6 +25,8 @@ describe('npm run demo -- --exit', () => {
       /because: new service hello \(commit [0-9a-f]{8}, services\/hello\.toml\)/,
       /switched: v1\.0\.0 → v1\.1\.0, on the same host port\n\s+because: .*image changed/,
       /active = false: routes gone/,
+      /hello v1\.1\.0 was put back by itself and serves again; v1\.1\.1 is held back\n\s+because: not proved within 20 s: hello-web: .*8000/,
+      /a commit mends it: hello v1\.1\.2 is proved/,
       /because: services\/docs\.toml:\d+: /,
       /hello is not touched by it: converged/,
       /running again \d+ ms later/,
