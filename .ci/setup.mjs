@@ -70,6 +70,8 @@ const PACKAGES = {
     openssl: () => has('openssl'),
     'openssh-server': () => has('sshd'),
     'openssh-client': () => has('ssh'),
+    gnupg: () => has('gpg'),
+    gpgv: () => has('gpgv'),
     iproute2: () => has('ip'),
   },
 };

@@ -246,6 +246,7 @@ function viewOf(settings: Settings, house: House, memory: Memory, startedAt: num
     ...(seen === undefined ? {} : { seen }),
     passes: registry.passes(SHOWN_PASSES),
     notices: registry.notices.recent(SHOWN_NOTICES),
+    buildLog: (reference) => house.node.images()?.buildLog(reference) ?? [],
     history: (service) => {
       const steps = registry.history(service, RECENT_STEPS);
       // Why it is as it is: the clearing up after a change is not the reason of the change.

@@ -41,6 +41,7 @@ program
       'what an agent serves at /api/v1/state: also checks what its node allows; once a node',
     ).argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]),
   )
+  .option('--workspace <dir>', 'source repositories, whose Dockerfiles are judged at their tags')
   .action(runValidate);
 program
   .command('plan')

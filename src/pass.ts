@@ -163,7 +163,7 @@ async function look(house: House, { desired, hostnameSuffix, windows, mode }: In
     const facts = { desired, promised, settings, now: clock.now() };
     // A version that was not proved has given way to the one before it: that one is looked at.
     const turned = inTurn(desired, promised, facts.now);
-    const observed = await node.observe(wanted(turned, settings), (seen) =>
+    const observed = await node.observe(wanted(turned, settings, promised), (seen) =>
       probeTargets({ ...facts, observed: seen }),
     );
     return { ...facts, observed };

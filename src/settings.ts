@@ -89,13 +89,29 @@ const schema = v.strictObject({
   build: v.optional(
     v.strictObject({
       workspace: v.optional(text),
+      /** Instead of `workspace`: the address of a source repository, with `{path}`. */
+      sources: v.optional(v.pipe(text, v.includes('{path}', 'must have {path} in it'))),
+      token_file: v.optional(text),
+      user: v.optional(text),
+      ca_cert: v.optional(text),
+      ssh_key_file: v.optional(text),
+      known_hosts_file: v.optional(text),
+      require_signed_tag: v.optional(v.boolean(), false),
+      allowed_signers_file: v.optional(text),
+      keyring_file: v.optional(text),
       concurrency: v.optional(positive, 1),
       timeout_s: v.optional(positive, 1800),
+      /** Of each step of a build; absent: as much as there is. */
+      memory_mib: v.optional(positive),
+      cpus: v.optional(v.pipe(v.number(), v.minValue(0.01))),
+      /** No build begins with less on the engine's disk. */
+      min_free_mib: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0)), 1024),
       max_context_mib: v.optional(positive, 1024),
       max_context_files: v.optional(positive, 50_000),
     }),
     {},
   ),
+  images: v.optional(v.strictObject({ keep: v.optional(positive, 3) }), {}),
   registries: v.optional(
     v.record(
       text,
@@ -228,6 +244,8 @@ function contradictions(file: File, ground: Ground): string[] {
     [['mcproxy', 'haproxy_master_socket'], file.mcproxy.haproxy_master_socket],
     [['mcproxy', 'haproxy_program'], file.mcproxy.haproxy_program],
     [['build', 'workspace'], file.build.workspace],
+    [['build', 'allowed_signers_file'], file.build.allowed_signers_file],
+    [['build', 'keyring_file'], file.build.keyring_file],
     [['notify', 'webhook_file'], file.notify.webhook_file],
     [['notify', 'ntfy_file'], file.notify.ntfy_file],
     [['notify', 'command'], file.notify.command?.[0]],
@@ -238,6 +256,7 @@ function contradictions(file: File, ground: Ground): string[] {
       : [
           `${placeIn(['ports', 'range'], ground).text}: ports.range: ${low} is not below ${high}: give [from, to], for example [10000, 60000]`,
         ]),
+    ...contradictionsOfBuild(file.build, ground),
     ...paths.flatMap(([key, value]) =>
       value === undefined || value.startsWith('/')
         ? []
@@ -245,6 +264,24 @@ function contradictions(file: File, ground: Ground): string[] {
             `${placeIn(key, ground).text}: ${key.join('.')}: "${value}" is not an absolute path: write it from the root, beginning with /`,
           ],
     ),
+  ];
+}
+
+function contradictionsOfBuild(build: File['build'], ground: Ground): string[] {
+  const { workspace, sources, require_signed_tag, allowed_signers_file, keyring_file } = build;
+  const isTwice = workspace !== undefined && sources !== undefined;
+  const isKeyless = require_signed_tag && allowed_signers_file === undefined && keyring_file === undefined;
+  return [
+    ...(isTwice
+      ? [
+          `${placeIn(['build', 'sources'], ground).text}: build.workspace and build.sources are both set: take the clones on this node, or the git server`,
+        ]
+      : []),
+    ...(isKeyless
+      ? [
+          `${placeIn(['build', 'require_signed_tag'], ground).text}: build.require_signed_tag needs the keys that may sign: set build.allowed_signers_file (ssh), build.keyring_file (gpg), or both`,
+        ]
+      : []),
   ];
 }
 

@@ -1,5 +1,10 @@
 import { systemClock } from './base/clock.ts';
 import type { Log } from './base/log.ts';
+import { lintDockerfile } from './definitions/dockerfile/lint.ts';
+import { remoteSources } from './node/images/remotesource.ts';
+import { signedOnly } from './node/images/signature.ts';
+import { workspaceSources } from './node/images/source.ts';
+import type { Sources } from './node/images/types.ts';
 import { openFileProxy } from './node/proxy/file.ts';
 import { openHaproxy } from './node/proxy/haproxy.ts';
 import { openNoProxy, type Proxy } from './node/proxy/proxy.ts';
@@ -8,6 +13,7 @@ import type { House } from './pass.ts';
 import type { JournalLimits } from './registry/journal.ts';
 import type { ChannelSettings } from './report/channels.ts';
 import { dataPath, type Settings } from './settings.ts';
+import { accessFrom } from './source/credentials.ts';
 import type { SourceSettings } from './source/types.ts';
 
 const CALL_DEADLINE_MS = 30_000;
@@ -44,6 +50,8 @@ export function nodeOptions(settings: Settings, log: Log, onSignal: (trigger: st
       ...(settings.engine.socket === undefined ? {} : { socket: settings.engine.socket }),
     },
     images: {
+      lint: lintDockerfile,
+      ...sourcesOf(settings, log),
       registries: Object.fromEntries(
         Object.entries(settings.registries).map(([host, entry]) => [
           host,
@@ -60,7 +68,9 @@ export function nodeOptions(settings: Settings, log: Log, onSignal: (trigger: st
         maxContextBytes: build.max_context_mib * MIB,
         maxFiles: build.max_context_files,
         maxLogBytes: MIB,
-        ...(build.workspace === undefined ? {} : { workspace: build.workspace }),
+        minFreeBytes: build.min_free_mib * MIB,
+        ...(build.memory_mib === undefined ? {} : { memoryBytes: build.memory_mib * MIB }),
+        ...(build.cpus === undefined ? {} : { cpus: build.cpus }),
       },
     },
     proxy: proxyOf(settings, log),
@@ -123,6 +133,41 @@ export function journalLimits({ journal }: Settings): JournalLimits {
   };
 }
 
+/** Where images are built from, as far as the settings say. */
+function sourcesOf(settings: Settings, log: Log): { readonly sources?: Sources } {
+  const { build } = settings;
+  const { token_file, user, ca_cert, ssh_key_file, known_hosts_file } = build;
+  const opened =
+    build.workspace !== undefined
+      ? workspaceSources(build.workspace)
+      : build.sources !== undefined
+        ? remoteSources({
+            template: build.sources,
+            dir: dataPath(settings, 'sources'),
+            access: accessFrom(
+              {
+                ...(token_file === undefined ? {} : { tokenFile: token_file }),
+                ...(user === undefined ? {} : { user }),
+                ...(ca_cert === undefined ? {} : { caCert: ca_cert }),
+              },
+              log,
+            ),
+            ...(ssh_key_file === undefined ? {} : { sshKeyFile: ssh_key_file }),
+            ...(known_hosts_file === undefined ? {} : { knownHostsFile: known_hosts_file }),
+            deadlineMs: settings.source.timeout_s * 1000,
+            maxPackBytes: build.max_context_mib * MIB,
+          })
+        : undefined;
+  if (opened === undefined) return {};
+  if (!build.require_signed_tag) return { sources: opened };
+  const { allowed_signers_file, keyring_file } = build;
+  const keys = {
+    ...(allowed_signers_file === undefined ? {} : { allowedSignersFile: allowed_signers_file }),
+    ...(keyring_file === undefined ? {} : { keyringFile: keyring_file }),
+  };
+  return { sources: signedOnly(opened, keys) };
+}
+
 export function planSettings(settings: Settings, keyId: string): House['planSettings'] {
   const { defaults, deploy, policy, ports } = settings;
   return {
@@ -139,10 +184,12 @@ export function planSettings(settings: Settings, keyId: string): House['planSett
     proxy: settings.mcproxy.driver !== 'none',
     hostnameSuffix: defaults.hostname_suffix,
     certificates: settings.certs.driver,
-    canBuild: settings.build.workspace !== undefined,
+    keepImages: settings.images.keep,
+    canBuild: settings.build.workspace !== undefined || settings.build.sources !== undefined,
     protect: policy.protect,
     budgetShare: policy.budget,
     ...(policy.engine_id === undefined ? {} : { engineId: policy.engine_id }),
+    registries: Object.keys(settings.registries).sort(),
     keyId,
     flapping: { exits: deploy.flapping_exits, windowMs: deploy.flapping_window_s * 1000 },
   };

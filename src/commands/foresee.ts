@@ -165,7 +165,7 @@ function componentOf(
 /** What the node did not look at, because nobody wanted it yet: taken as good, and said so. */
 function assume(state: Standing, desired: Desired): { observed: Facts['observed']; assumptions: string[] } {
   const { observed } = state;
-  const sight = wanted(desired, state.settings);
+  const sight = wanted(desired, state.settings, state.promised);
   const newImages = sight.images.filter(({ image }) => observed.images[image.reference] === undefined);
   const newMounts = sight.mounts.filter((mount) => observed.mounts[mount] === undefined);
   const newNames = sight.certificates.filter(({ hostname }) => observed.certificates[hostname] === undefined);

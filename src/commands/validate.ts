@@ -6,10 +6,11 @@ import { byPlace } from '../definitions/findings.ts';
 import { resolve, type LastGood, type Resolution, type ResolveOptions } from '../definitions/resolve.ts';
 import { POLICY_RULES } from '../definitions/rules.ts';
 import { tellGithub, tellJson, tellText } from '../definitions/tell.ts';
-import type { Defaults, Issue } from '../definitions/types.ts';
+import type { Defaults, DesiredService, Issue } from '../definitions/types.ts';
 import { readSafely } from '../reading.ts';
 import type { NodeState } from '../report/state.ts';
 import { readDirectory, type Directory } from './directory.ts';
+import { lintWorkspace, type WorkspaceFindings } from './lint.ts';
 import { exitCodeOf, lastGood, readState } from './state.ts';
 
 export interface ValidateOptions {
@@ -20,6 +21,8 @@ export interface ValidateOptions {
   readonly node?: string;
   /** Files or addresses of nodes' states: what these nodes allow is checked too. */
   readonly state?: readonly string[];
+  /** Directory of the source repositories: their Dockerfiles are judged too. */
+  readonly workspace?: string;
   readonly color: boolean;
 }
 
@@ -41,9 +44,9 @@ const DEFAULTS: Defaults = {
 /** `mc-gitops validate [DIR]`, told to standard output. */
 export async function runValidate(
   dir: string,
-  options: Partial<Pick<ValidateOptions, 'format' | 'strict' | 'node' | 'state'>>,
+  options: Partial<Pick<ValidateOptions, 'format' | 'strict' | 'node' | 'state' | 'workspace'>>,
 ): Promise<void> {
-  const { format = 'text', strict = false, node, state } = options;
+  const { format = 'text', strict = false, node, state, workspace } = options;
   process.exitCode = await validate(
     dir,
     {
@@ -53,6 +56,7 @@ export async function runValidate(
       color: process.stdout.isTTY && (process.env.NO_COLOR ?? '') === '',
       ...(node === undefined ? {} : { node }),
       ...(state === undefined ? {} : { state }),
+      ...(workspace === undefined ? {} : { workspace }),
     },
     { out: (text) => process.stdout.write(text), err: (text) => process.stderr.write(text) },
   );
@@ -84,17 +88,25 @@ export async function validate(dir: string, options: ValidateOptions, output: Ou
   if (read.kind !== 'ok') return refuse(read.why, read.hint, USAGE);
   const verdict = await check({ dir, directory: read.value, root }, states, options.node);
   if (verdict.kind !== 'ok') return refuse(verdict.why, verdict.hint, FOUND);
-  const issues = verdict.value.issues.map((issue): Issue =>
-    options.strict ? { ...issue, severity: 'error' } : issue,
-  );
-  tell(dir, read.value, { ...verdict.value, issues }, options, output);
-  return issues.some(({ severity }) => severity === 'error') ? FOUND : 0;
+  const judged = (issues: readonly Issue[]): Issue[] =>
+    issues.map((issue) => (options.strict ? { ...issue, severity: 'error' } : issue));
+  const issues = judged(verdict.value.issues);
+  const linted =
+    options.workspace === undefined
+      ? NOTHING_LINTED
+      : await lintWorkspace(verdict.value.services, options.workspace);
+  const sources = { ...linted, issues: judged(linted.issues) };
+  tell(dir, read.value, { ...verdict.value, issues }, sources, options, output);
+  return [...issues, ...sources.issues].some(({ severity }) => severity === 'error') ? FOUND : 0;
 }
+
+const NOTHING_LINTED: WorkspaceFindings = { issues: [], texts: new Map() };
 
 interface Verdict {
   /** Sorted by place. */
   readonly issues: readonly Issue[];
   readonly goodServices: number;
+  readonly services: readonly DesiredService[];
   /** What could not be judged, one line each. */
   readonly notChecked: readonly string[];
 }
@@ -117,12 +129,14 @@ async function check(
     for (const issue of found) issues.set(JSON.stringify(issue), issue);
   };
   let goodServices = 0;
+  const services: DesiredService[] = [];
   const notChecked: string[] = [];
   for (const state of states) {
     const before = await lastGood(dir, state);
     const own = await resolveDirectory(directory, optionsOf(state), before.found);
     if (own.kind !== 'ok') return own;
     add(own.value.desired.issues);
+    services.push(...own.value.desired.services);
     goodServices += own.value.desired.services.filter(({ heldBack }) => !heldBack).length;
     if (before.missing > 0) {
       notChecked.push(
@@ -142,6 +156,7 @@ async function check(
   }
   return ok({
     issues: [...issues.values()].sort(byPlace),
+    services: [...services, ...rest],
     goodServices: goodServices + rest.filter(({ heldBack }) => !heldBack).length,
     notChecked,
   });
@@ -170,21 +185,28 @@ function tell(
   dir: string,
   directory: Directory,
   { issues, goodServices, notChecked }: Verdict,
+  sources: WorkspaceFindings,
   { format, color }: ValidateOptions,
   output: Output,
 ): void {
   const notes = notChecked.map((what) => `Not checked: ${what}\n`).join('');
   if (format !== 'text') {
     // The output is for programs: what is for people goes beside it.
-    output.out(format === 'json' ? tellJson(issues) : tellGithub(issues, prefixOf(dir)));
+    const annotations = (): string => tellGithub(issues, prefixOf(dir)) + tellGithub(sources.issues, '');
+    output.out(format === 'json' ? tellJson([...issues, ...sources.issues]) : annotations());
     output.err(notes);
     return;
   }
   const prefix = dir === '.' ? '' : `${dir.replace(/\/+$/, '')}/`;
   const bytesOf = new Map(directory.files.map(({ path, bytes }) => [path, bytes]));
-  const told = tellText(issues, bytesOf, { color, prefix });
+  const told = [
+    tellText(issues, bytesOf, { color, prefix }),
+    tellText(sources.issues, sources.texts, { color, prefix: '' }),
+  ]
+    .filter((part) => part !== '')
+    .join('\n');
   const count = (severity: Issue['severity']): number =>
-    issues.filter((issue) => issue.severity === severity).length;
+    [...issues, ...sources.issues].filter((issue) => issue.severity === severity).length;
   const summary = `${plural(directory.files.length, 'file')}, ${plural(goodServices, 'good service')}, ${plural(count('error'), 'error')}, ${plural(count('warning'), 'warning')}`;
   output.out(`${told}${told === '' ? '' : '\n'}${summary}\n${notes}`);
 }

@@ -33,6 +33,7 @@ export function Service({ service, now }: Props): VNode {
         </Column>
       </div>
       <Ways service={service} now={now} />
+      <Builds service={service} />
       <LastReason service={service} now={now} />
     </article>
   );
@@ -259,6 +260,24 @@ function linkOf(url: string | undefined): string | undefined {
   if (url === undefined || !URL.canParse(url)) return undefined;
   const parsed = new URL(url);
   return parsed.protocol === 'https:' || parsed.protocol === 'http:' ? parsed.href : undefined;
+}
+
+/** What a build prints, or printed before it failed. */
+function Builds({ service }: { readonly service: ServiceView }): VNode | null {
+  const { builds = [] } = service;
+  if (builds.length === 0) return null;
+  return (
+    <>
+      {builds.map(({ reference, lines }) => (
+        <details class="build">
+          <summary>
+            log of the build of <code title={reference}>{imageName(reference)}</code>
+          </summary>
+          <pre>{lines.join('\n')}</pre>
+        </details>
+      ))}
+    </>
+  );
 }
 
 function LastReason({ service, now }: Props): VNode | null {

@@ -68,6 +68,7 @@ h4 { font-size: 0.72rem; font-weight: 600; text-transform: uppercase; letter-spa
 .columns { display: grid; grid-template-columns: 1fr 1fr 1.25fr; gap: 0.6rem; margin-top: 0.7rem; }
 .column { background: var(--sunk); border-radius: 6px; padding: 0.55rem 0.75rem 0.6rem; min-width: 0; }
 .container + .container { margin-top: 0.5rem; padding-top: 0.5rem; border-top: 1px solid var(--line); }
+.build pre { max-height: 22rem; overflow: auto; background: var(--sunk); padding: 0.6rem; font-size: 0.85em; }
 .fine { color: var(--good); }
 .off, .differs { color: var(--bad); font-weight: 600; }
 .calm { color: var(--quiet); }

@@ -1,3 +1,4 @@
+import { DOCKERFILE_RULES, SILENCEABLE as DOCKERFILE_SILENCEABLE } from './dockerfile/rules.ts';
 import type { TomlPath } from '../base/tomlindex.ts';
 import type { ReadComponent } from './component.ts';
 import { cyclesOf } from './cycles.ts';
@@ -131,7 +132,8 @@ function readSilence(
     const path: TomlPath = ['silence', at];
     if (!isSilenceable(rule)) {
       const meant = nearest(rule, SILENCEABLE);
-      const what = Object.hasOwn(RULES, rule) ? 'is an error' : 'is no rule';
+      const what =
+        Object.hasOwn(RULES, rule) || Object.hasOwn(DOCKERFILE_RULES, rule) ? 'is an error' : 'is no rule';
       const hint = meant === undefined ? undefined : `Did you mean "${meant}"?`;
       findings.push(finding('silence/rule', [...path, 'rule'], `${quote(rule)} ${what}`, hint));
     }
@@ -156,10 +158,11 @@ function isSilenceable(rule: string): boolean {
   return SILENCEABLE.includes(rule);
 }
 
-const SILENCEABLE = Object.entries(RULES)
-  .filter(([id, { severity }]) => severity === 'warning' || id.startsWith('dockerfile/'))
+const SILENCEABLE: readonly string[] = Object.entries(RULES)
+  .filter(([, { severity }]) => severity === 'warning')
   .map(([id]) => id)
-  .filter((id) => id !== 'file/findings' && id !== 'silence/unused');
+  .filter((id) => id !== 'file/findings' && id !== 'silence/unused')
+  .concat(DOCKERFILE_SILENCEABLE);
 
 /** The findings without those that the file silences, and with those silences that silence nothing. */
 export function silence(

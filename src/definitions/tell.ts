@@ -9,18 +9,21 @@ export interface TellOptions {
   readonly prefix: string;
 }
 
-/** Issues for people: place, what, the source line with a caret, how to mend. Values of variables are covered. */
+/**
+ * Issues for people: place, what, the source line with a caret, how to mend. `textOf`: bytes of a definition, in which values of
+ * variables are covered, or lines that may be shown as they are.
+ */
 export function tellText(
   issues: readonly Issue[],
-  bytesOf: ReadonlyMap<string, Uint8Array>,
+  textOf: ReadonlyMap<string, Uint8Array | readonly string[]>,
   { color, prefix }: TellOptions,
 ): string {
   const lines = new Map<string, readonly string[]>();
   const paint = (code: number, text: string): string => (color ? `\x1b[${code}m${text}\x1b[0m` : text);
   return issues
     .map((issue) => {
-      const bytes = bytesOf.get(issue.file);
-      const known = lines.get(issue.file) ?? (bytes === undefined ? [] : shownLines(bytes));
+      const text = textOf.get(issue.file) ?? [];
+      const known = lines.get(issue.file) ?? (text instanceof Uint8Array ? shownLines(text) : text);
       lines.set(issue.file, known);
       const severity = issue.severity === 'error' ? paint(31, 'error') : paint(33, 'warning');
       const where = `${shownPath(prefix + issue.file)}:${issue.line}:${issue.column}`;

@@ -20,15 +20,26 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
       {
         reference: step.reference,
         imageId: step.imageId,
-        built: false,
+        built: step.revision !== undefined,
+        ...(step.revision === undefined ? {} : { revision: step.revision }),
         ...(step.manifestDigest === undefined ? {} : { manifestDigest: step.manifestDigest }),
       },
       clock.now(),
     ),
   'pull-image': (step, { node }) => node.images.startPull(step.image),
   'build-image': (step, { node }) =>
-    node.images.startBuild({ image: step.image, dockerfile: step.dockerfile, path: step.path }),
+    node.images.startBuild({
+      image: step.image,
+      dockerfile: step.dockerfile,
+      path: step.path,
+      service: step.service,
+      ...(step.silenced === undefined ? {} : { silenced: step.silenced }),
+    }),
   'push-image': (step, { node }) => node.images.startPush(step.image),
+  'remove-image': async (step, { node, registry }) => {
+    const removed = await node.images.remove(step.reference, step.imageId);
+    return removed.kind === 'ok' ? registry.imageRemoved(step.reference) : removed;
+  },
   'create-network': (step, { node }) => node.engine.createNetwork(step.name),
   'remove-network': (step, { node }) => node.engine.removeNetwork(step.name),
   'lease-ports': (step, { registry }) => registry.lease(step.leases),

@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Outcome } from '../base/outcome.ts';
 import type { EnvValues, ImageRef } from '../definitions/types.ts';
+import type { BuildOrder } from '../node/images/types.ts';
 import type { ContainerSpec, ObservedRoute } from '../node/types.ts';
 import type { AppliedFrom, RouteKey, Step } from '../plan/types.ts';
 import type {
@@ -46,8 +47,10 @@ export interface NodeWriter {
   };
   readonly images: {
     startPull(image: ImageRef): Outcome<undefined>;
-    startBuild(build: { image: ImageRef; dockerfile: string; path: string }): Outcome<undefined>;
+    startBuild(order: BuildOrder): Outcome<undefined>;
     startPush(image: ImageRef): Outcome<undefined>;
+    /** Gone is as good; a reference that names another image by now stays. */
+    remove(reference: string, imageId: string): Promise<Outcome<undefined>>;
   };
   readonly proxy: {
     put(routes: readonly ObservedRoute[]): Promise<Outcome<undefined>>;
@@ -63,6 +66,7 @@ export interface RegistryWriter {
   lease(leases: readonly Lease[]): Outcome<undefined>;
   releaseLeases(leases: readonly Lease[]): Outcome<undefined>;
   recordImage(image: Omit<ImageRecord, 'firstSeenAt'>, at: number): Outcome<undefined>;
+  imageRemoved(reference: string): Outcome<undefined>;
   putRoutes(service: string, routes: readonly RouteRecord[]): Outcome<undefined>;
   removeRoutes(service: string, keys: readonly { hostname: string; port: number }[]): Outcome<undefined>;
   recordApplied(applied: Applied): Outcome<undefined>;

@@ -24,7 +24,7 @@ export async function writerOf(node: Node): Promise<NodeWriter> {
       stop: fail,
       remove: fail,
     },
-    images: { startPull: () => down, startBuild: () => down, startPush: () => down },
+    images: { startPull: () => down, startBuild: () => down, startPush: () => down, remove: fail },
     proxy,
     certificates,
   };

@@ -1,11 +1,11 @@
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { bug, known, unknown, type Known, type Outcome } from '../base/outcome.ts';
-import type { ImageRef } from '../definitions/types.ts';
 import { openCertificates, type CertificateOptions, type Certificates } from './certs/certificates.ts';
 import { openEngine, type Engine, type EngineOptions } from './engine/engine.ts';
 import { openImages, type Images, type ImagesOptions } from './images/images.ts';
 import { openExits } from './exits.ts';
+import type { WantedImage } from './images/types.ts';
 import { observeMounts } from './mounts.ts';
 import { observePorts } from './ports.ts';
 import { openProbes, type Probes } from './probes/probes.ts';
@@ -28,7 +28,7 @@ export interface NodeOptions {
 
 /** What is to be looked at, derived from the definitions. */
 interface Sight {
-  readonly images: readonly { readonly image: ImageRef; readonly build: boolean }[];
+  readonly images: readonly WantedImage[];
   readonly mounts: readonly string[];
   readonly certificates: readonly {
     readonly hostname: string;
@@ -76,8 +76,8 @@ export function openNode(options: NodeOptions): Node {
     if (outcome.kind !== 'ok') return outcome;
     const engine = outcome.value;
     const images = openImages({ ...options.images, engine, clock, log, onSignal: () => onSignal('image') });
-    const events = engine.events(() => {
-      images.imagesChanged();
+    const events = engine.events((about) => {
+      if (about.images) images.imagesChanged();
       onSignal('engine event');
     });
     opened = { engine, images, events };
@@ -110,7 +110,7 @@ export function openNode(options: NodeOptions): Node {
         proxy.observe(),
         observeMounts(sight.mounts),
         certificates.observe(sight.certificates),
-        opened === undefined ? { images: {}, pushes: {} } : opened.images.observe(sight.images),
+        opened === undefined ? { images: {}, pushes: {}, findings: {} } : opened.images.observe(sight.images),
       ]);
       const seen: Observed = {
         at,
@@ -121,6 +121,7 @@ export function openNode(options: NodeOptions): Node {
         certificates: certs,
         images: images.images,
         pushes: images.pushes,
+        findings: images.findings,
         probes: {},
         ...(engineSeen.known ? exitsIn(exits.seen(engineSeen.value.containers, at)) : {}),
       };

@@ -1,5 +1,5 @@
 import type { Known } from '../base/outcome.ts';
-import type { EnvHash, Mount, Resources } from '../definitions/types.ts';
+import type { EnvHash, Issue, Mount, Resources } from '../definitions/types.ts';
 
 /** Labels of our containers (house rule 8): identity is in them and never parsed out of a name. */
 export const LABEL_PREFIX = 'net.metacircular.gitops.';
@@ -101,6 +101,8 @@ export interface EngineFacts {
   /** Identity of the engine's store: id and storage root (L05). */
   readonly id: string;
   readonly storageRoot: string;
+  /** As images name it: `amd64`, `arm64`; absent where the engine does not say. */
+  readonly architecture?: string;
   /** All containers, foreign ones too, sorted by name. */
   readonly containers: readonly ObservedContainer[];
   readonly networks: readonly string[];
@@ -114,6 +116,11 @@ export type ImageState =
       readonly manifestDigest?: string;
       readonly user: string;
       readonly volumes: readonly string[];
+      /** The commit that it was built from, as its labels say. */
+      readonly revision?: string;
+      readonly architecture?: string;
+      /** False: it has neither an entry point nor a command. */
+      readonly runnable?: boolean;
     }
   /** Not in the engine, but in its registry: a pull will do. */
   | { readonly kind: 'remote'; readonly manifestDigest: string }
@@ -262,6 +269,8 @@ export interface Observed {
   /** By image reference; only references that were asked for. */
   readonly images: Readonly<Record<string, ImageState>>;
   readonly pushes: Readonly<Record<string, PushState>>;
+  /** By image reference: what the rules say of the Dockerfiles of images that are built here; absent: nothing. */
+  readonly findings?: Readonly<Record<string, readonly Issue[]>>;
   readonly ports: Known<PortFacts>;
   readonly proxy: Known<ProxyFacts>;
   /** By host name; only those asked for. */

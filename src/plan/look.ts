@@ -1,5 +1,6 @@
 import type { Desired, DesiredService, Service } from '../definitions/types.ts';
 import type { ProbeTarget } from '../node/types.ts';
+import type { Promised } from '../registry/types.ts';
 import { checksOf } from './checks.ts';
 import type { Facts } from './facts.ts';
 import { keptOf, type Kept } from './keep.ts';
@@ -9,7 +10,12 @@ import { inTurn } from './turn.ts';
 import type { PlanSettings, Wanted } from './types.ts';
 
 /** What has to be looked at for these definitions: images, bind sources, certificates. */
-export function wanted(desired: Desired, settings: Pick<PlanSettings, 'hostnameSuffix'>): Wanted {
+export function wanted(
+  desired: Desired,
+  settings: Pick<PlanSettings, 'hostnameSuffix'>,
+  promised: Pick<Promised, 'images'>,
+): Wanted {
+  const records = new Map(promised.images.map((record) => [record.reference, record]));
   const active = desired.services.filter(({ service }) => service.active);
   const components = active.flatMap(({ service }) => service.components);
   const routes = active.flatMap(({ service }) =>
@@ -20,10 +26,10 @@ export function wanted(desired: Desired, settings: Pick<PlanSettings, 'hostnameS
     ),
   );
   return {
-    images: unique(components, (c) => c.image.reference).map((c) => ({
-      image: c.image,
-      build: c.dockerfile !== undefined,
-    })),
+    images: unique(active.flatMap(imagesOf), (one) => one.image.reference).map((one) => {
+      const recorded = records.get(one.image.reference);
+      return recorded === undefined ? one : { ...one, recorded };
+    }),
     mounts: unique(
       components.flatMap((c) => c.mounts.flatMap((mount) => (mount.kind === 'bind' ? [mount.source] : []))),
       (source) => source,
@@ -33,6 +39,19 @@ export function wanted(desired: Desired, settings: Pick<PlanSettings, 'hostnameS
       isDefault: isDefaultHostname(route.hostname, route.service, settings.hostnameSuffix),
     })),
   };
+}
+
+function imagesOf({ service }: DesiredService): Wanted['images'][number][] {
+  const { name, path, silenced } = service;
+  return service.components.map(({ image, dockerfile }) => {
+    if (dockerfile === undefined) return { image, build: false };
+    return { image, build: true, recipe: { dockerfile, path, service: name, ...silencedRules(silenced) } };
+  });
+}
+
+/** The ids alone: the reasons are for people. */
+export function silencedRules(silenced: Service['silenced']): { readonly silenced?: readonly string[] } {
+  return silenced === undefined ? {} : { silenced: silenced.map(({ rule }) => rule) };
 }
 
 export function isDefaultHostname(hostname: string, service: string, suffix: string): boolean {

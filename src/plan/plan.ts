@@ -3,6 +3,7 @@ import type { Component, DesiredService } from '../definitions/types.ts';
 import type { Facts, ServicePlan } from './facts.ts';
 import { flapSteps, watchOf } from './flap.ts';
 import { judge } from './guard.ts';
+import { housekeeping } from './housekeeping.ts';
 import { heldTo, holdsOfAfter, holdsOfLoss, rolloutOf, type Rollout } from './holds.ts';
 import { judgeEngine } from './identity.ts';
 import { withLeases } from './leases.ts';
@@ -47,6 +48,7 @@ export function makePlan(given: Facts): Plan {
       part.steps.flatMap((step) => (step.kind === 'lease-ports' ? step.leases : [])),
     );
   }
+  parts.push(alone('images', () => housekeeping(facts, settledOf(facts, parts))));
   const waiting = [...parts.flatMap((part) => part.waiting), ...trialWaiting(facts)];
   if (facts.settings.mode === 'observe') return onlyShown(facts, parts, verdict.refused);
   const wakes = [
@@ -83,6 +85,16 @@ function onlyShown(facts: Facts, parts: readonly ServicePlan[], refused: readonl
     waiting: [...would, ...parts.flatMap((part) => part.waiting)],
     refused: [...refused, ...parts.flatMap((part) => part.refused)],
   };
+}
+
+/** Services of which nothing is done, awaited or refused. */
+function settledOf({ desired }: Facts, parts: readonly ServicePlan[]): Set<string> {
+  const busy = new Set(
+    parts.flatMap(({ steps, waiting, refused }) =>
+      [...steps, ...waiting, ...refused].map(({ service }) => service),
+    ),
+  );
+  return new Set(desired.services.map(({ service }) => service.name).filter((name) => !busy.has(name)));
 }
 
 function allWaiting(facts: Facts, why: string): Plan {

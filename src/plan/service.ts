@@ -7,7 +7,9 @@ import { keepPredecessors } from './keep.ts';
 import { leasesFor, withLeases } from './leases.ts';
 import { settle } from './settle.ts';
 import { slotted } from './slots.ts';
-import { stage, stageBeside, together, type Staging } from './staging.ts';
+import { together, type Staging } from './staged.ts';
+import { stage, stageBeside } from './staging.ts';
+import { movedImages } from './image.ts';
 import { standingOf, type Standing } from './standing.ts';
 import { abandonedSteps, containersInTheWay, swapSteps } from './swap.ts';
 import { planGivenBack } from './takeover.ts';
@@ -86,7 +88,11 @@ export function planRunning(given: Facts, desired: DesiredService, holds: readon
     return { steps: [...lease, ...staging.steps, ...swap], waiting: put.waiting, refused: [] };
   }
   const settled = settle(leased, desired, standings, because);
-  return { ...settled, steps: [...lease, ...abandonedSteps(desired, standings, because), ...settled.steps] };
+  return {
+    ...settled,
+    steps: [...lease, ...abandonedSteps(desired, standings, because), ...settled.steps],
+    waiting: [...settled.waiting, ...movedImages(leased, desired, standings)],
+  };
 }
 
 /**

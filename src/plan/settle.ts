@@ -3,11 +3,13 @@ import type { ObservedContainer } from '../node/types.ts';
 import type { Applied, Because } from '../registry/types.ts';
 import { appliedOf, deployOf, failureOf, waitEnds, type Facts, type ServicePlan } from './facts.ts';
 import { treat } from './health.ts';
+import { digestSteps } from './image.ts';
 import { staleLeases } from './leases.ts';
 import { readiness } from './ready.ts';
 import { planRoutes } from './routes.ts';
 import { isBlueGreen, slotsToRecord } from './slots.ts';
-import { stageCertificates, together } from './staging.ts';
+import { together } from './staged.ts';
+import { stageCertificates } from './staging.ts';
 import type { Standing } from './standing.ts';
 import { goneContainers, isUp } from './swap.ts';
 import { deadlineOf, lateness, stableForOf, trialStep, verdictStep } from './trial.ts';
@@ -148,6 +150,7 @@ function finishSteps(
       });
     }
   }
+  steps.push(...digestSteps(facts, desired, because));
   // Last, so that only a chain that went well to its end ends the failures: the next one begins with a short wait again.
   if (!isNews && failureOf(facts, service.name, desired.digest) !== undefined) {
     const healed = { ...because, summary: 'it runs as wanted again after a failure' };

@@ -84,6 +84,7 @@ function applyStep(facts: Facts, step: Step): Facts {
     case 'release-leases':
     case 'record-image':
     case 'record-trial':
+    case 'remove-image':
     case 'record-applied':
     case 'record-orphan':
     case 'forget-service':
@@ -100,6 +101,7 @@ function promisedAfter(
     | 'release-leases'
     | 'record-image'
     | 'record-trial'
+    | 'remove-image'
     | 'record-applied'
     | 'record-orphan'
     | 'forget-service'
@@ -120,12 +122,13 @@ function promisedAfter(
       return { ...promised, leases: promised.leases.filter((lease) => !ports.includes(lease.port)) };
     }
     case 'record-image': {
-      const { reference, imageId, manifestDigest } = step;
+      const { reference, imageId, manifestDigest, revision } = step;
       const record = {
         reference,
         imageId,
         firstSeenAt: now,
-        built: false,
+        built: revision !== undefined,
+        ...(revision === undefined ? {} : { revision }),
         ...(manifestDigest === undefined ? {} : { manifestDigest }),
       };
       return {
@@ -141,6 +144,13 @@ function promisedAfter(
           { ...step.trial, since: now },
         ],
         failures: promised.failures.filter((failure) => failure.service !== step.service),
+      };
+    case 'remove-image':
+      return {
+        ...promised,
+        images: promised.images.map((image) =>
+          image.reference === step.reference ? { ...image, removed: true as const } : image,
+        ),
       };
     case 'record-applied':
       return {

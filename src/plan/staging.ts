@@ -1,21 +1,15 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
-import type { ImageState, MountState, ObservedContainer } from '../node/types.ts';
+import type { MountState, ObservedContainer } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
 import { appliedOf, ours, type Facts } from './facts.ts';
 import { mayHold, PORT_LINGER_MS } from './leases.ts';
+import { stageImage } from './image.ts';
 import { isDefaultHostname } from './look.ts';
 import { isBlueGreen } from './slots.ts';
+import { notYet, READY, refusal, together, type Staging } from './staged.ts';
 import type { Standing } from './standing.ts';
 import { replacedBy } from './takeover.ts';
-import type { Refused, Step, Waiting } from './types.ts';
-
-/** What must be there before anything that runs is touched (L07, L30). `ready` is false while something is missing. */
-export interface Staging {
-  readonly ready: boolean;
-  readonly steps: readonly Step[];
-  readonly waiting: readonly Waiting[];
-  readonly refused: readonly Refused[];
-}
+import type { Step } from './types.ts';
 
 /** Image → mounts → host ports of others → certificates, for one component that needs a new container. */
 export function stage(
@@ -67,25 +61,6 @@ export function stageBeside(facts: Facts, desired: DesiredService, standing: Sta
   return READY;
 }
 
-export function together(parts: readonly Staging[]): Staging {
-  return {
-    ready: parts.every((part) => part.ready),
-    steps: parts.flatMap((part) => part.steps),
-    waiting: parts.flatMap((part) => part.waiting),
-    refused: parts.flatMap((part) => part.refused),
-  };
-}
-
-export const READY: Staging = { ready: true, steps: [], waiting: [], refused: [] };
-
-export function notYet(waiting: Waiting, steps: readonly Step[] = []): Staging {
-  return { ready: false, steps, waiting: [waiting], refused: [] };
-}
-
-function refusal(refused: Refused): Staging {
-  return { ready: false, steps: [], waiting: [], refused: [refused] };
-}
-
 /** A name that moves from one service of ours to another is free once the other has let it go. */
 function stageName(facts: Facts, desired: DesiredService, component: Component): Staging {
   const service = desired.service.name;
@@ -98,121 +73,6 @@ function stageName(facts: Facts, desired: DesiredService, component: Component):
     why: `the container name ${component.container} is still held by service ${holder.identity?.service ?? ''}`,
     hint: 'It is free once that service has removed or replaced the container; see what keeps it from doing so.',
   });
-}
-
-function stageImage(facts: Facts, desired: DesiredService, component: Component, because: Because): Staging {
-  const { image } = component;
-  const service = desired.service.name;
-  const head = { service, subject: image.reference, because };
-  const state: ImageState = facts.observed.images[image.reference] ?? {
-    kind: 'unknown',
-    why: 'it was not looked for yet',
-  };
-  const waiting = (why: string, more: Partial<Waiting> = {}): Waiting => ({
-    service,
-    component: component.name,
-    for: 'image',
-    why: `${image.reference}: ${why}`,
-    ...more,
-  });
-  switch (state.kind) {
-    case 'present':
-      return presentImage(facts, desired, component, state, because);
-    case 'remote':
-      return notYet(waiting('is in its registry and is being pulled'), [
-        { ...head, kind: 'pull-image', image },
-      ]);
-    case 'absent':
-      return absentImage(facts, desired, component, because);
-    case 'building':
-    case 'pulling':
-      return notYet(
-        waiting(`${state.kind}${state.progress === undefined ? '' : `, ${state.progress}`}`, {
-          since: state.since,
-        }),
-      );
-    case 'failed':
-      return state.retryAt <= facts.now
-        ? absentImage(facts, desired, component, because)
-        : notYet(waiting(state.why, { hint: state.hint, since: state.at, until: state.retryAt }));
-    case 'unknown':
-      return notYet(waiting(state.why));
-  }
-}
-
-function absentImage(facts: Facts, desired: DesiredService, component: Component, because: Because): Staging {
-  const { image, dockerfile } = component;
-  const { service } = desired;
-  if (dockerfile !== undefined && facts.settings.canBuild) {
-    const step: Step = {
-      service: service.name,
-      subject: image.reference,
-      because: {
-        ...because,
-        summary: `${image.reference} is missing: built from tag ${image.tag} of ${service.path}`,
-      },
-      kind: 'build-image',
-      image,
-      dockerfile,
-      path: service.path,
-    };
-    return notYet(
-      {
-        service: service.name,
-        component: component.name,
-        for: 'image',
-        why: `${image.reference}: is being built`,
-      },
-      [step],
-    );
-  }
-  return refusal({
-    service: service.name,
-    why: `${image.reference} is neither here nor in its registry`,
-    hint:
-      dockerfile === undefined
-        ? `Push it, or let the agent build it: [build.images] ${image.repository.split('/').at(-1) ?? ''} = "Dockerfile".`
-        : 'Push it, or set [build] workspace in the settings of this node so that the agent can build it.',
-  });
-}
-
-function presentImage(
-  facts: Facts,
-  desired: DesiredService,
-  component: Component,
-  state: ImageState & { kind: 'present' },
-  because: Because,
-): Staging {
-  const { image } = component;
-  const mounted = component.mounts.map((mount) => mount.target);
-  const uncovered = state.volumes.find(
-    (volume) => !mounted.some((target) => volume === target || volume.startsWith(`${target}/`)),
-  );
-  if (uncovered !== undefined) {
-    return refusal({
-      service: desired.service.name,
-      why: `${image.reference} declares VOLUME ${uncovered}, which no mount covers: its data would be lost at each replacement`,
-      hint: `Mount something there, for example volumes = ["/srv/${desired.service.name}:${uncovered}"], or drop VOLUME from the image.`,
-    });
-  }
-  const recorded = facts.promised.images.find((record) => record.reference === image.reference);
-  if (
-    recorded !== undefined &&
-    recorded.imageId === state.imageId &&
-    // A digest that is not known right now is no news: the registry may be down (L02).
-    (state.manifestDigest === undefined || recorded.manifestDigest === state.manifestDigest)
-  )
-    return READY;
-  const step: Step = {
-    service: desired.service.name,
-    subject: image.reference,
-    because,
-    kind: 'record-image',
-    reference: image.reference,
-    imageId: state.imageId,
-    ...(state.manifestDigest === undefined ? {} : { manifestDigest: state.manifestDigest }),
-  };
-  return { ...READY, steps: [step] };
 }
 
 function stageMount(facts: Facts, desired: DesiredService, source: string): Staging {

@@ -27,6 +27,8 @@ export type StepBody =
       readonly reference: string;
       readonly imageId: string;
       readonly manifestDigest?: string;
+      /** The commit that it was built from; absent: it was not built here. */
+      readonly revision?: string;
     }
   | { readonly kind: 'pull-image'; readonly image: ImageRef }
   | {
@@ -34,8 +36,12 @@ export type StepBody =
       readonly image: ImageRef;
       readonly dockerfile: string;
       readonly path: string;
+      /** Rules for Dockerfiles that the definition silences. */
+      readonly silenced?: readonly string[];
     }
   | { readonly kind: 'push-image'; readonly image: ImageRef }
+  /** Takes an old version away, when the reference still names this very image; what it meant stays recorded. */
+  | { readonly kind: 'remove-image'; readonly reference: string; readonly imageId: string }
   | { readonly kind: 'create-network'; readonly name: string }
   | { readonly kind: 'remove-network'; readonly name: string }
   /** A lease of the same route and slot is replaced by it (a stolen port). */
@@ -170,6 +176,10 @@ export interface PlanSettings {
   readonly hostnameSuffix: string;
   readonly certificates: 'files' | 'local';
   readonly canBuild: boolean;
+  /** Versions of a repository that are kept; absent: all. */
+  readonly keepImages?: number;
+  /** Hosts of the settings' registries; absent in states of older agents. */
+  readonly registries?: readonly string[];
   /** Services that may go although the budget is spent: named by a commit trailer or `removals.toml`. */
   readonly removable: readonly string[];
   /** Services that are never stopped or removed, only replaced. */
@@ -188,7 +198,18 @@ export interface PlanSettings {
 
 /** What `observe` is asked to look at, derived purely from desired and promised. */
 export interface Wanted {
-  readonly images: readonly { readonly image: ImageRef; readonly build: boolean }[];
+  readonly images: readonly {
+    readonly image: ImageRef;
+    readonly build: boolean;
+    /** What the tag meant when it was first seen here. */
+    readonly recorded?: { readonly imageId: string; readonly manifestDigest?: string };
+    readonly recipe?: {
+      readonly dockerfile: string;
+      readonly path: string;
+      readonly service: string;
+      readonly silenced?: readonly string[];
+    };
+  }[];
   readonly mounts: readonly string[];
   readonly certificates: readonly {
     readonly hostname: string;

@@ -2,7 +2,7 @@ import { CronExpressionParser } from 'cron-parser';
 import { messageOf } from '../base/outcome.ts';
 import type { DesiredService, Window } from '../definitions/types.ts';
 import { appliedOf, trialOf, type Facts } from './facts.ts';
-import { notYet, READY, type Staging } from './staging.ts';
+import { notYet, READY, type Staging } from './staged.ts';
 import type { Waiting } from './types.ts';
 
 /** The smallest step of a cron expression. */

@@ -90,4 +90,6 @@ export const MIGRATIONS: readonly string[] = [
   CREATE TRIGGER passes_stay BEFORE DELETE ON passes WHEN (SELECT open FROM journal_pruning) = 0
   BEGIN SELECT RAISE(ABORT, 'the journal is append-only: only its pruning by age and count takes anything away'); END;
   `,
+  'ALTER TABLE images ADD COLUMN revision TEXT',
+  'ALTER TABLE images ADD COLUMN removed INTEGER NOT NULL DEFAULT 0 CHECK (removed IN (0, 1))',
 ];

@@ -21,6 +21,8 @@ export interface Promises {
   lease(leases: readonly Lease[]): void;
   releaseLeases(leases: readonly Lease[]): void;
   recordImage(image: Omit<ImageRecord, 'firstSeenAt'>, at: number): void;
+  /** It is not on the engine any more; what its tag means stays recorded (L19). */
+  imageRemoved(reference: string): void;
   putRoutes(service: string, routes: readonly RouteRecord[]): void;
   removeRoutes(service: string, keys: readonly { readonly hostname: string; readonly port: number }[]): void;
   recordApplied(applied: Applied): void;
@@ -44,7 +46,7 @@ export function promisesOn(db: Database.Database, acceptance: Acceptance): Promi
   const release = db.prepare(
     'DELETE FROM leases WHERE service = @service AND component = @component AND route = @route AND slot = @slot AND port = @port',
   );
-  const images = imagesOn(db);
+  const imageGone = db.prepare('UPDATE images SET removed = 1 WHERE reference = ?');
   const route = db.prepare(
     `INSERT INTO routes (hostname, port, service, component, route) VALUES (@hostname, @port, @service, @component, @route)
      ON CONFLICT DO UPDATE SET service = excluded.service, component = excluded.component, route = excluded.route`,
@@ -76,7 +78,8 @@ export function promisesOn(db: Database.Database, acceptance: Acceptance): Promi
     promised: () => db.transaction(() => ({ ...acceptance.read(), ...read(), ...flaps.read() })).deferred(),
     lease: (leases) => all(leases, (entry) => lease.run(entry)),
     releaseLeases: (leases) => all(leases, (entry) => release.run(entry)),
-    recordImage: (entry, at) => images(entry, at),
+    recordImage: imageWriter(db),
+    imageRemoved: (reference) => void imageGone.run(reference),
     putRoutes: (_service, routes) => all(routes, (entry) => route.run(entry)),
     removeRoutes: (service, keys) => all(keys, (key) => dropRoute.run(service, key.hostname, key.port)),
     recordApplied: (entry) =>
@@ -116,13 +119,15 @@ export function promisesOn(db: Database.Database, acceptance: Acceptance): Promi
   return promises;
 }
 
-function imagesOn(db: Database.Database): Promises['recordImage'] {
-  const image = db.prepare(
-    `INSERT INTO images (reference, image_id, manifest_digest, first_seen_at, built) VALUES (?, ?, ?, ?, ?)
-     ON CONFLICT DO UPDATE SET image_id = excluded.image_id, manifest_digest = excluded.manifest_digest`,
+function imageWriter(db: Database.Database): Promises['recordImage'] {
+  const write = db.prepare(
+    `INSERT INTO images (reference, image_id, manifest_digest, first_seen_at, built, revision)
+     VALUES (@reference, @imageId, @manifestDigest, @at, @built, @revision)
+     ON CONFLICT DO UPDATE SET image_id = excluded.image_id, manifest_digest = excluded.manifest_digest,
+       built = excluded.built, revision = excluded.revision, removed = 0`,
   );
-  return (entry, at) =>
-    void image.run(entry.reference, entry.imageId, entry.manifestDigest ?? null, at, entry.built ? 1 : 0);
+  return ({ reference, imageId, manifestDigest = null, built, revision = null }, at) =>
+    void write.run({ reference, imageId, manifestDigest, at, built: built ? 1 : 0, revision });
 }
 
 interface Failures {
@@ -184,6 +189,8 @@ interface ImageRow {
   readonly manifest_digest: string | null;
   readonly first_seen_at: number;
   readonly built: number;
+  readonly revision: string | null;
+  readonly removed: number;
 }
 
 interface FailureRow {
@@ -221,13 +228,17 @@ function readers(db: Database.Database): () => Omit<Promised, keyof AcceptedFact
       })),
       leases: leases.all(),
       routes: routes.all(),
-      images: images.all().map(({ reference, image_id, manifest_digest, first_seen_at, built }) => ({
-        reference,
-        imageId: image_id,
-        ...(manifest_digest === null ? {} : { manifestDigest: manifest_digest }),
-        firstSeenAt: first_seen_at,
-        built: built === 1,
-      })),
+      images: images
+        .all()
+        .map(({ reference, image_id, manifest_digest, first_seen_at, built, revision, removed }) => ({
+          reference,
+          imageId: image_id,
+          ...(manifest_digest === null ? {} : { manifestDigest: manifest_digest }),
+          firstSeenAt: first_seen_at,
+          built: built === 1,
+          ...(revision === null ? {} : { revision }),
+          ...(removed === 0 ? {} : { removed: true as const }),
+        })),
       failures: failures.all().map(({ last_at, hint, cause, ...rest }) => ({
         ...rest,
         lastAt: last_at,

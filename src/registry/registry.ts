@@ -71,6 +71,7 @@ export interface Registry {
   lease(leases: readonly Lease[]): Outcome<undefined>;
   releaseLeases(leases: readonly Lease[]): Outcome<undefined>;
   recordImage(image: Omit<ImageRecord, 'firstSeenAt'>, at: number): Outcome<undefined>;
+  imageRemoved(reference: string): Outcome<undefined>;
   putRoutes(service: string, routes: readonly RouteRecord[]): Outcome<undefined>;
   removeRoutes(service: string, keys: readonly { hostname: string; port: number }[]): Outcome<undefined>;
   recordApplied(applied: Applied): Outcome<undefined>;
@@ -194,6 +195,7 @@ export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<R
     lease: (leases) => write(() => promises.lease(leases)),
     releaseLeases: (leases) => write(() => promises.releaseLeases(leases)),
     recordImage: (image, at) => write(() => promises.recordImage(image, at)),
+    imageRemoved: (reference) => write(() => promises.imageRemoved(reference)),
     putRoutes: (service, routes) => write(() => promises.putRoutes(service, routes)),
     removeRoutes: (service, keys) => write(() => promises.removeRoutes(service, keys)),
     recordApplied: (applied) => keep(() => promises.recordApplied(applied)),

@@ -68,6 +68,10 @@ export interface ImageRecord {
   readonly firstSeenAt: number;
   /** True when this agent built it. */
   readonly built: boolean;
+  /** The commit that it was built from: a rebuild of it may have another id. */
+  readonly revision?: string;
+  /** It was removed from the engine since; what its tag means stays so. */
+  readonly removed?: true;
 }
 
 export interface Accepted {

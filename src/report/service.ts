@@ -1,5 +1,5 @@
 import { redact } from '../base/secret.ts';
-import type { DesiredService, Route, Service } from '../definitions/types.ts';
+import type { Component, DesiredService, Issue, Route, Service } from '../definitions/types.ts';
 import type { Observed, ObservedContainer, ProbeState } from '../node/types.ts';
 import type { Applied, StepRecord, Trial } from '../registry/types.ts';
 import { clean, issueShown, reasonOf } from './shown.ts';
@@ -42,9 +42,12 @@ export function serviceView(
     ),
     waiting: plan.waiting.filter((entry) => entry.service === name).map(clean),
     refused: plan.refused.filter((entry) => entry.service === name).map(clean),
-    issues: desired.issues
-      .filter((issue) => issue.service === name || (file !== undefined && issue.file === file))
-      .map(issueShown),
+    issues: [
+      ...desired.issues.filter(
+        (issue) => issue.service === name || (file !== undefined && issue.file === file),
+      ),
+      ...findingsOf(wanted, observed),
+    ].map(issueShown),
     ...(trial === undefined ? {} : { trial: trialShown(trial) }),
     ...(last === undefined ? {} : { lastReason: lastReasonOf(last) }),
     ...(failure === undefined
@@ -57,6 +60,42 @@ export function serviceView(
           }),
         }),
   };
+}
+
+/** What the rules for Dockerfiles say of its images. */
+function findingsOf(wanted: DesiredService | undefined, observed: Observed): Issue[] {
+  const { findings = {} } = observed;
+  if (wanted === undefined) return [];
+  return [
+    ...imagesOf(wanted.service).flatMap((image) => findings[image] ?? []),
+    ...wanted.service.components.flatMap((component) => imageWarnings(wanted, component, observed)),
+  ];
+}
+
+/** `USER` and `VOLUME` of images that others build: nobody here can mend them, but they should be known (L18). */
+function imageWarnings(wanted: DesiredService, component: Component, observed: Observed): Issue[] {
+  const { reference } = component.image;
+  const state = observed.images[reference];
+  if (component.dockerfile !== undefined || state?.kind !== 'present') return [];
+  const warn = (rule: string, message: string, hint: string): Issue[] => [
+    {
+      ...{ rule, severity: 'warning', file: wanted.file, line: 1, column: 1, path: '' },
+      ...{ message: `${reference} ${message}`, hint, service: wanted.service.name },
+    },
+  ];
+  const isRoot = /^(0|root)?(:(0|root))?$/.test(state.user);
+  return [
+    ...(isRoot || component.user !== undefined
+      ? []
+      : warn('image/user', `has USER ${state.user}`, 'If it cannot write below /srv, set user = "0:0".')),
+    ...(state.volumes.length === 0
+      ? []
+      : warn(
+          'image/volume',
+          `declares VOLUME ${state.volumes.join(', ')}`,
+          'The mounts of the definition cover it.',
+        )),
+  ];
 }
 
 function lastReasonOf(step: StepRecord): NonNullable<ServiceView['lastReason']> {

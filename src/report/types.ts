@@ -105,6 +105,7 @@ export interface ServiceView {
   readonly routes: readonly RouteView[];
   readonly waiting: readonly Waiting[];
   readonly refused: readonly Refused[];
+  /** Of its definition, and of the Dockerfiles of its images. */
   readonly issues: readonly Issue[];
   /** The version that git wants while it is not proved, and after it gave way to the last proved one. */
   readonly trial?: {
@@ -114,6 +115,8 @@ export interface ServiceView {
     readonly commit: string;
     readonly why?: string;
   };
+  /** What builds print that are under way or failed: their last lines. */
+  readonly builds?: readonly { readonly reference: string; readonly lines: readonly string[] }[];
   readonly lastReason?: Because & {
     /** Kind and subject, for example `start-container web`. */
     readonly step: string;

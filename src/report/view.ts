@@ -8,7 +8,7 @@ import type { SourceHealth } from '../source/types.ts';
 import { conditionsOf } from './conditions.ts';
 import { serviceView } from './service.ts';
 import { clean, issueShown, passShown, visibleAll } from './shown.ts';
-import type { View } from './types.ts';
+import type { ServiceView, View } from './types.ts';
 
 export interface ViewInput {
   readonly node: string;
@@ -31,6 +31,8 @@ export interface ViewInput {
   readonly passes: readonly PassRecord[];
   readonly notices?: readonly NoticeRecord[];
   readonly history: (service: string) => StepRecord | undefined;
+  /** What the newest build of an image printed; absent: nothing is built here. */
+  readonly buildLog?: (reference: string) => readonly string[];
 }
 
 export type Seen = NonNullable<ViewInput['seen']>;
@@ -49,7 +51,10 @@ export function makeView(input: ViewInput): View {
     services:
       seen === undefined
         ? []
-        : names(seen).map((name) => serviceView(name, seen, input.owner, input.history(name))),
+        : names(seen).map((name) => ({
+            ...serviceView(name, seen, input.owner, input.history(name)),
+            ...buildsOf(name, seen, input.buildLog),
+          })),
     issues: (seen?.desired.issues ?? []).map(issueShown),
   };
   return visibleAll({
@@ -66,6 +71,23 @@ export function makeView(input: ViewInput): View {
     notices: input.notices ?? [],
     passes: input.passes.map(passShown),
   });
+}
+
+const SHOWN_LINES = 200;
+
+/** Of a build that is done nobody needs the log any more. */
+function buildsOf(
+  name: string,
+  { desired, observed }: Seen,
+  buildLog: ViewInput['buildLog'] = () => [],
+): Pick<ServiceView, 'builds'> {
+  const wanted = desired.services.find(({ service }) => service.name === name);
+  const references = (wanted?.service.components ?? []).map(({ image }) => image.reference);
+  const builds = [...new Set(references)]
+    .filter((reference) => ['building', 'failed'].includes(observed.images[reference]?.kind ?? ''))
+    .map((reference) => ({ reference, lines: buildLog(reference).slice(-SHOWN_LINES).map(redact) }))
+    .filter(({ lines }) => lines.length > 0);
+  return builds.length === 0 ? {} : { builds };
 }
 
 /** The settings refuse user names and passwords in urls; if one gets here all the same, it goes no further (G10). */

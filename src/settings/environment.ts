@@ -3,7 +3,7 @@ const PREFIX = 'MC_GITOPS_';
 /** Variables of the same prefix that are no settings. */
 const OWN_VARIABLES = new Set(['MC_GITOPS_CONFIG']);
 
-type Kind = 'text' | 'number' | 'texts' | 'numbers';
+type Kind = 'text' | 'number' | 'boolean' | 'texts' | 'numbers';
 
 /** What of a schema is looked at. */
 interface Part {
@@ -21,7 +21,7 @@ interface Overridden {
   readonly unknown: readonly string[];
 }
 
-/** Sets single keys from the environment: text, numbers, and lists separated by commas. */
+/** Sets single keys from the environment: text, numbers, booleans, and lists separated by commas. */
 export function override(value: unknown, env: NodeJS.ProcessEnv, schema: Part): Overridden {
   const kinds = kindsOf(schema);
   const root: Record<string, unknown> = isTable(value) ? structuredClone(value) : {};
@@ -77,7 +77,7 @@ function unwrap(entry: Part): Part {
 }
 
 function kindOf(entry: Part): Kind {
-  if (entry.type === 'number') return 'number';
+  if (entry.type === 'number' || entry.type === 'boolean') return entry.type;
   if (entry.type === 'strict_tuple') return 'numbers';
   return entry.type === 'array' ? 'texts' : 'text';
 }
@@ -85,6 +85,8 @@ function kindOf(entry: Part): Kind {
 function convert(raw: string, kind: Kind): unknown {
   const parts = raw.split(',').map((part) => part.trim());
   if (kind === 'number') return Number(raw);
+  // What is neither is told by the schema.
+  if (kind === 'boolean') return raw === 'true' ? true : raw === 'false' ? false : raw;
   if (kind === 'numbers') return parts.map(Number);
   return kind === 'texts' ? parts : raw;
 }

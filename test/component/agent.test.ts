@@ -90,7 +90,7 @@ describe('the agent, on real Docker', () => {
       await rig.start();
       await rig.state('good', 'converged');
       expect((await rig.state('missing', 'refused')).refused[0]?.why).to.contain(
-        'neither here nor in its registry',
+        'no registry is configured for',
       );
       const mount = await rig.state('mount', 'waiting');
       expect(mount.waiting[0]?.why).to.contain('does not exist on this node');

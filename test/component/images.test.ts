@@ -6,10 +6,12 @@ import { expect } from 'chai';
 import { systemClock } from '../../src/base/clock.ts';
 import { makeLog } from '../../src/base/log.ts';
 import type { Outcome } from '../../src/base/outcome.ts';
+import { lintDockerfile } from '../../src/definitions/dockerfile/lint.ts';
 import { endProcesses, findProcesses, procFile } from '../../src/demo/leftovers.ts';
 import { run } from '../../src/demo/process.ts';
 import { openEngine, type Engine } from '../../src/node/engine/engine.ts';
 import type { RegistryEntry } from '../../src/node/images/endpoint.ts';
+import { workspaceSources } from '../../src/node/images/source.ts';
 import { openImages, type Images, type ImagesOptions } from '../../src/node/images/images.ts';
 import type { ImageState } from '../../src/node/types.ts';
 import { startDocker, startPodman, type TestEngine } from '../support/engines.ts';
@@ -79,7 +81,6 @@ for (const { name, start } of [
         engine,
         registries,
         build: {
-          workspace,
           concurrency: 1,
           timeoutMs: 60_000,
           maxContextBytes: 64 << 20,
@@ -87,6 +88,8 @@ for (const { name, start } of [
           maxLogBytes: 1 << 20,
           ...build,
         },
+        sources: workspaceSources(workspace),
+        lint: lintDockerfile,
         clock: systemClock,
         log: makeLog('silent'),
         onSignal: () => undefined,
@@ -121,6 +124,13 @@ for (const { name, start } of [
       await git(directory, 'tag', '-a', tag, '-m', tag);
       return directory;
     };
+    const commit = async (files: Record<string, string>, tag: string): Promise<void> => {
+      const directory = join(workspace, 'hello');
+      await write(directory, files);
+      await git(directory, 'add', '-A');
+      await git(directory, 'commit', '-q', '-m', tag);
+      await git(directory, 'tag', '-a', tag, '-m', tag);
+    };
     const wanted = (repository = 'hello', tag = 'v1.0.0', host?: string): ReturnType<typeof imageRef> => {
       const ref = imageRef(host, `${unique}/${repository}`, tag);
       made.add(ref.reference);
@@ -147,7 +157,7 @@ for (const { name, start } of [
         60_000,
       );
     const build = async (images: Images, image: ReturnType<typeof imageRef>): Promise<ImageState> => {
-      okOf(images.startBuild({ image, dockerfile: 'Dockerfile', path: 'hello' }));
+      okOf(images.startBuild({ image, dockerfile: 'Dockerfile', path: 'hello', service: 'hello' }));
       return ended(images, image);
     };
     const failureOf = async (images: Images, image: ReturnType<typeof imageRef>): Promise<string> => {
@@ -206,10 +216,38 @@ for (const { name, start } of [
       ] as const) {
         if (path === 'link') await symlink(tmpdir(), join(workspace, 'link'));
         const image = wanted(`odd-${randomBytes(3).toString('hex')}`);
-        okOf(images.startBuild({ image, dockerfile, path }));
+        okOf(images.startBuild({ image, dockerfile, path, service: 'hello' }));
         const state = await ended(images, image);
         expect(state.kind === 'failed' ? state.why : '').to.contain(why);
       }
+    });
+
+    it('a Dockerfile that breaks a rule is not built, with file and line; silenced, it is; a later agent finds the warnings again (L18)', async () => {
+      await source({ Dockerfile: `${DOCKERFILE}USER 1000\nENTRYPOINT sh\n` });
+      const images = open();
+      const image = wanted('linted');
+      expect(await failureOf(images, image)).to.equal(
+        'hello@v1.0.0:Dockerfile:8: USER 1000 [dockerfile/user]',
+      );
+      const recipe = {
+        dockerfile: 'Dockerfile',
+        path: 'hello',
+        service: 'hello',
+        silenced: ['dockerfile/user'],
+      };
+      const findings = async (of: Images): Promise<string[]> =>
+        ((await of.observe([{ image, build: true, recipe }])).findings[image.reference] ?? []).map(
+          ({ rule, line }) => `${rule}:${line}`,
+        );
+      const other = open();
+      okOf(other.startBuild({ image, ...recipe }));
+      expect((await ended(other, image)).kind).to.equal('present');
+      expect(await findings(other)).to.deep.equal(['dockerfile/entrypoint:9']);
+      let signals = 0;
+      const later = open({}, {}, { onSignal: () => (signals += 1) });
+      expect(await findings(later)).to.deep.equal([]);
+      await until('the findings to be signalled', () => signals > 0);
+      expect(await findings(later)).to.deep.equal(['dockerfile/entrypoint:9']);
     });
 
     it('.dockerignore is honoured, upper and lower case told apart', async () => {
@@ -236,7 +274,7 @@ for (const { name, start } of [
       const first = await build(images, image);
       if (first.kind !== 'failed') throw new Error(JSON.stringify(first));
       expect(first.why)
-        .to.match(/^build of .* failed at step \d+\/\d+: /)
+        .to.match(/^build of .* failed at step \d+ of \d+: /)
         .and.contain('7');
       expect(first.retryAt - first.at).to.equal(200);
       expect(images.buildLog(image.reference)).to.include('about-to-fail');
@@ -253,10 +291,10 @@ for (const { name, start } of [
       expect(state.kind === 'failed' ? state.why : JSON.stringify(state)).to.match(/deadline of 3 s/);
       const other = open();
       const image = wanted('endless', 'v1.0.0');
-      okOf(other.startBuild({ image, dockerfile: 'Dockerfile', path: 'hello' }));
+      okOf(other.startBuild({ image, dockerfile: 'Dockerfile', path: 'hello', service: 'hello' }));
       await until('the endless step', async () => {
         const seen = await look(other, image);
-        return seen.kind === 'building' && seen.progress?.startsWith('step 8/') === true;
+        return seen.kind === 'building' && seen.progress?.startsWith('step 8 of ') === true;
       });
       const begun = performance.now();
       await other.stop();
@@ -266,13 +304,53 @@ for (const { name, start } of [
       else await endProcesses(steps);
     });
 
+    it('memory, CPU, files and bytes of the context, free disk: each limit is held by a build that exceeds it (L46)', async () => {
+      const hungry = 'RUN dd if=/dev/zero of=/dev/null bs=200M count=1 && echo was-not-limited';
+      await source({ Dockerfile: `${DOCKERFILE}COPY busybox /bin/dd\n${hungry}\n` });
+      const memory = open({}, { memoryBytes: 64 << 20 });
+      expect(await failureOf(memory, wanted('memory'))).to.match(/failed at step 9 of \d+: /);
+      expect(memory.buildLog(wanted('memory').reference)).to.not.include('was-not-limited');
+      expect((await build(open(), wanted('memory'))).kind, 'without the limit').to.equal('present');
+      const cpu = 'RUN cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null; true';
+      await commit({ Dockerfile: `${DOCKERFILE}COPY busybox /bin/cat\n${cpu}\n` }, 'v1.1.0');
+      const slow = open({}, { cpus: 0.5 });
+      await build(slow, wanted('cpu', 'v1.1.0'));
+      expect(slow.buildLog(wanted('cpu', 'v1.1.0').reference).join('\n')).to.match(/^(50000|50000 100000)$/m);
+      expect(await failureOf(open({}, { maxFiles: 1 }), wanted('files'))).to.contain('more than 1');
+      expect(await failureOf(open({}, { maxContextBytes: 1_000 }), wanted('bytes'))).to.contain(
+        'more than 1000 bytes together',
+      );
+      const full = open({}, { minFreeBytes: 2 ** 30 }, { freeBytes: async () => 5 << 20 });
+      const state = await build(full, wanted('disk'));
+      if (state.kind !== 'failed') throw new Error(JSON.stringify(state));
+      expect(state.why).to.contain(
+        'has 5 MiB free, and a build begins with at least 1024 MiB [disk/shortage]',
+      );
+      expect(state.retryAt - state.at).to.equal(60_000);
+    });
+
+    it('a build that prints without end keeps the last MiB of its log', async () => {
+      const lines =
+        'RUN i=0; while [ $i -lt 30000 ]; do echo "line $i: some words that fill the log"; i=$((i+1)); done';
+      await source({ Dockerfile: `${DOCKERFILE}${lines}\n` });
+      const images = open({}, { maxLogBytes: 64 << 10 });
+      const image = wanted('chatter');
+      expect((await build(images, image)).kind).to.equal('present');
+      const log = images.buildLog(image.reference);
+      expect(Buffer.byteLength(log.join('\n'))).to.be.below(80 << 10);
+      expect(log[0]).to.match(/^… \d+ earlier lines are not kept$/);
+      expect(log.join()).to.contain('line 29999');
+    });
+
     it('one build at once: the second waits as "queued"; a second start of the same is refused', async () => {
       await source({ Dockerfile: `${DOCKERFILE}RUN i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done\n` });
       const images = open();
       const [a, b] = [wanted('queue-a'), wanted('queue-b')];
-      okOf(images.startBuild({ image: a, dockerfile: 'Dockerfile', path: 'hello' }));
-      okOf(images.startBuild({ image: b, dockerfile: 'Dockerfile', path: 'hello' }));
-      expect(images.startBuild({ image: a, dockerfile: 'Dockerfile', path: 'hello' }).kind).to.equal('wait');
+      okOf(images.startBuild({ image: a, dockerfile: 'Dockerfile', path: 'hello', service: 'hello' }));
+      okOf(images.startBuild({ image: b, dockerfile: 'Dockerfile', path: 'hello', service: 'hello' }));
+      expect(
+        images.startBuild({ image: a, dockerfile: 'Dockerfile', path: 'hello', service: 'hello' }).kind,
+      ).to.equal('wait');
       expect(await look(images, b)).to.include({ kind: 'building', progress: 'queued' });
       expect((await ended(images, a)).kind).to.equal('present');
       expect((await ended(images, b)).kind).to.equal('present');
@@ -386,9 +464,10 @@ for (const { name, start } of [
         await remove(images, image.reference);
         const pinned = imageRef(registry.host, image.repository, image.tag, digest);
         made.add(pinned.reference);
-        expect(images.startBuild({ image: pinned, dockerfile: 'Dockerfile', path: 'hello' }).kind).to.equal(
-          'blocked',
-        );
+        expect(
+          images.startBuild({ image: pinned, dockerfile: 'Dockerfile', path: 'hello', service: 'hello' })
+            .kind,
+        ).to.equal('blocked');
         expect(await look(images, pinned)).to.deep.equal({ kind: 'remote', manifestDigest: digest });
         okOf(images.startPull(pinned));
         await ended(images, pinned);

@@ -42,6 +42,7 @@ export const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   chokidar: ['src/base/watch.ts'],
   commander: ['src/main.ts', 'src/commands/'],
   'cron-parser': ['src/plan/window.ts'],
+  'dockerfile-ast': ['src/definitions/dockerfile/'],
   dockerode: ['src/node/engine/'],
   'fast-json-patch': ['src/plan/'],
   fastify: ['src/dashboard/'],

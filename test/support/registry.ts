@@ -5,6 +5,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from '../../src/demo/process.ts';
+import type { TokenIssuer } from './tokenserver.ts';
 import { until } from './until.ts';
 
 export interface RegistryOptions {
@@ -12,6 +13,8 @@ export interface RegistryOptions {
   readonly auth?: boolean;
   /** Serves https with a certificate for 127.0.0.1 and localhost of a CA of its own. */
   readonly tls?: boolean;
+  /** Takes the tokens of this server, and nothing else. */
+  readonly token?: TokenIssuer;
 }
 
 export interface TestRegistry {
@@ -30,6 +33,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
     options.auth === true ? { username: 'tester', password: randomBytes(9).toString('hex') } : undefined;
   if (credentials !== undefined) await writePasswords(directory, credentials);
   const caPem = options.tls === true ? await writeCertificate(directory) : undefined;
+  if (options.token !== undefined) await writeFile(join(directory, 'tokens.pem'), options.token.certPem);
   const port = await freePort();
   await writeFile(join(directory, 'config.yml'), config(directory, port, options));
   const registry = spawn('docker-registry', ['serve', 'config.yml'], {
@@ -75,9 +79,15 @@ function config(directory: string, port: number, options: RegistryOptions): stri
     'log:\n  level: info\n  accesslog:\n    disabled: true\n',
     `storage:\n  filesystem:\n    rootdirectory: ${join(directory, 'data')}\n  delete:\n    enabled: true\n`,
     options.auth === true ? auth : '',
+    options.token === undefined ? '' : tokenAuth(directory, options.token),
     `http:\n  addr: 127.0.0.1:${port}\n  secret: ${randomBytes(16).toString('hex')}\n`,
     options.tls === true ? tls : '',
   ].join('');
+}
+
+function tokenAuth(directory: string, { realm, service, issuer }: TokenIssuer): string {
+  const bundle = join(directory, 'tokens.pem');
+  return `auth:\n  token:\n    realm: ${realm}\n    service: ${service}\n    issuer: ${issuer}\n    rootcertbundle: ${bundle}\n`;
 }
 
 /** The registry takes bcrypt alone; the C library can, and perl, which is always there on Debian, reaches it. */

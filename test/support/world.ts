@@ -55,6 +55,10 @@ export class World implements RegistryWriter {
   /** Container names that run and are unwell, until they are started again; how often in a row. */
   unwell = new Map<string, number>();
   engineUp = true;
+  /** Versions of a repository that are kept. */
+  keepImages: number | undefined;
+  /** As images name it. */
+  architecture: string | undefined;
   proxyRuns = true;
   /** The route table can be read. */
   proxyKnown = true;
@@ -116,6 +120,7 @@ export class World implements RegistryWriter {
       hostnameSuffix: SUFFIX,
       certificates: 'local',
       canBuild: true,
+      ...(this.keepImages === undefined ? {} : { keepImages: this.keepImages }),
       removable: removableServices(this.desired, [...this.named, ...this.removable]),
       protect: this.protect,
       budgetShare: 0.2,
@@ -266,6 +271,7 @@ export class World implements RegistryWriter {
             kind: 'docker',
             version: '1',
             ...this.engineIdentity,
+            ...(this.architecture === undefined ? {} : { architecture: this.architecture }),
             containers: this.containers,
             networks: this.networks,
           })
@@ -345,7 +351,7 @@ export class World implements RegistryWriter {
             id,
             name,
             image: spec.image,
-            imageId: `sha256:${spec.image}`,
+            imageId: imageIdIn(this.images[spec.image]) ?? `sha256:${spec.image}`,
             state: 'created',
             restartCount: 0,
             labels: {},
@@ -416,6 +422,12 @@ export class World implements RegistryWriter {
         startPull: (image) => this.begin('pull', image.reference),
         startBuild: ({ image }) => this.begin('build', image.reference),
         startPush: (image) => this.begin('push', image.reference),
+        remove: (reference) =>
+          act('remove-image', reference, () => {
+            const rest = Object.entries(this.images).filter(([name]) => name !== reference);
+            this.images = Object.fromEntries(rest);
+            return ok();
+          }),
       },
       proxy: {
         put: (routes) =>
@@ -478,6 +490,12 @@ export class World implements RegistryWriter {
       ...this.records.filter((r) => r.reference !== image.reference),
       { ...image, firstSeenAt: at },
     ];
+    return ok();
+  }
+  imageRemoved(reference: string): Outcome<undefined> {
+    this.records = this.records.map((record) =>
+      record.reference === reference ? { ...record, removed: true as const } : record,
+    );
     return ok();
   }
   putRoutes(_service: string, routes: readonly RouteRecord[]): Outcome<undefined> {
@@ -612,6 +630,10 @@ export class World implements RegistryWriter {
     this.#readySince.set(key, since);
     return { kind: 'ready', since };
   }
+}
+
+function imageIdIn(state: ImageState | undefined): string | undefined {
+  return state?.kind === 'present' ? state.imageId : undefined;
 }
 
 export function component(name: string, change: Partial<Component> = {}): Component {

@@ -64,6 +64,8 @@ export interface GitMirror {
   commitsSince(commit: string, before: string): Promise<Outcome<CommitInfo[]>>;
   /** Asks for one tag and brings its commit here; undefined when there is none. */
   resolveTag(name: string): Promise<Outcome<GitTag | undefined>>;
+  /** The bytes of an annotated tag that was resolved before. */
+  readTag(oid: string): Promise<Outcome<Uint8Array>>;
   /** Files whose change means a new head: only for a repository on the local disk. */
   watchPaths(): Promise<string[]>;
   /** Lets go of the memory that packs and indexes take. */
@@ -138,6 +140,7 @@ function mirrorOf(shown: string, backend: Backend, settings: MirrorSettings): Gi
           throw new GitFault('blocked', `${JSON.stringify(name)} is not the name of a tag`);
         return backend.tag(name, signal);
       }),
+    readTag: (oid) => door(async () => (await backend.reader()).tagObject(oid)),
     watchPaths: () => backend.watchPaths().catch(() => []),
     release: () => backend.release(),
   };
@@ -272,6 +275,7 @@ function brokenMirror(what: string): GitMirror {
     isDescendant: refuse,
     commitsSince: refuse,
     resolveTag: refuse,
+    readTag: refuse,
     blobSize: async () => undefined,
     has: async () => false,
     watchPaths: async () => [],

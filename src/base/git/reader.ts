@@ -22,6 +22,8 @@ export interface GitReader {
   has(oid: string): Promise<boolean>;
   /** The commit behind a commit or an annotated tag. */
   peel(oid: string): Promise<string>;
+  /** The bytes of an annotated tag. */
+  tagObject(oid: string): Promise<Uint8Array>;
   /** Commits whose parents were never sent. */
   shallow(): Promise<ReadonlySet<string>>;
   /** Lets go of packs and indexes held in memory. */
@@ -84,6 +86,7 @@ export function openReader(gitdir: string): GitReader {
       }
       throw new GitFault('blocked', `the tag ${oid} does not point to a commit`, 'Tag a commit.');
     },
+    tagObject: async (oid) => new Uint8Array(await raw(oid, 'tag')),
     async shallow() {
       const text = await readFile(join(gitdir, 'shallow'), 'utf8').catch(() => '');
       return new Set(text.split('\n').filter(isOid));

@@ -52,6 +52,8 @@ export interface EngineOptions {
 export interface Engine {
   readonly kind: 'docker' | 'podman';
   readonly socketPath: string;
+  /** Where the engine keeps images and containers, on its own machine. */
+  readonly storageRoot: string;
   facts(): Promise<Outcome<EngineFacts>>;
   /** One that exists is taken as it is. */
   createNetwork(name: string): Promise<Outcome<undefined>>;
@@ -77,8 +79,8 @@ export interface Engine {
   remove(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
   /** Runs a program inside a container of ours: undefined when it ended with 0, else what it did instead. */
   check(id: string, command: readonly string[], timeoutMs: number): Promise<Outcome<string | undefined>>;
-  /** Calls back on anything that happened, and on a lost or new stream: it only says "look now". */
-  events(onSignal: () => void): { close(): void };
+  /** Calls back on anything that happened, and on a lost or new stream: it only says "look now". `images`: what is known of images may be old. */
+  events(onSignal: (about: { readonly images: boolean }) => void): { close(): void };
   inspectImage(reference: string): Promise<Outcome<ImageDetails | undefined>>;
   buildImage(context: NodeJS.ReadableStream, options: BuildOptions): Promise<Outcome<{ imageId: string }>>;
   pushImage(
@@ -118,10 +120,10 @@ export async function openEngine(options: EngineOptions): Promise<Outcome<Engine
     api.close();
     return identity;
   }
-  return { kind: 'ok', value: engineOn(api, identity.value.kind, options) };
+  return { kind: 'ok', value: engineOn(api, identity.value, options) };
 }
 
-function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engine {
+function engineOn(api: Api, { kind, storageRoot }: EngineIdentity, options: EngineOptions): Engine {
   const { owner, callDeadlineMs } = options;
   const site: Site = { api, kind, owner };
   const stream = new EventStream(api, options.log);
@@ -140,6 +142,7 @@ function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engin
   return {
     kind,
     socketPath: api.socketPath,
+    storageRoot,
     facts: () => door('look at the engine', () => facts.read()),
     createNetwork: (name) => {
       // One after the other: Docker makes two networks of one name when it is asked twice at the same time.
@@ -172,7 +175,9 @@ function engineOn(api: Api, kind: Engine['kind'], options: EngineOptions): Engin
       door(`check container ${short(id)}`, () => checks.run(id, command, timeoutMs)),
     events: (onSignal) => {
       stream.start();
-      return { close: stream.listen({ event: onSignal, gap: onSignal }) };
+      // What was missed may have been of images too.
+      const gap = (): void => onSignal({ images: true });
+      return { close: stream.listen({ event: ({ type }) => onSignal({ images: type === 'image' }), gap }) };
     },
     inspectImage: (reference) => door(`inspect image ${reference}`, () => inspectImage(api, reference)),
     buildImage: (context, build) =>

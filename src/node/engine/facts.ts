@@ -19,6 +19,8 @@ export interface EngineIdentity {
   readonly version: string;
   readonly id: string;
   readonly storageRoot: string;
+  /** As images name it: `amd64`, `arm64`. */
+  readonly architecture?: string;
 }
 
 interface Remembered<T> {
@@ -133,7 +135,11 @@ export class FactsReader {
 /** Which engine this is. Podman's `info` draws a new id for each call: there the storage root is the identity (L05). */
 export async function readIdentity(api: Api): Promise<EngineIdentity> {
   const [version, info] = await Promise.all([
-    api.call<{ Version?: string; Components?: { Name?: string }[] }>('ask version', 'GET', '/version'),
+    api.call<{ Version?: string; Arch?: string; Components?: { Name?: string }[] }>(
+      'ask version',
+      'GET',
+      '/version',
+    ),
     api.call<{ ID?: string; DockerRootDir?: string }>('ask info', 'GET', '/info'),
   ]);
   const kind = version.Components?.some(({ Name }) => Name?.startsWith('Podman')) ? 'podman' : 'docker';
@@ -143,6 +149,7 @@ export async function readIdentity(api: Api): Promise<EngineIdentity> {
     version: version.Version ?? 'unknown',
     id: kind === 'podman' ? `podman:${storageRoot}` : (info.ID ?? ''),
     storageRoot,
+    ...(version.Arch === undefined ? {} : { architecture: version.Arch }),
   };
 }
 

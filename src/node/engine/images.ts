@@ -18,6 +18,8 @@ export interface ImageDetails {
   readonly entrypoint: readonly string[];
   readonly cmd: readonly string[];
   readonly architecture: string;
+  /** `org.opencontainers.image.revision`. */
+  readonly revision?: string;
 }
 
 export interface Pulled {
@@ -189,6 +191,7 @@ interface RawImage {
     readonly Volumes?: Readonly<Record<string, object>> | null;
     readonly Entrypoint?: readonly string[] | string | null;
     readonly Cmd?: readonly string[] | null;
+    readonly Labels?: Readonly<Record<string, string>> | null;
   } | null;
 }
 
@@ -199,6 +202,7 @@ function imageDetails(reference: string, raw: RawImage): ImageDetails {
     .flatMap(({ name, digest }) =>
       digest !== undefined && plainRepository(name) === repository ? [digest] : [],
     );
+  const revision = raw.Config?.Labels?.['org.opencontainers.image.revision'];
   return {
     imageId: imageIdOf(raw.Id),
     manifestDigests: [...new Set(digests)],
@@ -207,6 +211,7 @@ function imageDetails(reference: string, raw: RawImage): ImageDetails {
     entrypoint: words(raw.Config?.Entrypoint),
     cmd: words(raw.Config?.Cmd),
     architecture: raw.Architecture ?? '',
+    ...(revision === undefined ? {} : { revision }),
   };
 }
 

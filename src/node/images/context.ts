@@ -3,7 +3,7 @@ import dockerignore from '@balena/dockerignore';
 import { pack, type Pack } from 'tar-stream';
 import { blocked, bug, ok, type Failure, type Outcome } from '../../base/outcome.ts';
 import type { TagTree, TreeFile } from './types.ts';
-import { checkTree, isLfsPointer, plainPath } from './tree.ts';
+import { checkTree, isLfsPointer, noDockerfile, plainPath } from './tree.ts';
 
 export interface ContextLimits {
   readonly maxBytes: number;
@@ -36,19 +36,9 @@ export async function prepareContext(
   options: { readonly what: string; readonly dockerfile: string } & ContextLimits,
 ): Promise<Outcome<BuildContext>> {
   const dockerfile = plainPath(options.dockerfile);
-  if (dockerfile === undefined) {
-    return blocked(
-      `Dockerfile ${options.dockerfile} of ${options.what} lies outside of the repository`,
-      'Name it relative to the root of the repository.',
-    );
-  }
   const byPath = new Map(tree.files.map((file) => [file.path, file]));
-  if (!byPath.has(dockerfile)) {
-    return blocked(
-      `${options.what} has no Dockerfile ${dockerfile}`,
-      `Commit it and tag a new version; a changed work tree is not looked at.`,
-    );
-  }
+  if (dockerfile === undefined || !byPath.has(dockerfile))
+    return noDockerfile(options.what, options.dockerfile);
   const selected = await select(tree, byPath, dockerfile);
   if (selected.kind !== 'ok')
     return { ...selected, why: `.dockerignore of ${options.what}: ${selected.why}` };
@@ -161,7 +151,7 @@ function tooMuch(file: TreeFile, { what, maxBytes }: { what: string } & ContextL
 
 function lfsPointer(file: TreeFile, what: string): Failure {
   return blocked(
-    `${file.path} of ${what} is a pointer to Git LFS, whose content is not in the repository`,
+    `${file.path} of ${what} is a pointer to Git LFS, whose content is not in the repository [source/lfs]`,
     'Commit the file itself, or list it in .dockerignore if the build does not need it.',
   );
 }

@@ -66,7 +66,7 @@ export async function endpointOf(
       httpRequest({
         ...request,
         ...(ca === undefined ? {} : { ca }),
-        deadlineMs: Math.max(1, endAt - clock.monotonic()),
+        deadlineMs: Math.max(1, Math.round(endAt - clock.monotonic())),
         maxBytes: MAX_ANSWER_BYTES,
       }),
   };

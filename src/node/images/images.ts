@@ -1,23 +1,25 @@
 import pLimit from 'p-limit';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
-import { blocked, type Outcome } from '../../base/outcome.ts';
-import type { ImageRef } from '../../definitions/types.ts';
+import { blocked, ok, type Outcome } from '../../base/outcome.ts';
+import type { ImageRef, Issue } from '../../definitions/types.ts';
 import { openJobs } from '../jobs.ts';
 import type { ImageState, PushState } from '../types.ts';
-import { buildWork, pullWork, pushWork, type Workshop } from './work.ts';
+import { buildWork, pullWork, pushWork, unbuildable, type Workshop } from './work.ts';
 import { openBuildLogs } from './buildlog.ts';
 import type { RegistryEntry } from './endpoint.ts';
-import { openGitTag } from './gittree.ts';
+import { openLints, type Lints } from './lint.ts';
 import { openLocal } from './local.ts';
 import { openLookup } from './lookup.ts';
 import { imageKey, makeLook, pushKey } from './look.ts';
-import type { BuildOrder, ImageEngine, OpenTag, WantedImage } from './types.ts';
+import type { BuildOrder, ImageEngine, LintDockerfile, Sources, WantedImage } from './types.ts';
 
 interface ImageFacts {
-  /** Both by reference. */
+  /** All by reference. */
   readonly images: Readonly<Record<string, ImageState>>;
   readonly pushes: Readonly<Record<string, PushState>>;
+  /** What the rules say of their Dockerfiles; only where they say something. */
+  readonly findings: Readonly<Record<string, readonly Issue[]>>;
 }
 
 export interface Images {
@@ -27,6 +29,8 @@ export interface Images {
   startPull(image: ImageRef): Outcome<undefined>;
   startBuild(order: BuildOrder): Outcome<undefined>;
   startPush(image: ImageRef): Outcome<undefined>;
+  /** Gone is as good; a reference that names another image by now stays as it is. */
+  remove(reference: string, imageId: string): Promise<Outcome<undefined>>;
   /** What the newest build of this reference printed, secrets masked. */
   buildLog(reference: string): string[];
   /** The engine told of a change of images: what is remembered of its store is dropped. */
@@ -39,27 +43,34 @@ export interface ImagesOptions {
   /** By host with port, as the settings have them. Other hosts are never called. */
   readonly registries: Readonly<Record<string, RegistryEntry>>;
   readonly build: {
-    readonly workspace?: string;
     readonly concurrency: number;
     readonly timeoutMs: number;
     readonly maxContextBytes: number;
     readonly maxFiles: number;
     readonly maxLogBytes: number;
+    readonly memoryBytes?: number;
+    readonly cpus?: number;
+    readonly minFreeBytes?: number;
   };
+  /** Where images are built from; absent: nothing is built here. */
+  readonly sources?: Sources;
+  /** The rules for Dockerfiles. */
+  readonly lint: LintDockerfile;
   readonly clock: Clock;
   readonly log: Log;
   /** Something changed that a pass should look at. */
   readonly onSignal: () => void;
+  /** For tests; else the file system is asked. */
+  readonly freeBytes?: (path: string) => Promise<number | undefined>;
   readonly registryTimeoutMs?: number;
   readonly transferTimeoutMs?: number;
   /** How long an observation waits for a registry; a later answer is signalled. */
   readonly patienceMs?: number;
-  /** How long an image that is here is taken to stay here without asking. */
+  /** How long an image that is here is taken to stay here without asking, as long as no event says otherwise. */
   readonly localTtlMs?: number;
   /** How long a registry's "yes" or "no" holds. */
   readonly answerTtlMs?: number;
   readonly retryMs?: { readonly first: number; readonly longest: number };
-  readonly openTag?: OpenTag;
 }
 
 const RETRY_MS = { first: 10_000, longest: 300_000 };
@@ -89,30 +100,29 @@ export function openImages(options: ImagesOptions): Images {
     patienceMs: options.patienceMs ?? 2_000,
     onLate: onSignal,
   });
-  const local = openLocal(options.engine, clock, options.localTtlMs ?? 30_000);
+  const local = openLocal(options.engine, clock, options.localTtlMs ?? 600_000);
   const logs = openBuildLogs(build.maxLogBytes);
+  const lints = openLints({
+    lint: options.lint,
+    sources: options.sources,
+    log: options.log,
+    onNews: onSignal,
+  });
   const workshop: Workshop = {
     engine: options.engine,
     lookup,
     local,
     logs,
+    lints,
     log: options.log,
     build,
-    openTag: options.openTag ?? openGitTag,
+    sources: options.sources,
+    ...(options.freeBytes === undefined ? {} : { freeBytes: options.freeBytes }),
   };
   const look = makeLook({ jobs, lookup, local, clock, retryFirstMs: retryMs.first });
 
   return {
-    observe: async (wanted) => {
-      const limit = pLimit(AT_ONCE);
-      const seen = await Promise.all(
-        wanted.map((one) => limit(async () => ({ reference: one.image.reference, ...(await look(one)) }))),
-      );
-      return {
-        images: Object.fromEntries(seen.map(({ reference, state }) => [reference, state])),
-        pushes: Object.fromEntries(seen.map(({ reference, push }) => [reference, push])),
-      };
-    },
+    observe: (wanted) => observe(wanted, look, lints),
     startPull: (image) =>
       jobs.start({
         key: imageKey(image),
@@ -121,8 +131,8 @@ export function openImages(options: ImagesOptions): Images {
         work: (context) => pullWork(workshop, image, context),
       }),
     startBuild: (order) => {
-      const refused = unbuildable(order, build.workspace);
-      if (refused !== undefined) return refused;
+      if (order.image.digest !== undefined) return pinned(order);
+      if (options.sources === undefined) return unbuildable(order);
       return jobs.start({
         key: imageKey(order.image),
         lane: 'build',
@@ -139,29 +149,55 @@ export function openImages(options: ImagesOptions): Images {
         work: (context) => pushWork(workshop, image, context),
       });
     },
+    remove: (reference, imageId) =>
+      removeIfSame(options.engine, reference, imageId).finally(() => local.forgetAll()),
     buildLog: (reference) => logs.lines(reference),
     imagesChanged: () => local.forgetAll(),
-    stop: () => jobs.stop(),
+    stop: async () => {
+      await Promise.all([jobs.stop(), lints.stop()]);
+    },
   };
 }
 
-function unbuildable(
-  { image, dockerfile, path }: BuildOrder,
-  workspace: string | undefined,
-): Outcome<undefined> | undefined {
-  if (image.digest !== undefined) {
-    return blocked(
-      `image ${image.reference} is pinned to a digest and cannot be built here`,
-      'Push it to its registry, or take the digest out of the reference.',
-    );
-  }
-  if (workspace === undefined) {
-    return blocked(
-      `image ${image.reference} is to be built from ${dockerfile} of ${path}, but the settings name no workspace`,
-      'Set [build] workspace to the directory of the source repositories, or push the image to its registry.',
-    );
-  }
-  return undefined;
+async function removeIfSame(
+  engine: ImageEngine,
+  reference: string,
+  imageId: string,
+): Promise<Outcome<undefined>> {
+  const here = await engine.inspectImage(reference);
+  if (here.kind !== 'ok') return here;
+  return here.value?.imageId === imageId ? engine.removeImage(reference) : ok();
+}
+
+async function observe(
+  wanted: readonly WantedImage[],
+  look: ReturnType<typeof makeLook>,
+  lints: Lints,
+): Promise<ImageFacts> {
+  const limit = pLimit(AT_ONCE);
+  const seen = await Promise.all(
+    wanted.map((one) => limit(async () => ({ reference: one.image.reference, ...(await look(one)) }))),
+  );
+  // A build judges by itself, and what is still to be built needs no judgement before it.
+  const judged = wanted.map((one, at) => {
+    const kind = seen[at]?.state.kind;
+    const issues = kind === 'present' || kind === 'failed' ? lints.of(one) : [];
+    return { reference: one.image.reference, issues };
+  });
+  return {
+    images: Object.fromEntries(seen.map(({ reference, state }) => [reference, state])),
+    pushes: Object.fromEntries(seen.map(({ reference, push }) => [reference, push])),
+    findings: Object.fromEntries(
+      judged.flatMap(({ reference, issues }) => (issues.length === 0 ? [] : [[reference, issues]])),
+    ),
+  };
+}
+
+function pinned({ image }: BuildOrder): Outcome<undefined> {
+  return blocked(
+    `image ${image.reference} is pinned to a digest and cannot be built here`,
+    'Push it to its registry, or take the digest out of the reference.',
+  );
 }
 
 function unpushable(image: ImageRef): Outcome<undefined> {

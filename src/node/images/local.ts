@@ -12,6 +12,9 @@ export type LocalState =
       readonly proved: boolean;
       readonly user: string;
       readonly volumes: readonly string[];
+      readonly revision?: string;
+      readonly architecture: string;
+      readonly runnable: boolean;
     }
   | { readonly kind: 'absent' }
   | { readonly kind: 'unknown'; readonly why: string };
@@ -48,7 +51,7 @@ export function openLocal(engine: ImageEngine, clock: Clock, ttlMs: number): Loc
         return { kind: 'unknown', why: found.why };
       }
       if (found.value === undefined) return { kind: 'absent' };
-      const { imageId, manifestDigests, user, volumes } = found.value;
+      const { imageId, manifestDigests, user, volumes, revision, architecture } = found.value;
       const pinned = manifestDigests.find((digest) => digest === ref.digest);
       // Of several nobody says which one the tag has.
       const manifestDigest = pinned ?? (manifestDigests.length === 1 ? manifestDigests[0] : undefined);
@@ -60,6 +63,9 @@ export function openLocal(engine: ImageEngine, clock: Clock, ttlMs: number): Loc
         proved: pinned !== undefined || (engine.kind === 'docker' && manifestDigests.length > 0),
         user,
         volumes,
+        architecture,
+        runnable: found.value.entrypoint.length + found.value.cmd.length > 0,
+        ...(revision === undefined ? {} : { revision }),
       };
       keepNewest(present, ref.reference, { state, until: clock.monotonic() + ttlMs }, KEPT);
       return state;

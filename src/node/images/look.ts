@@ -38,7 +38,7 @@ export function pushKey(image: ImageRef): string {
  */
 export function makeLook(sight: Sight): (wanted: WantedImage) => Promise<Look> {
   const { jobs, lookup, local } = sight;
-  return async ({ image, build }) => {
+  return async ({ image, build, recorded }) => {
     const job = jobs.state(imageKey(image));
     // Only what is built here is pushed: an account may be good for reading alone.
     const owed = build && image.digest === undefined && lookup.knows(image.host);
@@ -50,6 +50,9 @@ export function makeLook(sight: Sight): (wanted: WantedImage) => Promise<Look> {
       const state = await elsewhere(sight, image, build);
       return { state, push: owed && state.kind === 'remote' ? { kind: 'pushed' } : notYet };
     }
+    // The registry said so once, and what it says of a digest cannot change: it is not asked again after a restart.
+    if (recorded?.imageId === here.imageId && recorded.manifestDigest !== undefined)
+      local.confirm(image.reference, here.imageId, recorded.manifestDigest);
     const push = owed ? await pushState(sight, image, here) : notYet;
     return { state: presentState(sight, image, build, here), push };
   };
@@ -73,6 +76,9 @@ function presentState({ local }: Sight, image: ImageRef, build: boolean, here: P
     ...(manifestDigest === undefined ? {} : { manifestDigest }),
     user: here.user,
     volumes: here.volumes,
+    runnable: here.runnable,
+    ...(here.architecture === '' ? {} : { architecture: here.architecture }),
+    ...(here.revision === undefined ? {} : { revision: here.revision }),
   };
 }
 

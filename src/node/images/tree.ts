@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import { blocked, ok, type Outcome } from '../../base/outcome.ts';
+import { blocked, ok, type Failure, type Outcome } from '../../base/outcome.ts';
 import type { TagTree, TreeFile } from './types.ts';
 
 const NAMED = 5;
@@ -31,7 +31,7 @@ export async function checkTree(
   const modules = files.filter(({ mode }) => mode === '160000');
   if (modules.length > 0) {
     return blocked(
-      `${what} has submodules, whose files are not in it: ${named(modules)}`,
+      `${what} has submodules, whose files are not in it: ${named(modules)} [source/submodule]`,
       'Put their files into the repository (vendor them), or list them in .dockerignore.',
     );
   }
@@ -47,11 +47,25 @@ export async function checkTree(
   }
   if (leaving.length > 0) {
     return blocked(
-      `${what} has symbolic links that leave it: ${named(leaving)}`,
+      `${what} has symbolic links that leave it: ${named(leaving)} [source/symlink]`,
       'Make them relative to a file of the repository, or list them in .dockerignore.',
     );
   }
   return ok(links);
+}
+
+/** Why there is nothing to build with. `what` names repository and tag. */
+export function noDockerfile(what: string, dockerfile: string): Failure {
+  if (plainPath(dockerfile) === undefined) {
+    return blocked(
+      `Dockerfile ${dockerfile} of ${what} lies outside of the repository`,
+      'Name it relative to the root of the repository.',
+    );
+  }
+  return blocked(
+    `${what} has no Dockerfile ${dockerfile}`,
+    `Commit it and tag a new version; a changed work tree is not looked at.`,
+  );
 }
 
 /** The path without `./` and doubled slashes; `undefined` when it leaves the tree or is none. */

@@ -1,24 +1,43 @@
 import type { Outcome } from '../../base/outcome.ts';
-import type { ImageRef } from '../../definitions/types.ts';
+import type { ImageRef, Issue } from '../../definitions/types.ts';
 import type { Engine } from '../engine/engine.ts';
 
 export interface WantedImage {
   readonly image: ImageRef;
   /** Its definition says how it is built; only such images are ever pushed. */
   readonly build: boolean;
+  /** What the tag meant when it was first seen here. */
+  readonly recorded?: { readonly imageId: string; readonly manifestDigest?: string };
+  /** How it is built, for the judging of its Dockerfile. */
+  readonly recipe?: Recipe;
 }
 
-export interface BuildOrder {
-  readonly image: ImageRef;
+interface Recipe {
   /** Path inside the source repository. */
   readonly dockerfile: string;
   /** The source repository, relative to the workspace. */
   readonly path: string;
+  readonly service: string;
+  /** Rules that the definition silences. */
+  readonly silenced?: readonly string[];
+}
+
+export interface BuildOrder extends Recipe {
+  readonly image: ImageRef;
   readonly labels?: Readonly<Record<string, string>>;
 }
 
+/** Judges a Dockerfile; `definitions/` has the rules. `file`: how it is called in the findings. */
+export type LintDockerfile = (
+  text: string,
+  about: { readonly file: string; readonly service: string; readonly silenced: readonly string[] },
+) => Issue[];
+
 /** What this folder needs of an engine, and nothing more. */
-export type ImageEngine = Pick<Engine, 'kind' | 'inspectImage' | 'buildImage' | 'pullImage' | 'pushImage'>;
+export type ImageEngine = Pick<
+  Engine,
+  'kind' | 'storageRoot' | 'inspectImage' | 'buildImage' | 'pullImage' | 'pushImage' | 'removeImage'
+>;
 
 export interface TreeFile {
   /** From the root of the tree, without a leading slash. */
@@ -36,11 +55,27 @@ export interface TagTree {
   readonly commit: string;
   /** Date of the tag (annotated) or of its commit, milliseconds since the epoch. */
   readonly taggedAt: number;
+  /** The tag object as it is, of an annotated tag. */
+  readonly object?: Uint8Array;
   /** Sorted by path. */
   readonly files: readonly TreeFile[];
   /** `blocked` when the blob is longer than `maxBytes`; it is then not read, where its size is known. */
   readBlob(oid: string, maxBytes: number): Promise<Outcome<Uint8Array>>;
 }
 
-/** Opens the tree of a tag of the repository in `directory`; `ok(undefined)` when there is no such tag. */
-export type OpenTag = (directory: string, tag: string) => Promise<Outcome<TagTree | undefined>>;
+/** Opens the tree of a tag of the repository in `directory`; `ok(undefined)` when there is no such tag. `only`: of this path alone. */
+export type OpenTag = (
+  directory: string,
+  tag: string,
+  only?: string,
+) => Promise<Outcome<TagTree | undefined>>;
+
+/** Where source repositories are. Failures are told in half a sentence: `which cannot be read: …`. */
+export interface Sources {
+  /** On this node: looking costs no request. */
+  readonly isLocal: boolean;
+  /** The repository of a definition's `path`, for messages. */
+  shown(path: string): string;
+  /** `ok(undefined)` when there is no such tag. */
+  open(path: string, tag: string, only?: string): Promise<Outcome<TagTree | undefined>>;
+}

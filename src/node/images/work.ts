@@ -6,9 +6,11 @@ import type { BuildLogs } from './buildlog.ts';
 import type { RegistryAuth } from '../engine/images.ts';
 import { prepareContext } from './context.ts';
 import type { Local } from './local.ts';
+import type { Lints } from './lint.ts';
 import type { Lookup } from './lookup.ts';
+import { shortage } from './disk.ts';
 import { openSource } from './source.ts';
-import type { BuildOrder, ImageEngine, OpenTag, TagTree } from './types.ts';
+import type { BuildOrder, ImageEngine, Sources, TagTree } from './types.ts';
 
 /** What the jobs work with. */
 export interface Workshop {
@@ -16,13 +18,20 @@ export interface Workshop {
   readonly lookup: Lookup;
   readonly local: Local;
   readonly logs: BuildLogs;
+  readonly lints: Pick<Lints, 'judge'>;
   readonly log: Log;
   readonly build: {
-    readonly workspace?: string;
     readonly maxContextBytes: number;
     readonly maxFiles: number;
+    /** Of each step of a build; absent: as much as there is. */
+    readonly memoryBytes?: number;
+    readonly cpus?: number;
+    readonly minFreeBytes?: number;
   };
-  readonly openTag: OpenTag;
+  /** For tests; else the file system is asked. */
+  readonly freeBytes?: (path: string) => Promise<number | undefined>;
+  /** Absent: nothing is built here. */
+  readonly sources: Sources | undefined;
 }
 
 const LABEL = 'org.opencontainers.image';
@@ -38,11 +47,17 @@ export async function buildWork(
   const { reference, tag } = order.image;
   shop.logs.begin(reference);
   context.progress('reading the source');
+  if (shop.sources === undefined) return unbuildable(order);
+  const { minFreeBytes = 0, memoryBytes, cpus } = shop.build;
+  const full = await shortage(shop.engine.storageRoot, minFreeBytes, shop.freeBytes);
+  if (full !== undefined) return { ...full, why: `build of ${reference}: ${full.why}` };
   const tree = await openSource(
-    { workspace: shop.build.workspace ?? '', path: order.path, tag, dockerfile: order.dockerfile, reference },
-    shop.openTag,
+    { path: order.path, tag, dockerfile: order.dockerfile, reference },
+    shop.sources,
   );
   if (tree.kind !== 'ok') return tree;
+  const judged = await shop.lints.judge(order, tree.value);
+  if (judged.kind !== 'ok') return judged;
   const prepared = await prepareContext(tree.value, {
     what: `git tag ${tree.value.tag} of ${order.path}`,
     dockerfile: order.dockerfile,
@@ -55,7 +70,7 @@ export async function buildWork(
   const onProgress = (line: string): void => {
     shop.logs.add(reference, line);
     const found = STEP.exec(line);
-    if (found !== null) step = `step ${found[1] ?? ''}/${found[2] ?? ''}`;
+    if (found !== null) step = `step ${found[1] ?? ''} of ${found[2] ?? ''}`;
     if (step !== '') context.progress(step);
   };
   try {
@@ -65,6 +80,8 @@ export async function buildWork(
       buildArgs: { VERSION: tag },
       auths: await shop.lookup.accounts(),
       labels: { ...labelsOf(order, tree.value), ...order.labels },
+      ...(memoryBytes === undefined ? {} : { memoryBytes }),
+      ...(cpus === undefined ? {} : { cpus }),
       signal: AbortSignal.any([context.signal, source.unfit]),
       onProgress,
     });
@@ -77,6 +94,14 @@ export async function buildWork(
     await source.close();
     shop.local.forget(order.image);
   }
+}
+
+/** There is no source to build from. */
+export function unbuildable({ image, dockerfile, path }: BuildOrder): Failure {
+  return blocked(
+    `image ${image.reference} is to be built from ${dockerfile} of ${path}, but the settings name no sources`,
+    'Set [build] workspace to the directory of the source repositories, or [build] sources to their address; or push the image to its registry.',
+  );
 }
 
 /** Pulls an image; a pinned one must then be there under its digest. */

@@ -15,6 +15,7 @@ describe('definitions-example', () => {
       'fields:service': fieldTable('service'),
       'fields:node': fieldTable('node'),
       rules: ruleTable(),
+      'rules:dockerfile': ruleTable('dockerfile'),
     };
     let after = before;
     for (const [mark, table] of Object.entries(tables)) {

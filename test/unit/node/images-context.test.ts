@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { extract } from 'tar-stream';
 import type { Outcome } from '../../../src/base/outcome.ts';
 import { prepareContext, type BuildContext, type ContextLimits } from '../../../src/node/images/context.ts';
-import { openSource } from '../../../src/node/images/source.ts';
+import { openSource, workspaceSources } from '../../../src/node/images/source.ts';
 import { plainPath } from '../../../src/node/images/tree.ts';
 import type { TagTree } from '../../../src/node/images/types.ts';
 import { digestOf, treeOf } from './images-support.ts';
@@ -147,10 +147,14 @@ describe('images: build context', () => {
     const tree = { Dockerfile: 'FROM scratch', 'd/in': link('../Dockerfile') };
     expect(await whyOf(treeOf(tree))).to.equal('ok');
     for (const target of ['/etc/passwd', '../../etc/passwd', '../..', 'x/../../..', '']) {
-      expect(await whyOf(treeOf({ ...tree, 'd/out': link(target) }))).to.match(/leave it: "d\/out"$/);
+      expect(await whyOf(treeOf({ ...tree, 'd/out': link(target) }))).to.match(
+        /leave it: "d\/out" \[source\/symlink\]$/,
+      );
     }
     const module = { lib: { mode: '160000' } };
-    expect(await whyOf(treeOf({ ...tree, ...module }))).to.match(/submodules, .*: "lib"$/);
+    expect(await whyOf(treeOf({ ...tree, ...module }))).to.match(
+      /submodules, .*: "lib" \[source\/submodule\]$/,
+    );
     expect(await whyOf(treeOf({ ...tree, ...module, '.dockerignore': 'lib\n' }))).to.equal('ok');
     const odd = { 'a\nb': { content: 'x', unsafe: 'the name has control characters' } };
     expect(await whyOf(treeOf({ ...tree, ...odd }))).to.match(
@@ -159,7 +163,7 @@ describe('images: build context', () => {
     const many = Object.fromEntries(
       Array.from({ length: 9 }, (_, index) => [`m${index}`, { mode: '160000' }]),
     );
-    expect(await whyOf(treeOf({ ...tree, ...many }))).to.match(/"m4" and 4 more$/);
+    expect(await whyOf(treeOf({ ...tree, ...many }))).to.match(/"m4" and 4 more \[source\/submodule\]$/);
   });
 
   it('a pointer to Git LFS ends the context and is named; a text about LFS does not', async () => {
@@ -209,13 +213,13 @@ describe('images: build context', () => {
   it('a path never leaves the workspace, whatever it is', async () => {
     for (const path of ['..', '../x', 'a/../../x', '/etc', 'a\0b']) {
       const request = {
-        workspace: '/tmp',
         path,
         tag: 'v1.0.0',
         dockerfile: 'Dockerfile',
         reference: 'hello:v1.0.0',
       };
-      const source = await openSource(request, () => Promise.reject(new Error('opened')));
+      const sources = workspaceSources('/tmp', () => Promise.reject(new Error('opened')));
+      const source = await openSource(request, sources);
       expect(source.kind === 'ok' ? 'ok' : source.why).to.match(/which leaves the workspace$/);
     }
   });

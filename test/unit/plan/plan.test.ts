@@ -84,7 +84,7 @@ describe('the planner', () => {
     ]);
     world.desired = desiredOf([changed]);
     world.images['mcr.example.net/web:v2.0.0'] = { kind: 'absent' };
-    expect((await world.pass()).plan.refused[0]?.why).to.contain('neither here nor in its registry');
+    expect((await world.pass()).plan.refused[0]?.why).to.contain('no registry is configured for');
     world.present('mcr.example.net/web:v2.0.0');
     world.missingMounts.add('/srv/web');
     expect((await world.pass()).plan.waiting[0]?.for).to.equal('mount');

@@ -251,7 +251,7 @@ describe('return to the last proved version', () => {
     world.images[ref('v1')] = { kind: 'absent' };
     await world.converge();
     expect(world.container('web')?.image).to.contain('v2');
-    expect(world.plan().refused[0]?.why).to.contain('web:v1 is neither here nor in its registry');
+    expect(world.plan().refused[0]?.why).to.contain('web:v1 is not on this engine');
     world.present(ref('v1'));
     await world.converge();
     expect(world.container('web')?.image).to.contain('v1');

@@ -172,7 +172,7 @@ describe('the planner in trouble', () => {
       `route a.${SUFFIX}:443>${world.leases[0]?.port}`,
     ]);
     expect(world.table).to.deep.equal(table);
-    expect(world.plan().refused[0]?.why).to.contain('neither here nor in its registry');
+    expect(world.plan().refused[0]?.why).to.contain('is not on this engine');
   });
 
   it('L38 leaves a host name to the service that has it now, while its old holder waits for an image', async () => {

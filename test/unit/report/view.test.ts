@@ -4,6 +4,9 @@ import type { Trial } from '../../../src/registry/types.ts';
 import { Secret } from '../../../src/base/secret.ts';
 import type { Seen, ViewInput } from '../../../src/report/view.ts';
 import { makeView } from '../../../src/report/view.ts';
+import { renderPage } from '../../../src/dashboard/page.tsx';
+import { lintDockerfile } from '../../../src/definitions/dockerfile/lint.ts';
+import { formatStatus } from '../../../src/report/text.ts';
 import type { ServiceView, View } from '../../../src/report/types.ts';
 import { desiredOf } from '../../support/world.ts';
 import { CHOOSING, poisoned } from '../../support/poison.ts';
@@ -105,6 +108,54 @@ describe('the view', () => {
       ok: false,
       text: 'connect ENOENT',
     });
+  });
+
+  it('has what the rules say of the Dockerfiles of a service, and what its definition silences with the reason', () => {
+    const { observed, desired } = input.seen;
+    const image = of('hello').desired?.images[0] ?? '';
+    const [issue] = lintDockerfile('FROM scratch\nUSER 1000\n', {
+      file: 'hello@v1.1.0:Dockerfile',
+      service: 'hello',
+      silenced: [],
+    });
+    const silenced = [{ rule: 'dockerfile/volume', reason: 'the base image has it' }];
+    const services = desired.services.map((entry) =>
+      entry.service.name === 'hello' ? { ...entry, service: { ...entry.service, silenced } } : entry,
+    );
+    const seen = seeing({
+      observed: { ...observed, findings: { [image]: issue === undefined ? [] : [issue] } },
+      desired: { ...desired, services },
+    });
+    expect(of('hello', seen).issues.map(({ file, line, rule }) => [file, line, rule])).to.deep.equal([
+      ['hello@v1.1.0:Dockerfile', 2, 'dockerfile/user'],
+    ]);
+    expect(of('hello', seen).desired?.silenced).to.deep.equal(silenced);
+    const page = renderPage(seen, { now: 0, refresh: false });
+    expect(page).to.contain('hello@v1.1.0:Dockerfile:2:1 USER 1000');
+    expect(page).to.contain('dockerfile/volume: the base image has it');
+    expect(formatStatus(seen, 'hello')).to.contain('silenced  dockerfile/volume: the base image has it');
+  });
+
+  it('L18 USER and VOLUME of an image that others build are warnings of its service', () => {
+    const { observed } = input.seen;
+    const [image = ''] = of('docs').desired?.images ?? [];
+    const state = { kind: 'present', imageId: 'sha256:1', user: '1000', volumes: ['/data'] } as const;
+    const seen = seeing({ observed: { ...observed, images: { ...observed.images, [image]: state } } });
+    const told = of('docs', seen).issues.map(({ rule, severity }) => `${severity} ${rule}`);
+    expect(told).to.include.members(['warning image/user', 'warning image/volume']);
+  });
+
+  it('G10 shows the last lines of a build that is under way, secrets masked, and of none that is done', () => {
+    const [paste = ''] = of('paste').desired?.images ?? [];
+    const secret = new Secret('hunter2-of-the-build');
+    const log = [...Array.from({ length: 300 }, (_, at) => `line ${at}`), `token ${secret.reveal()}`];
+    const seen = makeView({ ...input, buildLog: () => log });
+    const [build] = of('paste', seen).builds ?? [];
+    expect(build?.reference).to.equal(paste);
+    expect(build?.lines.length).to.equal(200);
+    expect(build?.lines.at(-1)).to.equal('token •••');
+    expect(of('hello', seen)).to.not.have.property('builds');
+    expect(renderPage(seen, { now: 0, refresh: false })).to.contain('line 299\ntoken •••');
   });
 
   it('L13 keeps desired, applied and observed apart', () => {

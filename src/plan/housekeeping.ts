@@ -1,0 +1,77 @@
+import type { Service } from '../definitions/types.ts';
+import type { Because, ImageRecord } from '../registry/types.ts';
+import type { Facts, ServicePlan } from './facts.ts';
+import type { Step } from './types.ts';
+
+/** Under whose name images go whose repository no service has any more. */
+const NOBODY = 'images';
+
+/**
+ * Old versions go: of each repository the newest `keepImages` stay, and whatever anybody may still need. Only images that this
+ * registry recorded are ever touched, and only while their service is at rest: `settled` has the services without a step
+ * and without anything awaited.
+ */
+export function housekeeping(facts: Facts, settled: ReadonlySet<string>): ServicePlan {
+  const { engine } = facts.observed;
+  const keep = facts.settings.keepImages;
+  if (keep === undefined || !engine.known) return { steps: [], waiting: [], refused: [] };
+  // While any file cannot be read, nobody knows what it names.
+  if (facts.desired.unreadable) return { steps: [], waiting: [], refused: [] };
+  const services = servicesIn(facts);
+  const named = new Set(services.flatMap(referencesOf));
+  const used = new Set(engine.value.containers.flatMap(({ image, imageId }) => [image, imageId]));
+  const mayGo = ({ reference, imageId }: ImageRecord): boolean =>
+    !named.has(reference) && !used.has(reference) && !used.has(imageId);
+
+  const steps: Step[] = [];
+  for (const [repository, records] of byRepository(facts.promised.images)) {
+    const owner = services.find((service) =>
+      referencesOf(service).some((one) => repositoryOf(one) === repository),
+    );
+    if (owner !== undefined && !settled.has(owner.name)) continue;
+    for (const { reference, imageId } of records.slice(keep).filter(mayGo)) {
+      const because: Because = {
+        summary: `${keep} versions of ${repository} are kept, and nothing names this one any more`,
+      };
+      const service = owner?.name ?? NOBODY;
+      steps.push({ service, subject: reference, because, kind: 'remove-image', reference, imageId });
+    }
+  }
+  return { steps, waiting: [], refused: [] };
+}
+
+/** Every definition that is in force or recorded in any way: applied, held back, proved. */
+function servicesIn({ desired, promised }: Facts): Service[] {
+  // Whatever list of the registry holds definitions, one that is added later too.
+  const recorded = Object.values(promised).flatMap((list: unknown) =>
+    Array.isArray(list) ? list.flatMap(serviceIn) : [],
+  );
+  return [...desired.services.map(({ service }) => service), ...recorded];
+}
+
+function serviceIn(entry: unknown): Service[] {
+  if (entry === null || typeof entry !== 'object' || !('service' in entry)) return [];
+  const { service } = entry;
+  const isDefinition = service !== null && typeof service === 'object' && 'components' in service;
+  return isDefinition ? [service as Service] : [];
+}
+
+function referencesOf({ components }: Service): string[] {
+  return components.map(({ image }) => image.reference);
+}
+
+/** Newest first. What was removed before is not counted: only its meaning is kept (L19). */
+function byRepository(images: readonly ImageRecord[]): Map<string, ImageRecord[]> {
+  const groups = new Map<string, ImageRecord[]>();
+  for (const record of images.filter(({ removed }) => removed !== true)) {
+    const repository = repositoryOf(record.reference);
+    groups.set(repository, [...(groups.get(repository) ?? []), record]);
+  }
+  for (const group of groups.values())
+    group.sort((a, b) => b.firstSeenAt - a.firstSeenAt || (a.reference < b.reference ? 1 : -1));
+  return groups;
+}
+
+function repositoryOf(reference: string): string {
+  return reference.replace(/@.*$/, '').replace(/:[^:/]*$/, '');
+}

@@ -1,0 +1,282 @@
+import type { Component, DesiredService } from '../definitions/types.ts';
+import type { ImageState } from '../node/types.ts';
+import type { Because, ImageRecord } from '../registry/types.ts';
+import type { Facts } from './facts.ts';
+import { silencedRules } from './look.ts';
+import { notYet, READY, refusal, type Staging } from './staged.ts';
+import type { Standing } from './standing.ts';
+import type { Refused, Step, Waiting } from './types.ts';
+
+type Present = ImageState & { readonly kind: 'present' };
+
+/** The image of a component that needs a new container: pulled or built when missing, judged and recorded when there. */
+export function stageImage(
+  facts: Facts,
+  desired: DesiredService,
+  component: Component,
+  because: Because,
+): Staging {
+  const { image } = component;
+  const service = desired.service.name;
+  const state = stateOf(facts, component);
+  const moved = movedTag(facts, component);
+  if (moved !== undefined) return refusal({ service, ...moved });
+  const waiting = (why: string, more: Partial<Waiting> = {}): Waiting => ({
+    service,
+    component: component.name,
+    for: 'image',
+    why: `${image.reference}: ${why}`,
+    ...more,
+  });
+  switch (state.kind) {
+    case 'present':
+      return presentImage(facts, desired, component, state, because);
+    case 'remote':
+      return notYet(waiting('is in its registry and is being pulled'), [
+        { service, subject: image.reference, because, kind: 'pull-image', image },
+      ]);
+    case 'absent':
+      return absentImage(facts, desired, component, because);
+    case 'building':
+    case 'pulling':
+      return notYet(
+        waiting(under(state, facts.now), {
+          since: state.since,
+        }),
+      );
+    case 'failed':
+      return state.retryAt <= facts.now
+        ? absentImage(facts, desired, component, because)
+        : notYet(waiting(state.why, { hint: state.hint, since: state.at, until: state.retryAt }));
+    case 'unknown':
+      return notYet(waiting(state.why));
+  }
+}
+
+/** What is told of images in place: a tag that moved since, and a container that runs another image than was recorded (L19). */
+export function movedImages(
+  facts: Facts,
+  desired: DesiredService,
+  standings: readonly Standing[],
+): readonly Waiting[] {
+  const service = desired.service.name;
+  return standings.flatMap(({ component, current }): Waiting[] => {
+    if (current === undefined) return [];
+    const { name, image } = component;
+    const head = { service, component: name, for: 'image' };
+    const moved = movedTag(facts, component);
+    if (moved !== undefined) return [{ ...head, ...moved }];
+    const record = recordOf(facts, component);
+    if (record === undefined || record.imageId === current.imageId) return [];
+    return [
+      {
+        ...head,
+        why: `container ${current.name} runs image ${short(current.imageId)}, but ${image.reference} was recorded as ${short(record.imageId)}`,
+        hint: 'Tag a new version; or raise `generation` in the definition to have the container made again from the recorded image.',
+      },
+    ];
+  });
+}
+
+/** The digest of the registry is known later than the image, when it was built here: it is recorded then. */
+export function digestSteps(facts: Facts, desired: DesiredService, because: Because): Step[] {
+  return desired.service.components.flatMap((component) => {
+    const state = stateOf(facts, component);
+    const record = recordOf(facts, component);
+    const isNews =
+      state.kind === 'present' &&
+      state.manifestDigest !== undefined &&
+      record?.imageId === state.imageId &&
+      record.manifestDigest === undefined;
+    if (!isNews) return [];
+    const summary = 'its registry has it now under this digest';
+    return [recordStep(desired.service.name, component, state, { ...because, summary })];
+  });
+}
+
+function stateOf(facts: Facts, { image }: Component): ImageState {
+  return facts.observed.images[image.reference] ?? { kind: 'unknown', why: 'it was not looked for yet' };
+}
+
+function recordOf(facts: Facts, { image }: Component): ImageRecord | undefined {
+  return facts.promised.images.find((record) => record.reference === image.reference);
+}
+
+/**
+ * A tag is a promise about bytes (L19): where it now names others than it was recorded with, they are not run. A rebuild of the
+ * very same commit is no other version, although no builder promises the same id.
+ */
+function movedTag(facts: Facts, component: Component): Omit<Refused, 'service'> | undefined {
+  const record = recordOf(facts, component);
+  const state = stateOf(facts, component);
+  if (record === undefined) return undefined;
+  const told = (was: string, is: string, where: string): Omit<Refused, 'service'> => ({
+    why: `${component.image.reference} names ${is} ${where}, and was recorded as ${was}: the tag was moved [image/tag-moved]`,
+    hint: 'A version is one image for ever. Tag a new version, and name it in the definition; what runs goes on running.',
+  });
+  if (state.kind === 'remote') {
+    const was = record.manifestDigest;
+    if (was === undefined || was === state.manifestDigest) return undefined;
+    return told(short(was), short(state.manifestDigest), 'in its registry');
+  }
+  if (state.kind !== 'present' || state.imageId === record.imageId) return undefined;
+  const isRebuilt =
+    component.dockerfile !== undefined && record.revision !== undefined && record.revision === state.revision;
+  return isRebuilt ? undefined : told(short(record.imageId), short(state.imageId), 'on this engine');
+}
+
+function absentImage(facts: Facts, desired: DesiredService, component: Component, because: Because): Staging {
+  const { image, dockerfile } = component;
+  const { service } = desired;
+  if (dockerfile !== undefined && facts.settings.canBuild) {
+    const step: Step = {
+      service: service.name,
+      subject: image.reference,
+      because: {
+        ...because,
+        summary: `${image.reference} is missing: built from tag ${image.tag} of ${service.path}`,
+      },
+      kind: 'build-image',
+      image,
+      dockerfile,
+      path: service.path,
+      ...silencedRules(service.silenced),
+    };
+    return notYet(
+      {
+        service: service.name,
+        component: component.name,
+        for: 'image',
+        why: `${image.reference}: is being built`,
+      },
+      [step],
+    );
+  }
+  return refusal({ service: service.name, ...nowhere(facts, component) });
+}
+
+/** Neither here nor to be had: what is missing for it to be. */
+function nowhere(facts: Facts, { image, dockerfile }: Component): Omit<Refused, 'service'> {
+  const isListed = image.host !== undefined && facts.settings.registries?.includes(image.host) === true;
+  const where =
+    image.host === undefined
+      ? 'is not on this engine, and names no registry to pull it from'
+      : isListed
+        ? `is neither here nor in ${image.host}`
+        : `is not on this engine, and no registry is configured for ${image.host}`;
+  const list = `Set [registries."${image.host ?? ''}"] in the settings of this node if that is where it is`;
+  const push = isListed || image.host === undefined ? 'Put it there' : list;
+  return {
+    why: `${image.reference} ${where}`,
+    hint:
+      dockerfile === undefined
+        ? `${push}; or let the agent build it: [build.images] ${image.repository.split('/').at(-1) ?? ''} = "Dockerfile".`
+        : `${push}; or set [build] workspace in the settings of this node so that the agent can build it.`,
+  };
+}
+
+function presentImage(
+  facts: Facts,
+  desired: DesiredService,
+  component: Component,
+  state: Present,
+  because: Because,
+): Staging {
+  const { image } = component;
+  const service = desired.service.name;
+  const unfit = unfitImage(facts, desired, component, state);
+  if (unfit !== undefined) return refusal({ service, ...unfit });
+  const recorded = recordOf(facts, component);
+  if (
+    recorded !== undefined &&
+    recorded.imageId === state.imageId &&
+    recorded.removed !== true &&
+    // A digest that is not known right now is no news (the registry may be down, L02), nor is another one of the same bytes.
+    (state.manifestDigest === undefined || recorded.manifestDigest !== undefined)
+  )
+    return READY;
+  const rebuilt = recorded !== undefined && recorded.imageId !== state.imageId;
+  const summary = rebuilt
+    ? `${image.reference} was built again from the same commit, with another id: a step of its Dockerfile does not give the same bytes twice`
+    : because.summary;
+  return { ...READY, steps: [recordStep(service, component, state, { ...because, summary })] };
+}
+
+function recordStep(service: string, component: Component, state: Present, because: Because): Step {
+  const { reference } = component.image;
+  const { imageId, manifestDigest, revision } = state;
+  return {
+    service,
+    subject: reference,
+    because,
+    kind: 'record-image',
+    reference,
+    imageId,
+    ...(manifestDigest === undefined ? {} : { manifestDigest }),
+    ...(component.dockerfile === undefined || revision === undefined ? {} : { revision }),
+  };
+}
+
+/** The image's own configuration, looked at before anything is started from it (house, section 6). */
+function unfitImage(
+  facts: Facts,
+  { service }: DesiredService,
+  component: Component,
+  state: Present,
+): Omit<Refused, 'service'> | undefined {
+  const { image, mounts, dockerfile, cmd, entrypoint } = component;
+  const { engine } = facts.observed;
+  const ours = engine.known ? engine.value.architecture : undefined;
+  if (ours !== undefined && state.architecture !== undefined && ours !== state.architecture) {
+    return {
+      why: `${image.reference} is made for ${state.architecture}, and this node is ${ours}`,
+      hint: `Build it for ${ours} too, and push it under the next version.`,
+    };
+  }
+  if (state.runnable === false && cmd === undefined && entrypoint === undefined) {
+    return {
+      why: `${image.reference} has neither ENTRYPOINT nor CMD: there is nothing to start`,
+      hint: 'Give it one, or set `cmd` in the definition.',
+    };
+  }
+  const uncovered = state.volumes.find(
+    (volume) => !mounts.some(({ target }) => volume === target || volume.startsWith(`${target}/`)),
+  );
+  if (uncovered !== undefined) {
+    return {
+      why: `${image.reference} declares VOLUME ${uncovered}, which no mount covers: its data would be lost at each replacement`,
+      hint: `Mount something there, for example volumes = ["/srv/${service.name}:${uncovered}"], or drop VOLUME from the image.`,
+    };
+  }
+  // Of others it is a warning: nobody here can mend them.
+  if (dockerfile === undefined) return undefined;
+  const silenced = silencedRules(service.silenced).silenced ?? [];
+  if (isOtherUser(state.user) && component.user === undefined && !silenced.includes('dockerfile/user')) {
+    return {
+      why: `${image.reference} has USER ${state.user}, which cannot write below /srv on this node [dockerfile/user]`,
+      hint: 'Drop USER from the Dockerfile or its base image and tag a new version, or set user = "0:0" in the definition.',
+    };
+  }
+  if (state.volumes.length > 0 && !silenced.includes('dockerfile/volume')) {
+    return {
+      why: `${image.reference} declares VOLUME ${state.volumes.join(', ')} [dockerfile/volume]`,
+      hint: 'Drop VOLUME from the Dockerfile or its base image and tag a new version: the mount in the definition is enough.',
+    };
+  }
+  return undefined;
+}
+
+function isOtherUser(user: string): boolean {
+  return !['', '0', 'root', '0:0', 'root:root', '0:root', 'root:0'].includes(user);
+}
+
+/** `building, step 3 of 9, 12 s`. */
+function under(state: Extract<ImageState, { kind: 'building' | 'pulling' }>, now: number): string {
+  const seconds = `${Math.max(0, Math.round((now - state.since) / 1000))} s`;
+  return [state.kind, ...(state.progress === undefined ? [] : [state.progress]), seconds].join(', ');
+}
+
+/** Enough of an id to tell two apart. */
+function short(id: string): string {
+  return id.replace(/^(?:sha256:)?([0-9a-f]{12})[0-9a-f]+$/, '$1');
+}

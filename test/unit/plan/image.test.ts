@@ -1,0 +1,155 @@
+import { expect } from 'chai';
+import type { ImageState } from '../../../src/node/types.ts';
+import { component, desiredOf, service, World } from '../../support/world.ts';
+
+const REFERENCE = 'mcr.example.net/a:v1.0.0';
+const A = `sha256:${'a'.repeat(64)}`;
+const B = `sha256:${'b'.repeat(64)}`;
+
+type Present = Extract<ImageState, { kind: 'present' }>;
+
+function present(change: Partial<Present> = {}): Present {
+  return { kind: 'present', imageId: A, user: '', volumes: [], ...change };
+}
+
+describe('the planner: images', () => {
+  let world: World;
+  const define = (change: Parameters<typeof component>[1] = {}, more = {}): void => {
+    world.desired = desiredOf([service('a', [component('a', change)], more)]);
+  };
+  const told = (): string[] => {
+    const { waiting, refused } = world.plan();
+    return [...refused.map(({ why }) => `refused: ${why}`), ...waiting.map(({ why }) => `waiting: ${why}`)];
+  };
+
+  beforeEach(async () => {
+    world = new World();
+    define();
+    world.images[REFERENCE] = present();
+  });
+
+  describe('a tag is a promise about bytes (L19)', () => {
+    it('what it means is recorded at first sight, image id and manifest digest apart', async () => {
+      world.images[REFERENCE] = present({ manifestDigest: B });
+      await world.converge();
+      expect(world.records).to.deep.equal([
+        {
+          reference: REFERENCE,
+          imageId: A,
+          manifestDigest: B,
+          built: false,
+          firstSeenAt: world.records[0]?.firstSeenAt,
+        },
+      ]);
+      expect(await world.converge()).to.deep.equal([]);
+    });
+
+    it('the digest of a later push is recorded once; another digest of the same bytes is no news', async () => {
+      await world.converge();
+      expect(world.records[0]).to.not.have.property('manifestDigest');
+      world.images[REFERENCE] = present({ manifestDigest: B });
+      const { plan } = await world.pass();
+      expect(plan.steps.map(({ kind }) => kind)).to.deep.equal(['record-image']);
+      expect(world.records[0]).to.include({ imageId: A, manifestDigest: B });
+      world.images[REFERENCE] = present({ manifestDigest: A });
+      expect((await world.pass()).plan.steps).to.deep.equal([]);
+      expect(world.records[0]).to.include({ manifestDigest: B });
+    });
+
+    it('a tag that names another image is refused and told, and what runs is left alone', async () => {
+      await world.converge();
+      world.images[REFERENCE] = present({ imageId: B });
+      expect(told()).to.deep.equal([
+        `waiting: ${REFERENCE} names bbbbbbbbbbbb on this engine, and was recorded as aaaaaaaaaaaa: the tag was moved [image/tag-moved]`,
+      ]);
+      const running = world.container('a')?.id;
+      define({ cmd: ['other'] });
+      const { plan } = await world.pass();
+      expect(plan.steps).to.deep.equal([]);
+      expect(plan.refused.map(({ why }) => why).join()).to.contain('[image/tag-moved]');
+      expect(world.container('a')).to.include({ id: running, state: 'running' });
+      expect(world.records[0]?.imageId).to.equal(A);
+    });
+
+    it('a tag that was moved in its registry is not pulled', async () => {
+      world.images[REFERENCE] = present({ manifestDigest: A });
+      await world.converge();
+      world.containers = [];
+      world.images[REFERENCE] = { kind: 'remote', manifestDigest: B };
+      const { plan } = await world.pass();
+      expect(plan.steps).to.deep.equal([]);
+      expect(plan.refused[0]?.why).to.contain('names bbbbbbbbbbbb in its registry');
+      world.images[REFERENCE] = { kind: 'remote', manifestDigest: A };
+      expect(world.plan().steps.map(({ kind }) => kind)).to.deep.equal(['pull-image']);
+    });
+
+    it('a rebuild of the same commit may have another id, and says so; of another commit it is a moved tag', async () => {
+      define({ dockerfile: 'Dockerfile' });
+      world.images[REFERENCE] = present({ revision: 'c1' });
+      await world.converge();
+      expect(world.records[0]).to.include({ built: true, revision: 'c1' });
+      world.containers = [];
+      world.images[REFERENCE] = present({ imageId: B, revision: 'c2' });
+      expect(told().join()).to.contain('[image/tag-moved]');
+      world.images[REFERENCE] = present({ imageId: B, revision: 'c1' });
+      const record = world.plan().steps.find(({ kind }) => kind === 'record-image');
+      expect(record?.because.summary).to.contain('built again from the same commit, with another id');
+      await world.converge();
+      expect(world.records[0]?.imageId).to.equal(B);
+    });
+
+    it('a container that runs another image than was recorded is told', async () => {
+      await world.converge();
+      world.records = world.records.map((record) => ({ ...record, imageId: B }));
+      world.images[REFERENCE] = present({ imageId: B });
+      expect(told()).to.deep.equal([
+        `waiting: container a runs image aaaaaaaaaaaa, but ${REFERENCE} was recorded as bbbbbbbbbbbb`,
+      ]);
+    });
+  });
+
+  describe('the configuration of an image is looked at before anything is started from it (L18)', () => {
+    const built = { dockerfile: 'Dockerfile' };
+    const cases: readonly [string, Partial<Present>, Parameters<typeof component>[1], RegExp | undefined][] =
+      [
+        ['another architecture', { architecture: 'arm64' }, {}, /is made for arm64, and this node is amd64/],
+        ['the same architecture', { architecture: 'amd64' }, {}, undefined],
+        ['nothing to start', { runnable: false }, {}, /neither ENTRYPOINT nor CMD/],
+        ['nothing to start, but a cmd', { runnable: false }, { cmd: ['x'] }, undefined],
+        ['USER of an image that is built here', { user: '1000' }, built, /has USER 1000/],
+        ['USER root', { user: 'root' }, built, undefined],
+        ['USER, overruled by the definition', { user: '1000' }, { ...built, user: '0:0' }, undefined],
+        ['USER of an image of others', { user: '1000' }, {}, undefined],
+        ['a VOLUME that nothing covers', { volumes: ['/data'] }, {}, /VOLUME \/data, which no mount covers/],
+        [
+          'a covered VOLUME of an image that is built here',
+          { volumes: ['/srv/a'] },
+          {
+            ...built,
+            mounts: [{ kind: 'bind', source: '/srv/a', target: '/srv/a', readOnly: false }],
+          },
+          /declares VOLUME \/srv\/a \[dockerfile\/volume\]/,
+        ],
+      ];
+    for (const [title, state, change, why] of cases) {
+      it(`${title}: ${why === undefined ? 'good' : 'refused'}`, async () => {
+        world.architecture = 'amd64';
+        define(change);
+        world.images[REFERENCE] = present(state);
+        const { plan } = await world.pass();
+        if (why === undefined) expect(plan.refused).to.deep.equal([]);
+        else {
+          expect(plan.refused.map((entry) => entry.why).join()).to.match(why);
+          expect(world.containers).to.deep.equal([]);
+        }
+      });
+    }
+
+    it('a silenced rule holds for the base image as well', async () => {
+      define(built, { silenced: [{ rule: 'dockerfile/user', reason: 'the base image has it' }] });
+      world.images[REFERENCE] = present({ user: '1000' });
+      await world.converge();
+      expect(world.container('a')?.state).to.equal('running');
+    });
+  });
+});
