@@ -50,6 +50,7 @@ export const STEP_KINDS: Readonly<Record<StepKind, Actor>> = {
   'pull-image': 'images',
   'build-image': 'images',
   'push-image': 'images',
+  'remove-image': 'images',
   'put-routes': 'proxy',
   'remove-routes': 'proxy',
   'issue-certificate': 'certificates',

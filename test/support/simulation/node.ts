@@ -188,6 +188,10 @@ export class Machine {
         });
         return ok();
       },
+      remove: async (reference) => {
+        delete this.world.images[reference];
+        return ok();
+      },
     };
   }
 
