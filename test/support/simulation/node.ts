@@ -189,7 +189,7 @@ export class Machine {
         return ok();
       },
       remove: async (reference) => {
-        delete this.world.images[reference];
+        this.world.images[reference] = { kind: 'absent' };
         return ok();
       },
     };
