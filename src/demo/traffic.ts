@@ -1,4 +1,5 @@
 import { connect, type TLSSocket } from 'node:tls';
+import { messageOf } from '../base/outcome.ts';
 
 export interface Target {
   readonly name: string;
@@ -9,6 +10,8 @@ export interface Target {
 export interface Tally {
   readonly asked: number;
   readonly lost: number;
+  /** Why the last one was lost; absent while none was. */
+  readonly why?: string;
 }
 
 /** What one target answered last, for the story: the first line of the body. */
@@ -26,30 +29,32 @@ const TIMEOUT_MS = 2_000;
 /**
  * Asks once every 20 ms, each target in turn, every time by a new connection through the proxy with the target's
  * host name as SNI. Counting a target begins with its first answer: before that it was not there to be lost.
+ * A request without an answer after `timeoutMs` is lost.
  */
-export function startTraffic(targets: readonly Target[]): Traffic {
-  const since = new Map<string, { asked: number; lost: number }>();
-  const all = new Map<string, { asked: number; lost: number }>();
+export function startTraffic(targets: readonly Target[], timeoutMs = TIMEOUT_MS): Traffic {
+  const since = new Map<string, Tally>();
+  const all = new Map<string, Tally>();
   const answers = new Map<string, string>();
   const open = new Set<Promise<void>>();
   let turn = 0;
-  const count = (name: string, lost: boolean): void => {
+  const count = (name: string, lost?: unknown): void => {
     if (!answers.has(name)) return;
     for (const tallies of [since, all]) {
       const tally = tallies.get(name) ?? { asked: 0, lost: 0 };
-      tallies.set(name, { asked: tally.asked + 1, lost: tally.lost + (lost ? 1 : 0) });
+      const failed = lost === undefined ? {} : { lost: tally.lost + 1, why: messageOf(lost) };
+      tallies.set(name, { ...tally, asked: tally.asked + 1, ...failed });
     }
   };
   const timer = setInterval(() => {
     const target = targets[turn % targets.length];
     turn += 1;
     if (target === undefined) return;
-    const request = ask(target).then(
+    const request = ask(target, timeoutMs).then(
       (answer) => {
         answers.set(target.name, answer);
-        count(target.name, false);
+        count(target.name);
       },
-      () => count(target.name, true),
+      (error: unknown) => count(target.name, error),
     );
     open.add(request);
     void request.finally(() => open.delete(request));
@@ -70,7 +75,7 @@ export function startTraffic(targets: readonly Target[]): Traffic {
 }
 
 /** One HTTPS request over a connection of its own; resolves with the first line of the body of a 200. */
-function ask(target: Target): Promise<string> {
+function ask(target: Target, timeoutMs: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket: TLSSocket = connect({
       host: '127.0.0.1',
@@ -81,7 +86,7 @@ function ask(target: Target): Promise<string> {
       ALPNProtocols: ['http/1.1'],
     });
     let received = '';
-    socket.setTimeout(TIMEOUT_MS, () => socket.destroy(new Error('timed out')));
+    socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`no answer within ${timeoutMs} ms`)));
     socket.once('secureConnect', () => {
       socket.write(`GET / HTTP/1.1\r\nHost: ${target.hostname}\r\nConnection: close\r\n\r\n`);
     });
