@@ -121,21 +121,8 @@ function promisedAfter(
       const ports = step.leases.map((lease) => lease.port);
       return { ...promised, leases: promised.leases.filter((lease) => !ports.includes(lease.port)) };
     }
-    case 'record-image': {
-      const { reference, imageId, manifestDigest, revision } = step;
-      const record = {
-        reference,
-        imageId,
-        firstSeenAt: now,
-        built: revision !== undefined,
-        ...(revision === undefined ? {} : { revision }),
-        ...(manifestDigest === undefined ? {} : { manifestDigest }),
-      };
-      return {
-        ...promised,
-        images: [...promised.images.filter((image) => image.reference !== reference), record],
-      };
-    }
+    case 'record-image':
+      return { ...promised, images: imagesAfter(promised, step, now) };
     case 'record-trial':
       return {
         ...promised,
@@ -176,6 +163,19 @@ function promisedAfter(
         trials: promised.trials.filter((trial) => trial.service !== step.service),
       };
   }
+}
+
+function imagesAfter(promised: Promised, step: Of<'record-image'>, now: number): Promised['images'] {
+  const { reference, imageId, manifestDigest, revision } = step;
+  const record = {
+    reference,
+    imageId,
+    firstSeenAt: now,
+    built: revision !== undefined,
+    ...(revision === undefined ? {} : { revision }),
+    ...(manifestDigest === undefined ? {} : { manifestDigest }),
+  };
+  return [...promised.images.filter((image) => image.reference !== reference), record];
 }
 
 function onContainers(

@@ -33,8 +33,8 @@ export interface Lives {
   readonly ms: number;
 }
 
-/** The seeds, and then those that bring about what did not happen yet. */
-export async function live(seeds: readonly number[]): Promise<Lives> {
+/** The seeds, and then, where it is wished, as many more as it takes to bring about what did not happen yet. */
+export async function live(seeds: readonly number[], { hunt }: { readonly hunt: boolean }): Promise<Lives> {
   const begun = performance.now();
   const fired = new Fired();
   const reports: Report[] = [];
@@ -47,7 +47,7 @@ export async function live(seeds: readonly number[]): Promise<Lives> {
   const cells = possibleCells();
   const isEmpty = ({ fault, kind }: (typeof cells)[number]): boolean => fired.count(fault, kind) === 0;
   for (const [index, cell] of cells.entries())
-    for (let more = 0; more < HUNT && isEmpty(cell); more += 1)
+    for (let more = 0; hunt && more < HUNT && isEmpty(cell); more += 1)
       await one(1_000_000 * cells.length + more * cells.length + index);
   const ms = performance.now() - begun;
   const crashes = CRASHES.reduce((sum, crash) => sum + fired.row(crash), 0);
