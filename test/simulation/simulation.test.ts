@@ -1,5 +1,7 @@
 import { expect } from 'chai';
-import { WEATHERS } from '../support/simulation/faults.ts';
+import type { StepKind } from '../../src/plan/types.ts';
+import { STEP_KINDS } from '../support/examine.ts';
+import { impossible, WEATHERS } from '../support/simulation/faults.ts';
 import { keptSeeds, live, matrix } from '../support/simulation/lives.ts';
 import { simulate } from '../support/simulation/run.ts';
 
@@ -29,7 +31,11 @@ describe('G60 a node through lives of faults, on a clock that jumps', () => {
         true,
       ]);
     }
-    expect(WEATHERS.filter((weather) => lives.fired.row(weather) < 5)).to.deep.equal([]);
+    // While the engine is not seen no step is taken, so that this weather meets none.
+    const meeting = WEATHERS.filter((weather) =>
+      (Object.keys(STEP_KINDS) as StepKind[]).some((kind) => impossible(weather, kind) === undefined),
+    );
+    expect(meeting.filter((weather) => lives.fired.row(weather) < 5)).to.deep.equal([]);
   });
 
   it('lives the same life again from the same seed, to the byte of its journal', async function () {
