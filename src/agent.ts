@@ -171,6 +171,7 @@ function dashboardOptions(
     log: house.log,
     view: () => viewOf(settings, house, memory, startedAt),
     state: () => stateOf(settings, house, memory),
+    root: () => house.node.certificates.rootPem(),
     history: (service, limit) =>
       historyOf(service === undefined ? registry.passes(limit) : registry.changes(service, limit)).slice(
         0,

@@ -47,6 +47,7 @@ interface PassSeen {
   readonly observed: Observed;
   readonly plan: Plan;
   readonly results: readonly StepResult[];
+  readonly addresses: readonly string[];
 }
 
 /** Definitions as they are in force. */
@@ -59,6 +60,8 @@ interface InForce {
   /** As the node's file has it. */
   readonly mode?: 'observe';
   readonly windows: PlanSettings['windows'];
+  /** Of this node, for its records; from the node's file. */
+  readonly addresses: readonly string[];
 }
 
 /** What outlives a pass in memory: only what can be had again from git and the registry. */
@@ -124,6 +127,7 @@ export async function runPass(
     observed,
     plan,
     results: results.kind === 'ok' ? results.value : [],
+    addresses: inForce.addresses,
   };
   return {
     again: results.kind === 'ok' && results.value.length > 0,
@@ -149,7 +153,10 @@ function occasionOf(facts: Facts, triggers: ReadonlySet<string>): Occasion {
 }
 
 /** What was promised and what is there. A registry that was made anew first takes up what the node shows (L34). */
-async function look(house: House, { desired, hostnameSuffix, windows, mode }: InForce): Promise<Facts> {
+async function look(
+  house: House,
+  { desired, hostnameSuffix, windows, mode, addresses }: InForce,
+): Promise<Facts> {
   const { registry, node, clock, log } = house;
   const once = async (): Promise<Facts> => {
     const promised = registry.promised();
@@ -157,6 +164,7 @@ async function look(house: House, { desired, hostnameSuffix, windows, mode }: In
       ...house.planSettings,
       hostnameSuffix,
       windows,
+      ...(addresses.length === 0 ? {} : { addresses }),
       removable: removableServices(desired, promised.named),
       ...(mode === undefined ? {} : { mode }),
     };
@@ -312,7 +320,9 @@ async function resolveCommit(
   const node = resolution.nodes.get(house.planSettings.node);
   const { hostnameSuffix } = (node ?? house.definitions).defaults;
   const mode = node?.mode === undefined ? {} : { mode: node.mode };
-  return ok({ commit, desired, values, hostnameSuffix, windows: node?.windows ?? [], ...mode });
+  const addresses = node?.addresses ?? [];
+  const windows = node?.windows ?? [];
+  return ok({ commit, desired, values, hostnameSuffix, windows, addresses, ...mode });
 }
 
 /** All commits of accepted..new: any of them may name what goes, a merge hides its own behind it (L31). */

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { dirname, join } from 'node:path';
 import { LOG_LEVELS, type LogLevel } from './base/log.ts';
 import { blocked, messageOf, ok, type Outcome } from './base/outcome.ts';
@@ -19,6 +20,14 @@ const port = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65535));
 const address = v.pipe(
   text,
   v.regex(/^(\[[0-9a-f:.]+\]|[^:[\]]*):\d{1,5}$/i, 'must be "host:port" or ":port"'),
+);
+/** By address: a name would have to be looked up where it is to be written (L03). */
+const nameServer = v.pipe(
+  text,
+  v.check(
+    (value) => isIP(value.replace(/^\[(.*)\](:\d+)?$/, '$1').replace(/^([\d.]+):\d{1,5}$/, '$1')) !== 0,
+    'must be an address, "address:port" or "[address]:port"',
+  ),
 );
 const positive = v.pipe(v.number(), v.integer(), v.minValue(1));
 
@@ -138,6 +147,16 @@ const schema = v.strictObject({
     {},
   ),
   certs: v.optional(v.strictObject({ driver: v.optional(v.picklist(['files', 'local']), 'files') }), {}),
+  mcns: v.optional(
+    v.strictObject({
+      driver: v.optional(v.picklist(['none', 'rfc2136']), 'none'),
+      servers: v.optional(v.array(nameServer), []),
+      zones: v.optional(v.array(text), []),
+      key_file: v.optional(text),
+      ttl_s: v.optional(positive, 300),
+    }),
+    {},
+  ),
   deploy: v.optional(
     v.strictObject({
       timeout_s: v.optional(positive, 60),
@@ -246,6 +265,7 @@ function contradictions(file: File, ground: Ground): string[] {
     [['build', 'workspace'], file.build.workspace],
     [['build', 'allowed_signers_file'], file.build.allowed_signers_file],
     [['build', 'keyring_file'], file.build.keyring_file],
+    [['mcns', 'key_file'], file.mcns.key_file],
     [['notify', 'webhook_file'], file.notify.webhook_file],
     [['notify', 'ntfy_file'], file.notify.ntfy_file],
     [['notify', 'command'], file.notify.command?.[0]],
@@ -257,6 +277,11 @@ function contradictions(file: File, ground: Ground): string[] {
           `${placeIn(['ports', 'range'], ground).text}: ports.range: ${low} is not below ${high}: give [from, to], for example [10000, 60000]`,
         ]),
     ...contradictionsOfBuild(file.build, ground),
+    ...(file.mcns.driver !== 'rfc2136' || (file.mcns.servers.length > 0 && file.mcns.zones.length > 0)
+      ? []
+      : [
+          `${placeIn(['mcns', 'driver'], ground).text}: mcns: driver "rfc2136" needs servers and zones: for example servers = ["10.0.0.53"], zones = ["svc.example.net"]`,
+        ]),
     ...paths.flatMap(([key, value]) =>
       value === undefined || value.startsWith('/')
         ? []

@@ -1,5 +1,7 @@
 import { systemClock } from './base/clock.ts';
 import type { Log } from './base/log.ts';
+import { openNoDns, type Dns } from './node/dns/dns.ts';
+import { openRfc2136 } from './node/dns/rfc2136.ts';
 import { lintDockerfile } from './definitions/dockerfile/lint.ts';
 import { remoteSources } from './node/images/remotesource.ts';
 import { signedOnly } from './node/images/signature.ts';
@@ -74,6 +76,8 @@ export function nodeOptions(settings: Settings, log: Log, onSignal: (trigger: st
       },
     },
     proxy: proxyOf(settings, log),
+    listeners: mcproxy.listeners,
+    dns: dnsOf(settings, log, () => onSignal('dns')),
     certificates: {
       driver: settings.certs.driver,
       certDir: mcproxy.cert_dir,
@@ -166,6 +170,20 @@ function sourcesOf(settings: Settings, log: Log): { readonly sources?: Sources }
     ...(keyring_file === undefined ? {} : { keyringFile: keyring_file }),
   };
   return { sources: signedOnly(opened, keys) };
+}
+
+function dnsOf({ mcns, owner }: Settings, log: Log, onSignal: () => void): Dns {
+  if (mcns.driver === 'none') return openNoDns();
+  return openRfc2136({
+    owner,
+    servers: mcns.servers,
+    zones: mcns.zones.map((zone) => zone.toLowerCase().replace(/\.$/, '')),
+    ttlS: mcns.ttl_s,
+    clock: systemClock,
+    log,
+    onSignal,
+    ...(mcns.key_file === undefined ? {} : { keyFile: mcns.key_file }),
+  });
 }
 
 export function planSettings(settings: Settings, keyId: string): House['planSettings'] {

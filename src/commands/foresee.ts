@@ -99,6 +99,7 @@ export function factsOf(
         ...state.settings,
         hostnameSuffix: node?.defaults.hostnameSuffix ?? state.settings.hostnameSuffix,
         windows: node?.windows ?? [],
+        ...(node === undefined || node.addresses.length === 0 ? {} : { addresses: node.addresses }),
         removable: removableServices(desired, named),
       },
       now,

@@ -25,6 +25,8 @@ export interface DashboardOptions extends ApiSources {
   readonly state: () => string | undefined;
   /** What is wrong with the loop; undefined while it is well. */
   readonly trouble: () => string | undefined;
+  /** The root of the node's own CA, PEM: public, for those who have to trust it. */
+  readonly root: () => Promise<Outcome<string>>;
 }
 
 export interface Dashboard {
@@ -107,7 +109,7 @@ function makeApp(options: DashboardOptions, rules: HostRules): FastifyInstance {
   return app;
 }
 
-function addRoutes(app: FastifyInstance, { view, state, trouble }: DashboardOptions): void {
+function addRoutes(app: FastifyInstance, { view, state, trouble, root }: DashboardOptions): void {
   app.get('/', async (request, reply) => {
     const paused = Object.hasOwn(request.query as object, 'pause');
     return reply
@@ -130,6 +132,14 @@ function addRoutes(app: FastifyInstance, { view, state, trouble }: DashboardOpti
       .code(wrong === undefined ? 200 : 503)
       .type(TEXT)
       .send(`${wrong ?? 'ok'}\n`);
+  });
+  app.get('/ca.pem', async (_request, reply) => {
+    const pem = await root();
+    if (pem.kind !== 'ok') return reply.code(404).type(TEXT).send(`${pem.why}\n`);
+    return reply
+      .type('application/x-pem-file')
+      .header('content-disposition', 'attachment; filename="mc-gitops-ca.pem"')
+      .send(pem.value);
   });
   app.get('/style.css', async (_request, reply) => reply.type('text/css; charset=utf-8').send(STYLE));
   app.get('/favicon.svg', async (_request, reply) => reply.type('image/svg+xml').send(ICON));

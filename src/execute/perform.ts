@@ -75,6 +75,26 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
     );
   },
   'record-trial': (step, { registry, clock }) => registry.recordTrial({ ...step.trial, since: clock.now() }),
+  'put-records': async (step, { node, registry }) => {
+    // Recorded before it stands in DNS, with what stood there before: a record of ours is never without an owner (L08).
+    const recorded = registry.putRecords(
+      step.records.map(({ before, ...record }) => ({
+        ...record,
+        addresses: [...new Set([...before, ...record.addresses])].sort(),
+      })),
+    );
+    if (recorded.kind !== 'ok') return recorded;
+    const put = await node.dns.put(step.service, step.records);
+    return put.kind === 'ok'
+      ? registry.putRecords(
+          step.records.map(({ service, hostname, addresses }) => ({ service, hostname, addresses })),
+        )
+      : put;
+  },
+  'remove-records': async (step, { node, registry }) => {
+    const removed = await node.dns.remove(step.service, step.records);
+    return removed.kind === 'ok' ? registry.removeRecords(step.records) : removed;
+  },
   'record-applied': (step, { registry }) => registry.recordApplied(step.applied),
   'record-orphan': (step, { registry }) => registry.recordOrphan(step.orphan),
   'forget-service': (step, { registry }) => {

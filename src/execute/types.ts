@@ -2,12 +2,14 @@ import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Outcome } from '../base/outcome.ts';
 import type { EnvValues, ImageRef } from '../definitions/types.ts';
+import type { WantedRecord } from '../node/dns/dns.ts';
 import type { BuildOrder } from '../node/images/types.ts';
 import type { ContainerSpec, ObservedRoute } from '../node/types.ts';
 import type { AppliedFrom, RouteKey, Step } from '../plan/types.ts';
 import type {
   Applied,
   CommitRecord,
+  DnsRecord,
   FailureRecord,
   FlapRecord,
   ImageRecord,
@@ -56,6 +58,10 @@ export interface NodeWriter {
     put(routes: readonly ObservedRoute[]): Promise<Outcome<undefined>>;
     remove(routes: readonly RouteKey[]): Promise<Outcome<undefined>>;
   };
+  readonly dns: {
+    put(service: string, records: readonly WantedRecord[]): Promise<Outcome<undefined>>;
+    remove(service: string, records: readonly WantedRecord[]): Promise<Outcome<undefined>>;
+  };
   readonly certificates: {
     issue(hostname: string, service: string, isDefault: boolean): Promise<Outcome<undefined>>;
   };
@@ -69,6 +75,8 @@ export interface RegistryWriter {
   imageRemoved(reference: string): Outcome<undefined>;
   putRoutes(service: string, routes: readonly RouteRecord[]): Outcome<undefined>;
   removeRoutes(service: string, keys: readonly { hostname: string; port: number }[]): Outcome<undefined>;
+  putRecords(records: readonly DnsRecord[]): Outcome<undefined>;
+  removeRecords(records: readonly DnsRecord[]): Outcome<undefined>;
   recordApplied(applied: Applied): Outcome<undefined>;
   recordOrphan(orphan: OrphanRecord): Outcome<undefined>;
   forgetService(service: string): Outcome<undefined>;

@@ -6,9 +6,9 @@ import type { NodeWriter } from './types.ts';
 export async function writerOf(node: Node): Promise<NodeWriter> {
   const engine = await node.engine();
   const images = node.images();
-  const { proxy, certificates } = node;
+  const { proxy, certificates, dns } = node;
   if (engine.kind === 'ok' && images !== undefined)
-    return { engine: engine.value, images, proxy, certificates };
+    return { engine: engine.value, images, proxy, certificates, dns };
   const down: Failure = engine.kind === 'ok' ? retry('the container engine was only just found') : engine;
   const fail = (): Promise<Failure> => Promise.resolve(down);
   return {
@@ -27,5 +27,6 @@ export async function writerOf(node: Node): Promise<NodeWriter> {
     images: { startPull: () => down, startBuild: () => down, startPush: () => down, remove: fail },
     proxy,
     certificates,
+    dns,
   };
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { bug, known, unknown, type Known, type Outcome } from '../base/outcome.ts';
 import { openCertificates, type CertificateOptions, type Certificates } from './certs/certificates.ts';
+import type { Dns } from './dns/dns.ts';
 import { openEngine, type Engine, type EngineOptions } from './engine/engine.ts';
 import { openImages, type Images, type ImagesOptions } from './images/images.ts';
 import { openExits } from './exits.ts';
@@ -9,6 +10,7 @@ import type { WantedImage } from './images/types.ts';
 import { observeMounts } from './mounts.ts';
 import { observePorts } from './ports.ts';
 import { openProbes, type Probes } from './probes/probes.ts';
+import { openHandshakes, type Handshakes } from './proxy/handshakes.ts';
 import type { Proxy } from './proxy/proxy.ts';
 import { openSole } from './sole.ts';
 import type { EngineFacts, Observed, ProbeTarget } from './types.ts';
@@ -17,6 +19,9 @@ export interface NodeOptions {
   readonly engine: EngineOptions;
   readonly images: Omit<ImagesOptions, 'engine' | 'clock' | 'log' | 'onSignal'>;
   readonly proxy: Proxy;
+  /** Addresses the proxy listens on: there its routes are tried. */
+  readonly listeners: readonly string[];
+  readonly dns: Dns;
   readonly certificates: CertificateOptions;
   /** What another agent for the same owner may say of this one. */
   readonly about: string;
@@ -30,6 +35,7 @@ export interface NodeOptions {
 interface Sight {
   readonly images: readonly WantedImage[];
   readonly mounts: readonly string[];
+  readonly names: readonly string[];
   readonly certificates: readonly {
     readonly hostname: string;
     readonly service: string;
@@ -46,22 +52,20 @@ export interface Node {
   images(): Images | undefined;
   readonly proxy: Proxy;
   readonly certificates: Certificates;
+  readonly dns: Dns;
   stop(): Promise<void>;
 }
 
 /** Opens the adapters. The engine may be down: it is tried again at every look. */
 export function openNode(options: NodeOptions): Node {
-  const { clock, log, onSignal, proxy } = options;
+  const { clock, log, onSignal, proxy, dns } = options;
   const certificates = openCertificates(options.certificates);
-  const probes: Probes = openProbes({
+  const handshakes = openHandshakes({
+    listeners: options.listeners,
     clock,
-    log,
-    onSignal: () => onSignal('probe'),
-    exec: async (id, command, timeoutMs) => {
-      const outcome = await engine();
-      return outcome.kind === 'ok' ? outcome.value.check(id, command, timeoutMs) : outcome;
-    },
+    onSignal: () => onSignal('handshake'),
   });
+  const probes = probesOf(options, () => engine());
   const sole = openSole({
     owner: options.engine.owner,
     about: options.about,
@@ -101,15 +105,17 @@ export function openNode(options: NodeOptions): Node {
     images: () => opened?.images,
     proxy,
     certificates,
+    dns,
     async observe(sight, targetsOf) {
       const at = clock.now();
       const facts = engineFacts(await engine()).then(alone);
-      const [engineSeen, ports, routes, mounts, certs, images] = await Promise.all([
+      const [engineSeen, ports, routes, mounts, certs, records, images] = await Promise.all([
         facts,
         observePorts(),
         proxy.observe(),
         observeMounts(sight.mounts),
         certificates.observe(sight.certificates),
+        dns.observe(sight.names),
         opened === undefined ? { images: {}, pushes: {}, findings: {} } : opened.images.observe(sight.images),
       ]);
       const seen: Observed = {
@@ -119,6 +125,8 @@ export function openNode(options: NodeOptions): Node {
         proxy: routes,
         mounts,
         certificates: certs,
+        dns: records,
+        ...handshaken(handshakes, options.engine.owner, routes, certs),
         images: images.images,
         pushes: images.pushes,
         findings: images.findings,
@@ -135,9 +143,36 @@ export function openNode(options: NodeOptions): Node {
   };
 }
 
+function probesOf({ clock, log, onSignal }: NodeOptions, engine: () => Promise<Outcome<Engine>>): Probes {
+  return openProbes({
+    clock,
+    log,
+    onSignal: () => onSignal('probe'),
+    exec: async (id, command, timeoutMs) => {
+      const outcome = await engine();
+      return outcome.kind === 'ok' ? outcome.value.check(id, command, timeoutMs) : outcome;
+    },
+  });
+}
+
 /** A node on which nothing ends has no such part. */
 function exitsIn(exits: NonNullable<Observed['exits']>): Pick<Observed, 'exits'> {
   return Object.keys(exits).length === 0 ? {} : { exits };
+}
+
+/** Our own routes that are served: whether what a client sees is what was meant. */
+function handshaken(
+  handshakes: Handshakes,
+  owner: string,
+  routes: Observed['proxy'],
+  certs: Observed['certificates'],
+): Pick<Observed, 'handshakes'> {
+  if (!routes.known || !routes.value.live.known) return {};
+  const fingerprints = Object.entries(certs).flatMap(([hostname, state]) =>
+    state.kind === 'valid' ? [[hostname, state.fingerprint256] as const] : [],
+  );
+  const live = routes.value.live.value.filter((route) => route.mark?.startsWith(`${owner}/`) === true);
+  return { handshakes: handshakes.observe(live, Object.fromEntries(fingerprints)) };
 }
 
 async function engineFacts(opened: Outcome<Engine>): Promise<Known<EngineFacts>> {

@@ -198,6 +198,42 @@ export type CertificateState =
   | { readonly kind: 'invalid'; readonly certPath: string; readonly why: string; readonly hint: string }
   | { readonly kind: 'unknown'; readonly why: string };
 
+/** What came of a TLS handshake by host name through the proxy. */
+export type Handshake =
+  | { readonly kind: 'ok'; readonly fingerprint256: string; readonly notAfter: number }
+  | { readonly kind: 'failed'; readonly why: string };
+
+/** What one name server has for a host name. */
+export interface ServerRecord {
+  /** A and AAAA, sorted. */
+  readonly addresses: readonly string[];
+  /** An alias, or texts where our mark would stand. */
+  readonly foreign?: boolean;
+  readonly mark?: {
+    readonly owner: string;
+    readonly service: string;
+    /** The values that are ours. */
+    readonly addresses: readonly string[];
+  };
+}
+
+export type NameFacts =
+  | {
+      readonly zone: string;
+      readonly servers: readonly { readonly server: string; readonly seen: Known<ServerRecord> }[];
+      /** Why the last update failed, and when it may be tried again. */
+      readonly failed?: { readonly why: string; readonly retryAt: number };
+    }
+  /** Outside our zones: what it resolves to. */
+  | { readonly elsewhere: Known<readonly string[]> };
+
+export interface DnsFacts {
+  readonly driver: 'none' | 'rfc2136';
+  readonly zones: readonly string[];
+  /** By host name; only those asked for. */
+  readonly names: Readonly<Record<string, NameFacts>>;
+}
+
 /** How a container shows that it is ready. Never a bare connect (L17): an engine's forwarder accepts for nobody. */
 export type ProbeCheck =
   /** TLS handshake with SNI on a published loopback port. */
@@ -275,6 +311,10 @@ export interface Observed {
   readonly proxy: Known<ProxyFacts>;
   /** By host name; only those asked for. */
   readonly certificates: Readonly<Record<string, CertificateState>>;
+  /** By `<host name>:<port>`, of our routes that are served; one that is not here is being tried. Absent: none is tried. */
+  readonly handshakes?: Readonly<Record<string, Handshake>>;
+  /** Absent: no DNS driver of this version looked. */
+  readonly dns?: DnsFacts;
   /** By bind source: what stands there. */
   readonly mounts: Readonly<Record<string, MountState>>;
   /** By container id. */

@@ -82,6 +82,7 @@ export function recordedServices(promised: Promised): string[] {
       ...promised.files.map((file) => file.service),
       ...promised.leases.map((lease) => lease.service),
       ...promised.routes.map((route) => route.service),
+      ...(promised.records ?? []).map((record) => record.service),
     ]),
   ].sort();
 }

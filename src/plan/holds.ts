@@ -50,6 +50,7 @@ const TAKING_AWAY: readonly StepKind[] = [
   'take-over-container',
   'remove-container',
   'remove-routes',
+  'remove-records',
   'release-leases',
   'remove-network',
 ];

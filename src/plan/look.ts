@@ -4,6 +4,7 @@ import type { Promised } from '../registry/types.ts';
 import { checksOf } from './checks.ts';
 import type { Facts } from './facts.ts';
 import { keptOf, type Kept } from './keep.ts';
+import { recordNames } from './records.ts';
 import { asApplied, slotted } from './slots.ts';
 import { standingOf } from './standing.ts';
 import { inTurn } from './turn.ts';
@@ -13,7 +14,7 @@ import type { PlanSettings, Wanted } from './types.ts';
 export function wanted(
   desired: Desired,
   settings: Pick<PlanSettings, 'hostnameSuffix'>,
-  promised: Pick<Promised, 'images'>,
+  promised: Pick<Promised, 'images' | 'applied' | 'records'>,
 ): Wanted {
   const records = new Map(promised.images.map((record) => [record.reference, record]));
   const active = desired.services.filter(({ service }) => service.active);
@@ -34,6 +35,7 @@ export function wanted(
       components.flatMap((c) => c.mounts.flatMap((mount) => (mount.kind === 'bind' ? [mount.source] : []))),
       (source) => source,
     ),
+    names: recordNames(desired, promised),
     certificates: unique(routes, (route) => route.hostname).map((route) => ({
       ...route,
       isDefault: isDefaultHostname(route.hostname, route.service, settings.hostnameSuffix),

@@ -78,7 +78,10 @@ export function planRoutes(
     steps.push(
       removal(service, surplus, { ...because, summary: 'the definition no longer has these routes' }),
     );
-  const behind = wrong.length > 0 ? undefined : notServed(service, wanted, proxy.value);
+  const behind =
+    wrong.length > 0
+      ? undefined
+      : (notServed(service, wanted, proxy.value) ?? notShown(facts, service, wanted));
   return {
     steps,
     waiting: behind === undefined ? [] : [behind],
@@ -135,6 +138,54 @@ function notServed(
     wanted.some((route) => route.hostname === entry.hostname && route.listenerPort === entry.listenerPort),
   );
   return { service, for: 'proxy', why: fault?.why ?? 'the proxy does not serve the newest table yet' };
+}
+
+/** A handshake through the proxy shows what clients see: the service answers, with the certificate that was meant (L10). */
+function notShown(facts: Facts, service: string, wanted: readonly ObservedRoute[]): Waiting | undefined {
+  const { handshakes, certificates } = facts.observed;
+  if (handshakes === undefined) return undefined;
+  for (const route of wanted) {
+    const name = keyOf(route);
+    const shown = handshakes[name];
+    const wait = (why: string, hint?: string): Waiting => ({
+      service,
+      for: 'handshake',
+      why,
+      ...(hint === undefined ? {} : { hint }),
+    });
+    if (shown === undefined) return wait(`a TLS handshake with ${name} through the proxy is under way`);
+    if (shown.kind === 'failed') return wait(shown.why, 'The route stands in the proxy; it is tried again.');
+    const certificate = certificates[route.hostname];
+    if (
+      route.mode === 'l7' &&
+      certificate?.kind === 'valid' &&
+      certificate.fingerprint256 !== shown.fingerprint256
+    ) {
+      return wait(
+        `the proxy shows another certificate for ${name} than ${certificate.certPath}`,
+        'It is tried again; if it stays so, look at what else answers there.',
+      );
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Does a handshake with an L7 route fail, or show another certificate? There the proxy itself answers, so no container is to
+ * blame; the handshake of an L4 route is the container's own.
+ */
+export function isShownWrong(facts: Facts, { service }: DesiredService): boolean {
+  const { handshakes, certificates } = facts.observed;
+  const routes = service.components.flatMap((component) => component.routes);
+  return routes.some(({ mode, hostname, port }) => {
+    const shown = handshakes?.[keyOf({ listenerPort: port, hostname })];
+    const certificate = certificates[hostname];
+    if (mode !== 'l7' || shown === undefined) return false;
+    return (
+      shown.kind === 'failed' ||
+      (certificate?.kind === 'valid' && certificate.fingerprint256 !== shown.fingerprint256)
+    );
+  });
 }
 
 /** All routes of a service that are ours, by mark or by record. */

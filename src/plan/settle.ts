@@ -6,6 +6,7 @@ import { treat } from './health.ts';
 import { digestSteps } from './image.ts';
 import { staleLeases } from './leases.ts';
 import { readiness } from './ready.ts';
+import { planRecords } from './records.ts';
 import { planRoutes } from './routes.ts';
 import { isBlueGreen, slotsToRecord } from './slots.ts';
 import { together } from './staged.ts';
@@ -69,6 +70,10 @@ export function settle(
     readySince !== undefined &&
     starts.length === 0;
   const routes = planRoutes(facts, desired, ready, because, complete);
+  const records: ServicePlan =
+    complete && routes.served && routes.steps.length === 0
+      ? planRecords(facts, desired, because)
+      : { steps: [], waiting: [], refused: [] };
   const certificates = together(
     standings.map((standing) => stageCertificates(facts, desired, standing.component, because)),
   );
@@ -83,9 +88,11 @@ export function settle(
       ...starts,
       ...routes.steps,
       ...finish.steps,
+      // Last: a name server that refuses keeps nothing else of the service from being done (L20).
+      ...records.steps,
     ],
-    waiting: [...waiting, ...certificates.waiting, ...routes.waiting, ...finish.waiting],
-    refused: routes.refused,
+    waiting: [...waiting, ...certificates.waiting, ...routes.waiting, ...records.waiting, ...finish.waiting],
+    refused: [...routes.refused, ...records.refused],
   };
 }
 

@@ -1,5 +1,12 @@
 import { known } from '../base/outcome.ts';
-import type { CertificateState, ObservedContainer, ObservedRoute } from '../node/types.ts';
+import type {
+  CertificateState,
+  Handshake,
+  NameFacts,
+  ObservedContainer,
+  ObservedRoute,
+  ServerRecord,
+} from '../node/types.ts';
 import type { Promised } from '../registry/types.ts';
 import type { Facts } from './facts.ts';
 import { makePlan } from './plan.ts';
@@ -70,6 +77,9 @@ function applyStep(facts: Facts, step: Step): Facts {
     case 'put-routes':
     case 'remove-routes':
       return onRoutes(facts, step);
+    case 'put-records':
+    case 'remove-records':
+      return onRecords(facts, step);
     case 'create-container':
     case 'start-container':
     case 'set-aside-container':
@@ -317,7 +327,47 @@ function onRoutes(facts: Facts, step: Of<'put-routes' | 'remove-routes'>): Facts
   );
   return observe(
     { ...facts, promised: { ...facts.promised, routes: [...kept, ...records] } },
-    { proxy: known(after) },
+    { proxy: known(after), ...shaken(facts, step) },
+  );
+}
+
+/** What was put is shown, with the certificate that it has. */
+function shaken(
+  { observed, now }: Facts,
+  step: Of<'put-routes' | 'remove-routes'>,
+): Pick<Facts['observed'], 'handshakes'> {
+  const { handshakes, certificates } = observed;
+  if (handshakes === undefined || step.kind === 'remove-routes') return {};
+  const shown = step.routes.map(({ hostname, listenerPort }): [string, Handshake] => {
+    const certificate = certificates[hostname];
+    const { fingerprint256, notAfter } =
+      certificate?.kind === 'valid' ? certificate : { fingerprint256: '', notAfter: now };
+    return [`${hostname}:${listenerPort}`, { kind: 'ok', fingerprint256, notAfter }];
+  });
+  return { handshakes: { ...handshakes, ...Object.fromEntries(shown) } };
+}
+
+function onRecords(facts: Facts, step: Of<'put-records' | 'remove-records'>): Facts {
+  const { dns } = facts.observed;
+  if (dns === undefined) return facts;
+  const { owner } = facts.settings;
+  const isPut = step.kind === 'put-records';
+  const names = step.records.map((record): [string, NameFacts] => {
+    const before = dns.names[record.hostname];
+    const { service, addresses } = record;
+    const seen: ServerRecord = isPut ? { addresses, mark: { owner, service, addresses } } : { addresses: [] };
+    if (before === undefined || 'elsewhere' in before) return [record.hostname, { elsewhere: known([]) }];
+    const servers = before.servers.map(({ server }) => ({ server, seen: known(seen) }));
+    return [record.hostname, { zone: before.zone, servers }];
+  });
+  const others = (facts.promised.records ?? []).filter(
+    (old) => !step.records.some((record) => record.hostname === old.hostname),
+  );
+  const put = step.records.map(({ service, hostname, addresses }) => ({ service, hostname, addresses }));
+  const records = isPut ? [...others, ...put] : others;
+  return observe(
+    { ...facts, promised: { ...facts.promised, records } },
+    { dns: { ...dns, names: { ...dns.names, ...Object.fromEntries(names) } } },
   );
 }
 

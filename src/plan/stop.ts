@@ -2,6 +2,7 @@ import type { DesiredService } from '../definitions/types.ts';
 import type { Because } from '../registry/types.ts';
 import { appliedOf, oursOf, type Facts, type ServicePlan } from './facts.ts';
 import { becauseOf } from './because.ts';
+import { recordsGone } from './records.ts';
 import { ofService, removal } from './routes.ts';
 import { hasFailed, recordStep, removeStep, stopTimeoutOf } from './settle.ts';
 import { ownNetwork } from './spec.ts';
@@ -47,6 +48,9 @@ export function planRemoved(facts: Facts, service: string): ServicePlan {
   if (closed !== undefined) return { steps: [], waiting: [closed], refused: [] };
   const routes = routesGone(facts, service, because);
   if (routes.waiting.length > 0) return { steps: [], waiting: routes.waiting, refused: [] };
+  const records = recordsGone(facts, service);
+  // Its name goes before its containers do; a name server that is down is waited for.
+  if (records.waiting.length > 0) return { steps: routes.steps, waiting: records.waiting, refused: [] };
   const containers = oursOf(facts, service).map((container) =>
     removeStep(facts, service, container, because),
   );
@@ -57,7 +61,11 @@ export function planRemoved(facts: Facts, service: string): ServicePlan {
       ? [{ service, subject: name, because, kind: 'remove-network', name }]
       : [];
   const forget: Step = { service, subject: service, because, kind: 'forget-service' };
-  return { steps: [...routes.steps, ...containers, ...network, forget], waiting: [], refused: [] };
+  return {
+    steps: [...routes.steps, ...records.steps, ...containers, ...network, forget],
+    waiting: [],
+    refused: [],
+  };
 }
 
 function routesGone(facts: Facts, service: string, because: Because): { steps: Step[]; waiting: Waiting[] } {

@@ -2,6 +2,7 @@ import type { DesiredService } from '../definitions/types.ts';
 import type { Because, Trial } from '../registry/types.ts';
 import { failureOf, trialOf, type Facts, type ServicePlan } from './facts.ts';
 import { readiness } from './ready.ts';
+import { isShownWrong } from './routes.ts';
 import type { Standing } from './standing.ts';
 import { lastProved, retryAt } from './turn.ts';
 import type { Step, Waiting } from './types.ts';
@@ -46,8 +47,10 @@ export function judge(
     if (!(isLate || isCertain) || predecessor === undefined || staysHere(desired)) return undefined;
     const unready = unreadyOf(facts, desired, standings);
     if (unready === undefined) return undefined;
-    // Without a container of its own that is not ready there is nothing that could be blamed.
-    const isOutside = failure?.cause === 'outside' || unready.isMissing;
+    // Without a container of its own that is not ready there is nothing that could be blamed; nor is there when it was the
+    // proxy that took the time.
+    const isOutside =
+      failure?.cause === 'outside' || unready.isMissing || (!isCertain && isShownWrong(facts, desired));
     const seconds = Math.round(timeoutOf(facts, desired) / 1000);
     const why = isCertain ? failure.why : `not proved within ${seconds} s: ${failure?.why ?? unready.why}`;
     const version = predecessor.commit.slice(0, 8);

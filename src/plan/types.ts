@@ -3,6 +3,7 @@ import type { ContainerSpec, ObservedRoute } from '../node/types.ts';
 import type {
   Applied,
   Because,
+  DnsRecord,
   EngineIdentity,
   FlapRecord,
   Lease,
@@ -104,6 +105,14 @@ export type StepBody =
   | { readonly kind: 'remove-routes'; readonly routes: readonly RouteKey[] }
   /** `since` is the moment in which it is recorded. */
   | { readonly kind: 'record-trial'; readonly trial: Omit<Trial, 'since'> }
+  /** A and AAAA records with our mark, on every name server. */
+  | {
+      readonly kind: 'put-records';
+      /** `before`: what the registry says that we put there last. */
+      readonly records: readonly (DnsRecord & { readonly before: readonly string[] })[];
+    }
+  /** Takes away our own values and our mark. */
+  | { readonly kind: 'remove-records'; readonly records: readonly DnsRecord[] }
   | { readonly kind: 'record-applied'; readonly applied: Applied }
   | { readonly kind: 'record-orphan'; readonly orphan: OrphanRecord }
   | { readonly kind: 'forget-service' };
@@ -172,6 +181,8 @@ export interface PlanSettings {
   /** Of the node's file: changes happen in one of these only; empty: at any time. */
   readonly windows: readonly Window[];
   readonly proxy: boolean;
+  /** What records of this node name, from `nodes/<node>.toml`; absent: none. */
+  readonly addresses?: readonly string[];
   /** Default host name is `<service>.<suffix>`. */
   readonly hostnameSuffix: string;
   readonly certificates: 'files' | 'local';
@@ -211,6 +222,8 @@ export interface Wanted {
     };
   }[];
   readonly mounts: readonly string[];
+  /** Host names whose DNS records are looked at. */
+  readonly names: readonly string[];
   readonly certificates: readonly {
     readonly hostname: string;
     readonly service: string;

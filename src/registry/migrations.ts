@@ -92,4 +92,7 @@ export const MIGRATIONS: readonly string[] = [
   `,
   'ALTER TABLE images ADD COLUMN revision TEXT',
   'ALTER TABLE images ADD COLUMN removed INTEGER NOT NULL DEFAULT 0 CHECK (removed IN (0, 1))',
+  `
+  CREATE TABLE records (hostname TEXT PRIMARY KEY, service TEXT NOT NULL, addresses TEXT NOT NULL) STRICT;
+  `,
 ];

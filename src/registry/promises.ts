@@ -3,8 +3,10 @@ import type { Cause } from '../base/outcome.ts';
 import type { Service } from '../definitions/types.ts';
 import type { AcceptedFacts, Acceptance } from './acceptance.ts';
 import { flapsOn } from './flaps.ts';
+import { recordsOn } from './records.ts';
 import type {
   Applied,
+  DnsRecord,
   FailureRecord,
   FlapRecord,
   ImageRecord,
@@ -24,6 +26,8 @@ export interface Promises {
   /** It is not on the engine any more; what its tag means stays recorded (L19). */
   imageRemoved(reference: string): void;
   putRoutes(service: string, routes: readonly RouteRecord[]): void;
+  putRecords(records: readonly DnsRecord[]): void;
+  removeRecords(records: readonly DnsRecord[]): void;
   removeRoutes(service: string, keys: readonly { readonly hostname: string; readonly port: number }[]): void;
   recordApplied(applied: Applied): void;
   forgetService(service: string): void;
@@ -36,9 +40,23 @@ export interface Promises {
   resumeTrials(now: number): void;
 }
 
+/** Tables of which nothing is left once a service is forgotten. */
+const OF_A_SERVICE = [
+  'applied',
+  'leases',
+  'routes',
+  'records',
+  'failures',
+  'trials',
+  'accepted_files',
+  'orphans',
+  'flaps',
+];
+
 export function promisesOn(db: Database.Database, acceptance: Acceptance): Promises {
   const read = readers(db);
   const flaps = flapsOn(db);
+  const dns = recordsOn(db);
   const lease = db.prepare(
     `INSERT INTO leases (service, component, route, slot, port) VALUES (@service, @component, @route, @slot, @port)
      ON CONFLICT (service, component, route, slot) DO UPDATE SET port = excluded.port`,
@@ -60,27 +78,21 @@ export function promisesOn(db: Database.Database, acceptance: Acceptance): Promi
   );
   const failures = failuresOn(db);
   const trials = trialsOn(db);
-  const forget = [
-    'applied',
-    'leases',
-    'routes',
-    'failures',
-    'trials',
-    'accepted_files',
-    'orphans',
-    'flaps',
-  ].map((table) => db.prepare(`DELETE FROM ${table} WHERE service = ?`));
+  const forget = OF_A_SERVICE.map((table) => db.prepare(`DELETE FROM ${table} WHERE service = ?`));
   const once = (work: () => void): void => db.transaction(work).immediate();
   const all = <T>(items: readonly T[], work: (item: T) => unknown): void =>
     once(() => items.forEach((item) => void work(item)));
 
   const promises: Promises = {
-    promised: () => db.transaction(() => ({ ...acceptance.read(), ...read(), ...flaps.read() })).deferred(),
+    promised: () =>
+      db.transaction(() => ({ ...acceptance.read(), ...read(), ...dns.read(), ...flaps.read() })).deferred(),
     lease: (leases) => all(leases, (entry) => lease.run(entry)),
     releaseLeases: (leases) => all(leases, (entry) => release.run(entry)),
     recordImage: imageWriter(db),
     imageRemoved: (reference) => void imageGone.run(reference),
     putRoutes: (_service, routes) => all(routes, (entry) => route.run(entry)),
+    putRecords: (records) => all(records, (entry) => dns.put(entry)),
+    removeRecords: (records) => all(records, (entry) => dns.remove(entry)),
     removeRoutes: (service, keys) => all(keys, (key) => dropRoute.run(service, key.hostname, key.port)),
     recordApplied: (entry) =>
       once(() => {

@@ -19,6 +19,7 @@ import { readSide, sideText, writeSide, type Side } from './sidefile.ts';
 import type {
   AcceptedFile,
   Applied,
+  DnsRecord,
   EngineIdentity,
   FailureRecord,
   FlapRecord,
@@ -74,6 +75,8 @@ export interface Registry {
   imageRemoved(reference: string): Outcome<undefined>;
   putRoutes(service: string, routes: readonly RouteRecord[]): Outcome<undefined>;
   removeRoutes(service: string, keys: readonly { hostname: string; port: number }[]): Outcome<undefined>;
+  putRecords(records: readonly DnsRecord[]): Outcome<undefined>;
+  removeRecords(records: readonly DnsRecord[]): Outcome<undefined>;
   recordApplied(applied: Applied): Outcome<undefined>;
   forgetService(service: string): Outcome<undefined>;
   recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined>;
@@ -199,6 +202,8 @@ export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<R
     putRoutes: (service, routes) => write(() => promises.putRoutes(service, routes)),
     removeRoutes: (service, keys) => write(() => promises.removeRoutes(service, keys)),
     recordApplied: (applied) => keep(() => promises.recordApplied(applied)),
+    putRecords: (records) => write(() => promises.putRecords(records)),
+    removeRecords: (records) => write(() => promises.removeRecords(records)),
     forgetService: (service) => keep(() => promises.forgetService(service)),
     recordFailure: (failure) => write(() => promises.recordFailure(failure)),
     clearFailure: (service) => write(() => promises.clearFailure(service)),

@@ -60,6 +60,13 @@ export interface RouteRecord {
   readonly port: number;
 }
 
+/** Records of ours in DNS: what was put there, A and AAAA. */
+export interface DnsRecord {
+  readonly service: string;
+  readonly hostname: string;
+  readonly addresses: readonly string[];
+}
+
 /** What a tag meant when it was first seen here: image id and manifest digest apart (an image never pushed has no digest). */
 export interface ImageRecord {
   readonly reference: string;
@@ -121,6 +128,8 @@ export interface Promised {
   readonly applied: readonly Applied[];
   readonly leases: readonly Lease[];
   readonly routes: readonly RouteRecord[];
+  /** Absent: none. */
+  readonly records?: readonly DnsRecord[];
   readonly images: readonly ImageRecord[];
   /** Last good file of every service that was ever accepted here and is not forgotten yet. */
   readonly files: readonly AcceptedFile[];

@@ -3,14 +3,16 @@ import type { Condition, ServiceState, View } from './types.ts';
 /** States in which nobody needs to look at a service. */
 const FINE: readonly ServiceState[] = ['converged', 'changing', 'stopped', 'paused', 'removing'];
 
-type Facts = Pick<View, 'source' | 'engine' | 'proxy' | 'services' | 'issues'>;
+type Facts = Pick<View, 'source' | 'engine' | 'proxy' | 'dns' | 'services' | 'issues'>;
 
 /** The node at a glance. Derived at every look, never latched: what is mended is well again with the next pass. */
-export function conditionsOf(facts: Facts, looked: boolean): Condition[] {
+export function conditionsOf(facts: Facts, looked: boolean, at = 0): Condition[] {
   return [
     git(facts.source),
     ...(looked ? [definitions(facts.issues), engine(facts.engine)] : []),
     ...(looked && facts.proxy.driver !== 'none' ? [proxy(facts.proxy)] : []),
+    ...certificates(facts.services, at),
+    ...(facts.dns === undefined ? [] : [dns(facts.dns, facts.services)]),
     ...(looked ? [services(facts.services)] : []),
   ];
 }
@@ -45,6 +47,66 @@ function proxy(state: View['proxy']): Condition {
   if (!('routes' in state)) return { name: 'proxy', ok: true, text: 'none' };
   if (state.serving) return { name: 'proxy', ok: true, text: `serves ${count(state.routes, 'route')}` };
   return { name: 'proxy', ok: false, text: state.why ?? 'does not answer' };
+}
+
+const DAY_MS = 86_400_000;
+/** Days before its end at which a certificate is spoken of, each time more urgently. */
+const STEPS_DAYS = [1, 7, 14, 30] as const;
+
+/** Every certificate that a route uses, also those that are not ours to renew. */
+function certificates(all: View['services'], at: number): Condition[] {
+  const ends = all
+    .flatMap(({ routes }) => routes)
+    .flatMap(({ hostname, notAfter }) => (notAfter === undefined ? [] : [{ hostname, notAfter }]))
+    .sort((a, b) => a.notAfter - b.notAfter);
+  const [first] = ends;
+  if (first === undefined) return [];
+  const ending = ends.filter(({ notAfter }) => notAfter - at <= 30 * DAY_MS);
+  if (ending.length === 0) {
+    const text = `the first of ${count(ends.length, 'certificate')} ends on ${dayOf(first.notAfter)}`;
+    return [{ name: 'certificates', ok: true, text }];
+  }
+  const step = STEPS_DAYS.find((days) => first.notAfter - at <= days * DAY_MS) ?? 30;
+  const when = first.notAfter <= at ? 'has ended' : `ends within ${count(step, 'day')}`;
+  const more = ending.length === 1 ? '' : `, and ${ending.length - 1} more`;
+  return [
+    {
+      name: 'certificates',
+      ok: false,
+      text: `the certificate of ${first.hostname} ${when} (${dayOf(first.notAfter)})${more}`,
+      hint: 'Those of the agent renew by themselves; of others put the renewed full chain in place.',
+    },
+  ];
+}
+
+function dayOf(at: number): string {
+  return new Date(at).toISOString().slice(0, 10);
+}
+
+/** Not configured is said, never skipped in silence (L14). */
+function dns(state: NonNullable<View['dns']>, all: View['services']): Condition {
+  if (state.driver === 'none') {
+    const routes = all.reduce((sum, service) => sum + service.routes.length, 0);
+    const text = 'records are not managed: no driver is configured';
+    return {
+      name: 'dns',
+      ok: true,
+      text,
+      ...(routes === 0 ? {} : { hint: 'Set [mcns] driver to have them managed.' }),
+    };
+  }
+  if (state.why !== undefined)
+    return { name: 'dns', ok: false, text: state.why, hint: 'What is served goes on being served.' };
+  const [first, ...more] = state.elsewhere;
+  const managed = `manages ${count(state.names, 'name')} in ${state.zones.join(', ')}`;
+  if (first === undefined) return { name: 'dns', ok: true, text: managed };
+  const others = more.length === 0 ? '' : `, and ${more.length} more`;
+  return {
+    name: 'dns',
+    ok: true,
+    text: `${managed}; ${first.why}${others}`,
+    hint: 'Those names are managed elsewhere: mend them there.',
+  };
 }
 
 function services(all: View['services']): Condition {

@@ -1,6 +1,6 @@
 import { redact } from '../base/secret.ts';
 import type { Component, DesiredService, Issue, Route, Service } from '../definitions/types.ts';
-import type { Observed, ObservedContainer, ProbeState } from '../node/types.ts';
+import type { CertificateState, Handshake, Observed, ObservedContainer, ProbeState } from '../node/types.ts';
 import type { Applied, StepRecord, Trial } from '../registry/types.ts';
 import { clean, issueShown, reasonOf } from './shown.ts';
 import type { ContainerView, RouteView, ServiceState, ServiceView } from './types.ts';
@@ -230,6 +230,15 @@ function routeView(component: string, route: Route, observed: Observed): RouteVi
       facts?.live.known === true &&
       facts.live.value.some((entry) => matches(entry) && entry.backend === written?.backend),
     ...(mode === 'l7' ? { url: `https://${hostname}${port === 443 ? '' : `:${port}`}/` } : {}),
-    ...(mode === 'l7' && certificate?.kind === 'valid' ? { notAfter: certificate.notAfter } : {}),
+    ...endOf(mode === 'l7' ? certificate : undefined, observed.handshakes?.[`${hostname}:${port}`]),
   };
+}
+
+/** The first end of what is in the file and of what is shown: of an l4 service only the latter is known. */
+function endOf(file: CertificateState | undefined, shown: Handshake | undefined): { notAfter?: number } {
+  const ends = [
+    ...(file?.kind === 'valid' ? [file.notAfter] : []),
+    ...(shown?.kind === 'ok' ? [shown.notAfter] : []),
+  ];
+  return ends.length === 0 ? {} : { notAfter: Math.min(...ends) };
 }

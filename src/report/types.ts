@@ -53,6 +53,8 @@ export interface View {
   readonly proxy:
     | { readonly driver: 'none' }
     | { readonly driver: string; readonly routes: number; readonly serving: boolean; readonly why?: string };
+  /** Absent before the first look. */
+  readonly dns?: DnsView;
   /** The node at a glance: what it depends on, and whether it is as it should be. */
   readonly conditions: readonly Condition[];
   readonly services: readonly ServiceView[];
@@ -64,8 +66,19 @@ export interface View {
   readonly passes: readonly PassRecord[];
 }
 
+interface DnsView {
+  readonly driver: 'none' | 'rfc2136';
+  readonly zones: readonly string[];
+  /** Host names inside our zones. */
+  readonly names: number;
+  /** Why a name server could not be asked. */
+  readonly why?: string;
+  /** Names that others manage, and that do not lead to this node. */
+  readonly elsewhere: readonly { readonly hostname: string; readonly why: string }[];
+}
+
 export interface Condition {
-  readonly name: 'git' | 'definitions' | 'engine' | 'proxy' | 'services';
+  readonly name: 'git' | 'definitions' | 'engine' | 'proxy' | 'certificates' | 'dns' | 'services';
   readonly ok: boolean;
   /** One sentence for an operator. */
   readonly text: string;
@@ -153,7 +166,7 @@ export interface RouteView {
   readonly served: boolean;
   /** Where a browser finds it: l7 only, made by us from host name and port. */
   readonly url?: string;
-  /** End of the certificate's life, for l7. */
+  /** End of the certificate's life, also of one that the service has of its own. */
   readonly notAfter?: number;
 }
 

@@ -1,7 +1,7 @@
 import type { Known } from '../base/outcome.ts';
 import { redact } from '../base/secret.ts';
 import type { Desired } from '../definitions/types.ts';
-import type { Observed, ProxyFacts } from '../node/types.ts';
+import type { DnsFacts, Observed, ProxyFacts } from '../node/types.ts';
 import type { Plan } from '../plan/types.ts';
 import type { NoticeRecord, PassRecord, Promised, StepRecord } from '../registry/types.ts';
 import type { SourceHealth } from '../source/types.ts';
@@ -26,6 +26,8 @@ export interface ViewInput {
     readonly promised: Promised;
     readonly observed: Observed;
     readonly plan: Plan;
+    /** Of this node, as its file has them. */
+    readonly addresses?: readonly string[];
   };
   /** Newest first. */
   readonly passes: readonly PassRecord[];
@@ -48,6 +50,7 @@ export function makeView(input: ViewInput): View {
     },
     engine: engineOf(seen),
     proxy: proxyOf(input.proxyDriver, seen?.observed.proxy),
+    ...(seen?.observed.dns === undefined ? {} : { dns: dnsOf(seen.observed.dns, seen.addresses ?? []) }),
     services:
       seen === undefined
         ? []
@@ -65,7 +68,7 @@ export function makeView(input: ViewInput): View {
     ...(seen === undefined ? {} : { at: seen.at }),
     ...(input.idle === undefined ? {} : { idle: clean(input.idle) }),
     ...(seen === undefined ? {} : { commit: commitOf(seen.desired) }),
-    conditions: conditionsOf(facts, seen !== undefined),
+    conditions: conditionsOf(facts, seen !== undefined, seen?.at),
     ...facts,
     foreign: seen === undefined ? [] : foreignOf(seen.observed, input.owner),
     notices: input.notices ?? [],
@@ -118,6 +121,28 @@ function proxyOf(driver: string, proxy: Known<ProxyFacts> | undefined): View['pr
     routes: table.length,
     serving: live.known,
     ...(live.known ? {} : { why: redact(live.why) }),
+  };
+}
+
+/** Names of other zones are resolved and compared: a mismatch is a warning, nothing is ever written there. */
+function dnsOf(dns: DnsFacts, addresses: readonly string[]): NonNullable<View['dns']> {
+  const names = Object.entries(dns.names).sort(([a], [b]) => (a < b ? -1 : 1));
+  const inside = names.flatMap(([, seen]) => ('zone' in seen ? [seen] : []));
+  const unseen = inside.flatMap(({ servers }) => servers).find(({ seen }) => !seen.known)?.seen;
+  const elsewhere = names.flatMap(([hostname, seen]) => {
+    if (!('elsewhere' in seen) || !seen.elsewhere.known || addresses.length === 0) return [];
+    const found = seen.elsewhere.value;
+    if (found.some((ip) => addresses.includes(ip))) return [];
+    const what =
+      found.length === 0 ? 'does not resolve' : `resolves to ${found.join(', ')}, not to this node`;
+    return [{ hostname, why: `${hostname} ${what}` }];
+  });
+  return {
+    driver: dns.driver,
+    zones: dns.zones,
+    names: inside.length,
+    ...(unseen === undefined || unseen.known ? {} : { why: redact(unseen.why) }),
+    elsewhere,
   };
 }
 

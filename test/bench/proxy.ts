@@ -8,15 +8,19 @@ import {
 } from 'node:http';
 import type { AddressInfo, Server } from 'node:net';
 import { makeCa } from '../support/certs.ts';
-import { freePort, startRig } from '../support/mcproxy.ts';
+import type { ObservedRoute } from '../../src/node/types.ts';
+import { freePort } from '../support/mcproxy.ts';
+import { DRIVERS, startDriver, type DriverRig } from '../support/proxyrig.ts';
 import type { Bench } from './bench.ts';
 import { askChild, keepChild } from './child.ts';
 import { quantile, type Row } from './table.ts';
 
 const HOST = 'svc.bench.example.net';
+const L4_HOST = 'l4.example.net';
 const CLIENTS = 16;
 const SECONDS = 3;
 const WARM_UP_MS = 500;
+const SWITCH_EVERY_MS = 250;
 const BODY = Buffer.alloc(1024, 'x');
 
 interface Load {
@@ -40,44 +44,55 @@ interface Backend {
   readonly tls: number;
 }
 
-/** Requests a second through the bundled router, next to the same service without it. Client and service are processes of their own. */
+/**
+ * Requests a second through the bundled router and through HAProxy, next to the same service without them; then the time from a table
+ * write to the new route serving, and what is lost while routes switch under load. Clients and services are processes of their own.
+ */
 export async function measureProxy(bench: Bench): Promise<Row[]> {
   const ca = await makeCa('bench root');
-  const own = await ca.issue([HOST, 'l4.example.net']);
-  const backend = await keepChild<Backend>(bench, 'backend', own, 20_000);
-  const rig = await startRig();
-  bench.onEnd(() => rig.stop());
-  const port = await freePort();
-  const addr = `127.0.0.1:${port}`;
-  const l7 = await rig.l7(HOST, `127.0.0.1:${backend.plain}`);
-  const l4 = {
-    hostname: 'l4.example.net',
-    backend: `127.0.0.1:${backend.tls}`,
-    mode: 'l4' as const,
-    backendTls: false,
-  };
-  await rig.serve({ addr, routes: [l7, l4] });
-  const ways = [
+  const issued = await ca.issue([HOST, L4_HOST]);
+  const backends = [
+    await keepChild<Backend>(bench, 'backend', issued, 60_000),
+    await keepChild<Backend>(bench, 'backend', issued, 60_000),
+  ] as const;
+  const [backend] = backends;
+  const direct = [
     { what: 'direct, plain HTTP', port: backend.plain, tls: false, hostname: HOST, ca: ca.cert },
     { what: 'direct, TLS of the service', port: backend.tls, tls: true, hostname: HOST, ca: ca.cert },
-    { what: 'l4 route (TLS of the service)', port, tls: true, hostname: 'l4.example.net', ca: ca.cert },
-    { what: 'l7 route (TLS of the proxy)', port, tls: true, hostname: HOST, ca: rig.ca.cert },
   ];
+  const rows = await loadRows(bench, direct);
+  for (const kind of DRIVERS) {
+    const port = await freePort();
+    const rig = await startDriver(kind, port);
+    bench.onEnd(() => rig.stop());
+    const routes = await Promise.all(
+      backends.map(async ({ plain, tls }) => [
+        await rig.route(HOST, `127.0.0.1:${plain}`),
+        await rig.route(L4_HOST, `127.0.0.1:${tls}`, { mode: 'l4' }),
+      ]),
+    );
+    await put(rig, routes[0]);
+    const name = kind === 'file' ? 'bundled' : 'HAProxy';
+    const l4 = { what: `${name}, l4 route`, port, tls: true, hostname: L4_HOST, ca: ca.cert };
+    const l7 = { what: `${name}, l7 route`, port, tls: true, hostname: HOST, ca: rig.ca.cert };
+    rows.push(...(await loadRows(bench, [l4, l7])));
+    for (const way of [l4, l7]) rows.push(...(await switching(bench, rig, way, routes)));
+  }
+  return rows;
+}
+
+type Way = Omit<Load, 'keepAlive'> & { readonly what: string };
+
+async function loadRows(bench: Bench, ways: readonly Way[]): Promise<Row[]> {
   const rows: Row[] = [];
   for (const keepAlive of [true, false]) {
     for (const { what, ...way } of ways) {
-      const input: Load = { ...way, keepAlive };
-      const load = await askChild<Loaded>(bench, 'load', input, 30_000);
+      const load = await askChild<Loaded>(bench, 'load', { ...way, keepAlive } satisfies Load, 60_000);
       if (load.failed > 0) throw new Error(`${what}: ${load.failed} requests failed`);
       const mode = keepAlive ? 'kept connections' : 'a connection each';
+      const note = `${CLIENTS} at a time, 1 KiB, ${SECONDS} s; proxy, client and service are three processes`;
       rows.push(
-        {
-          bench: 'proxy',
-          what: `${what}, ${mode}`,
-          unit: 'req/s',
-          values: [load.perSecond],
-          note: `${CLIENTS} at a time, 1 KiB, ${SECONDS} s; proxy, client and service are three processes`,
-        },
+        { bench: 'proxy', what: `${what}, ${mode}`, unit: 'req/s', values: [load.perSecond], note },
         {
           bench: 'proxy',
           what: '  p99',
@@ -89,6 +104,48 @@ export async function measureProxy(bench: Bench): Promise<Row[]> {
     }
   }
   return rows;
+}
+
+/** Switches the routes there and back while they are asked as fast as they answer. */
+async function switching(
+  bench: Bench,
+  rig: DriverRig,
+  { what, ...way }: Way,
+  routes: readonly (readonly ObservedRoute[])[],
+): Promise<Row[]> {
+  const load = askChild<Loaded>(bench, 'load', { ...way, keepAlive: false } satisfies Load, 60_000);
+  const over = new AbortController();
+  void load.finally(() => over.abort()).catch(() => undefined);
+  const times: number[] = [];
+  while (!over.signal.aborted) {
+    const begun = performance.now();
+    await put(rig, routes[(times.length + 1) % routes.length]);
+    times.push(performance.now() - begun);
+    await new Promise((done) => setTimeout(done, SWITCH_EVERY_MS));
+  }
+  const { perSecond, failed } = await load;
+  const asked = Math.round(perSecond * SECONDS);
+  return [
+    {
+      bench: 'proxy',
+      what: `${what}, table write to served`,
+      unit: 'ms',
+      values: times,
+      note: 'under full load; ok is given when the new route was read back',
+    },
+    {
+      bench: 'proxy',
+      what: '  requests lost meanwhile',
+      unit: 'of all',
+      values: [failed],
+      note: `${times.length} switches during about ${asked} requests, ${perSecond.toFixed(0)} a second`,
+    },
+  ];
+}
+
+async function put(rig: DriverRig, routes: readonly ObservedRoute[] = []): Promise<void> {
+  const outcome = await rig.proxy.put(routes);
+  if (outcome.kind !== 'ok') throw new Error(outcome.why);
 }
 
 /** In a child process: the service, plain and with TLS. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { chromium, type BrowserContext, type Page } from 'playwright-core';
 import { makeLog } from '../../src/base/log.ts';
+import { ok } from '../../src/base/outcome.ts';
 import { startDashboard, type Dashboard } from '../../src/dashboard/server.ts';
 import type { View } from '../../src/report/types.ts';
 import { poisoned } from '../support/poison.ts';
@@ -39,6 +40,7 @@ describe('the dashboard in a browser', function () {
       state: () => '{}',
       trouble: () => undefined,
       ...quietApi(),
+      root: () => Promise.resolve(ok('')),
     });
     if (started.kind !== 'ok') throw new Error(started.why);
     dashboard = started.value;

@@ -2,7 +2,7 @@ import { Metadata, ServerCredentials, status as grpcStatus } from '@grpc/grpc-js
 import { expect } from 'chai';
 import { execFile } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer as createHttp, type Server } from 'node:http';
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
 import { Agent } from 'node:https';
@@ -12,6 +12,8 @@ import { Readable } from 'node:stream';
 import { createServer as createTls } from 'node:tls';
 import { promisify } from 'node:util';
 import { WebSocket, WebSocketServer } from 'ws';
+import { systemClock } from '../../src/base/clock.ts';
+import { openHandshakes } from '../../src/node/proxy/handshakes.ts';
 import type { ObservedRoute } from '../../src/node/types.ts';
 import { failureOf, grpcClient, grpcService, unary } from '../support/grpcservice.ts';
 import { endWithConnections, freePort, listen } from '../support/mcproxy.ts';
@@ -192,6 +194,29 @@ function traffic(kind: Driver): void {
     expect(JSON.parse(answer.body.toString())).to.deep.equal(whole);
     const down = await over2(http2(TLS_WEB), { ':path': '/big?mb=100' });
     expect(await hashOf(Readable.from([down.body]))).to.deep.equal(whole);
+  });
+
+  it('a handshake through the proxy shows the certificate and its end, of l7 and of l4; a dead service is told (L10)', async () => {
+    const handshakes = openHandshakes({
+      listeners: [`127.0.0.1:${port}`],
+      clock: systemClock,
+      onSignal: () => undefined,
+    });
+    const routes = await rig.live();
+    const seen = await until('every handshake', () => {
+      const found = handshakes.observe(routes, {});
+      return Object.keys(found).length === routes.length ? found : undefined;
+    });
+    const file = new X509Certificate(await readFile(join(rig.directory, `${WEB}.pem`)));
+    expect(seen[`${WEB}:${port}`]).to.deep.equal({
+      kind: 'ok',
+      fingerprint256: file.fingerprint256,
+      notAfter: Date.parse(file.validTo),
+    });
+    expect(seen[`${API}:${port}`]).to.include({ kind: 'ok', fingerprint256: fingerprint });
+    const gone = { ...routes[0]!, hostname: 'gone.svc.test' };
+    const failed = await until('the failure', () => handshakes.observe([gone], {})[`gone.svc.test:${port}`]);
+    expect(failed.kind).to.equal('failed');
   });
 
   it('l7: trailers, by HTTP/1.1 and HTTP/2', async () => {

@@ -26,7 +26,7 @@ export interface Passed {
 }
 
 /** What a kind of step acts on. None of it is a path of the host, and none can be (G12). */
-export type Actor = 'registry' | 'engine' | 'images' | 'proxy' | 'certificates';
+export type Actor = 'registry' | 'engine' | 'images' | 'proxy' | 'certificates' | 'dns';
 
 export const STEP_KINDS: Readonly<Record<StepKind, Actor>> = {
   'record-image': 'registry',
@@ -54,6 +54,8 @@ export const STEP_KINDS: Readonly<Record<StepKind, Actor>> = {
   'put-routes': 'proxy',
   'remove-routes': 'proxy',
   'issue-certificate': 'certificates',
+  'put-records': 'dns',
+  'remove-records': 'dns',
 };
 
 /**

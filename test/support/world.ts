@@ -1,17 +1,29 @@
 import { systemClock } from '../../src/base/clock.ts';
 import { digestOf } from '../../src/base/json.ts';
 import { makeLog } from '../../src/base/log.ts';
-import { blocked, known, ok, retry, unknown, type Failure, type Outcome } from '../../src/base/outcome.ts';
+import {
+  blocked,
+  known,
+  ok,
+  retry,
+  unknown,
+  wait,
+  type Failure,
+  type Outcome,
+} from '../../src/base/outcome.ts';
 import type { Component, Desired, DesiredService, Service } from '../../src/definitions/types.ts';
 import { execute } from '../../src/execute/execute.ts';
 import type { NodeWriter, RegistryWriter, StepResult, Tools } from '../../src/execute/types.ts';
 import type {
   CertificateState,
+  Handshake,
   ImageState,
+  NameFacts,
   Observed,
   ObservedContainer,
   ObservedRoute,
   ProbeState,
+  ServerRecord,
 } from '../../src/node/types.ts';
 import type { Facts } from '../../src/plan/facts.ts';
 import { namedServices, removableServices } from '../../src/plan/guard.ts';
@@ -23,6 +35,7 @@ import type { Plan, PlanSettings } from '../../src/plan/types.ts';
 import type {
   AcceptedFile,
   Applied,
+  DnsRecord,
   EngineIdentity,
   FailureRecord,
   FlapRecord,
@@ -62,6 +75,15 @@ export class World implements RegistryWriter {
   proxyRuns = true;
   /** The route table can be read. */
   proxyKnown = true;
+  /** What a handshake through the proxy shows; none is tried while this is undefined. */
+  handshakes: Record<string, Handshake> | undefined;
+  /** Zones of the DNS driver; none: no driver. */
+  zones: string[] = [];
+  addresses: string[] = [];
+  /** What the name server has, by host name. */
+  names: Record<string, ServerRecord> = {};
+  dnsAnswers = true;
+  dnsRecords: DnsRecord[] = [];
   /** Host names whose certificate the proxy has not taken up yet. */
   readonly staleRoutes = new Set<string>();
   /** The listening sockets can be read. */
@@ -118,6 +140,7 @@ export class World implements RegistryWriter {
       stopTimeoutS: 10,
       proxy: true,
       hostnameSuffix: SUFFIX,
+      ...(this.addresses.length === 0 ? {} : { addresses: this.addresses }),
       certificates: 'local',
       canBuild: true,
       ...(this.keepImages === undefined ? {} : { keepImages: this.keepImages }),
@@ -252,6 +275,7 @@ export class World implements RegistryWriter {
       files,
       failures,
       trials,
+      ...(this.dnsRecords.length === 0 ? {} : { records: this.dnsRecords }),
       ...(orphans.length === 0 ? {} : { orphans }),
       ...(this.flaps.length === 0 ? {} : { flaps: this.flaps }),
       ...(engine === undefined ? {} : { engine }),
@@ -294,6 +318,24 @@ export class World implements RegistryWriter {
         get: (all, name) =>
           all[String(name)] ?? { kind: 'absent', certPath: `/certs/${String(name)}.pem`, hint: 'issue it' },
       }),
+      ...(this.handshakes === undefined ? {} : { handshakes: this.handshakes }),
+      dns: {
+        driver: this.zones.length === 0 ? 'none' : 'rfc2136',
+        zones: this.zones,
+        names: new Proxy(
+          {},
+          {
+            get: (_all, name): NameFacts => {
+              const zone = this.zones.find((one) => String(name).endsWith(`.${one}`));
+              if (zone === undefined) return { elsewhere: known([]) };
+              const seen = this.dnsAnswers
+                ? known(this.names[String(name)] ?? { addresses: [] })
+                : unknown('name server ns does not answer');
+              return { zone, servers: [{ server: 'ns', seen }] };
+            },
+          },
+        ),
+      },
       mounts: new Proxy(
         {},
         {
@@ -320,6 +362,7 @@ export class World implements RegistryWriter {
   }
 
   node(): NodeWriter {
+    const { owner } = this.settings();
     const act = async (
       kind: string,
       subject: string,
@@ -457,6 +500,26 @@ export class World implements RegistryWriter {
             return ok();
           }),
       },
+      dns: {
+        put: (service, records) =>
+          act('name', records.map((r) => r.hostname).join(), () => {
+            for (const { hostname, addresses, before = [] } of records) {
+              const there = this.names[hostname];
+              const isOurs =
+                there?.mark?.owner === owner || there?.addresses.every((ip) => before.includes(ip));
+              if (there !== undefined && isOurs !== true) return wait(`${hostname} is not ours`);
+              this.names[hostname] = { addresses, mark: { owner, service, addresses } };
+            }
+            return ok();
+          }),
+        remove: (_service, records) =>
+          act('unname', records.map((r) => r.hostname).join(), () => {
+            const goes = (name: string): boolean =>
+              records.some((r) => r.hostname === name && this.names[name]?.mark?.owner === owner);
+            this.names = Object.fromEntries(Object.entries(this.names).filter(([name]) => !goes(name)));
+            return ok();
+          }),
+      },
       certificates: {
         issue: (hostname) =>
           act('certificate', hostname, () => {
@@ -510,6 +573,16 @@ export class World implements RegistryWriter {
     );
     return ok();
   }
+  putRecords(records: readonly DnsRecord[]): Outcome<undefined> {
+    this.removeRecords(records);
+    this.dnsRecords = [...this.dnsRecords, ...records];
+    this.cutHere('put-records');
+    return ok();
+  }
+  removeRecords(records: readonly DnsRecord[]): Outcome<undefined> {
+    this.dnsRecords = this.dnsRecords.filter((old) => !records.some((r) => r.hostname === old.hostname));
+    return ok();
+  }
   recordApplied(applied: Applied): Outcome<undefined> {
     this.journal.push(`applied ${applied.service.name} ${applied.state}`);
     this.applied = [...this.applied.filter((a) => a.service.name !== applied.service.name), applied];
@@ -526,6 +599,7 @@ export class World implements RegistryWriter {
     this.applied = this.applied.filter((a) => a.service.name !== service);
     this.leases = this.leases.filter((l) => l.service !== service);
     this.routes = this.routes.filter((r) => r.service !== service);
+    this.dnsRecords = this.dnsRecords.filter((r) => r.service !== service);
     this.files = this.files.filter((f) => f.service !== service);
     this.orphans = this.orphans.filter((o) => o.service !== service);
     this.failures = this.failures.filter((f) => f.service !== service);

@@ -89,6 +89,7 @@ export class Machine {
       images: () => jobs,
       proxy: wrapped('proxy', writer.proxy),
       certificates: wrapped('certificates', writer.certificates),
+      dns: wrapped('dns', writer.dns),
       observe: async (sight: Wanted, targetsOf: (seen: Observed) => ProbeTarget[]) => {
         if (!isAlive()) return never();
         this.tick();

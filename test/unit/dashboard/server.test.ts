@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
 import { expect } from 'chai';
 import { makeLog } from '../../../src/base/log.ts';
-import type { Outcome } from '../../../src/base/outcome.ts';
+import { ok, wait, type Outcome } from '../../../src/base/outcome.ts';
 import { isOurHost } from '../../../src/dashboard/guard.ts';
 import { startDashboard, type Dashboard, type DashboardOptions } from '../../../src/dashboard/server.ts';
 import type { View } from '../../../src/report/types.ts';
@@ -21,6 +21,7 @@ describe('the dashboard server', () => {
       state: () => '{}',
       trouble: () => undefined,
       ...quietApi(),
+      root: () => Promise.resolve(wait('the local CA has not issued anything yet')),
       ...change,
     });
     if (outcome.kind === 'ok') opened.push(outcome.value);
@@ -179,6 +180,14 @@ describe('the dashboard server', () => {
       expect(said).to.not.contain('hello');
     }
     expect((await ask(base, '/healthz')).status).to.equal(200);
+  });
+
+  it('gives the public root of the local CA, and 404 with the reason while there is none', async () => {
+    const root = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
+    const has = await ask(await address({ root: () => Promise.resolve(ok(root)) }), '/ca.pem');
+    expect([has.status, has.body]).to.deep.equal([200, root]);
+    const none = await ask(await address(), '/ca.pem');
+    expect([none.status, none.body]).to.deep.equal([404, 'the local CA has not issued anything yet\n']);
   });
 
   it('G56 a port that is taken is an outcome that says what to do, not an exception', async () => {

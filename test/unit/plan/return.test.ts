@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { blocked, retry } from '../../../src/base/outcome.ts';
+import { blocked, retry, wait } from '../../../src/base/outcome.ts';
 import type { Deploy, Route, Service } from '../../../src/definitions/types.ts';
 import { component, desiredOf, service, SUFFIX, World } from '../../support/world.ts';
 
@@ -325,6 +325,73 @@ describe('return to the last proved version', () => {
     world.proxyRuns = true;
     await world.converge();
     expect(world.applied[0]?.service.components[0]?.image.tag).to.equal('v2');
+  });
+
+  for (const [what, shown, words] of [
+    ['fails', { kind: 'failed', why: 'connection reset' }, 'connection reset'],
+    [
+      'shows another certificate',
+      { kind: 'ok', fingerprint256: 'other', notAfter: 0 },
+      'another certificate',
+    ],
+    ['has not ended', undefined, 'is under way'],
+  ] as const) {
+    it(`L10 does not take a ready version back because a handshake through the proxy ${what}: that is waited for`, async () => {
+      const world = await started(web('v1'));
+      push(world, web('v2'));
+      world.handshakes = shown === undefined ? {} : { [`${WEB}:443`]: shown };
+      for (let i = 0; i < 5; i += 1) await world.pass();
+      for (let i = 0; i < 3; i += 1) {
+        world.now += 3_600_000;
+        expect((await world.pass()).plan.steps).to.deep.equal([]);
+      }
+      expect(world.trials.map((trial) => trial.phase)).to.deep.equal(['trying']);
+      expect(world.container('web')).to.include({ image: ref('v2'), state: 'running' });
+      const wait = world.plan().waiting.find((entry) => entry.for === 'handshake');
+      expect(wait?.why).to.contain(words);
+      world.handshakes = undefined;
+      await world.converge();
+      expect(world.applied[0]?.service.components[0]?.image.tag).to.equal('v2');
+    });
+  }
+
+  it('L10 holds nothing back when it was the handshake that took the time, and its container is not ready for a moment', async () => {
+    const world = await started(web('v1'));
+    push(world, web('v2'));
+    world.handshakes = { [`${WEB}:443`]: { kind: 'failed', why: 'connection reset' } };
+    for (let i = 0; i < 5; i += 1) await world.pass();
+    world.now += 3_600_000;
+    world.unready.add('web');
+    for (let i = 0; i < 3; i += 1) await world.pass();
+    expect(world.trials[0]).to.include({ cause: 'outside' });
+    world.unready.clear();
+    world.handshakes = undefined;
+    await world.converge();
+    expect(world.trials).to.deep.equal([]);
+    expect(world.applied[0]?.service.components[0]?.image.tag).to.equal('v2');
+  });
+
+  it('L20 proves a version whatever the name server says: it gives nothing up, and holds nothing back', async () => {
+    for (const trouble of ['down', 'foreign', 'refuses']) {
+      const world = await started(web('v1'));
+      world.zones = [SUFFIX];
+      world.addresses = ['10.0.0.1'];
+      push(world, web('v2'));
+      if (trouble === 'down') world.dnsAnswers = false;
+      if (trouble === 'foreign') world.names[WEB] = { addresses: ['10.9.9.9'] };
+      if (trouble === 'refuses') world.failing.set('name', wait('update refused'));
+      for (let i = 0; i < 8; i += 1) {
+        await world.pass();
+        world.now += 3_600_000;
+      }
+      expect(
+        world.trials.filter((trial) => trial.phase !== 'trying'),
+        trouble,
+      ).to.deep.equal([]);
+      expect(world.container('web'), trouble).to.include({ image: ref('v2'), state: 'running' });
+      expect(world.applied[0]?.service.components[0]?.image.tag, trouble).to.equal('v2');
+      expect(world.failures, trouble).to.deep.equal([]);
+    }
   });
 
   it('returns all components that were replaced together, and only those', async () => {

@@ -51,6 +51,23 @@ describe('the planner in trouble', () => {
     expect(world.plan().steps, 'G2').to.deep.equal([]);
   });
 
+  it('L10 is in line only when a handshake through the proxy shows the certificate that was meant', async () => {
+    const world = await running(one('a', { routes: [web('a')] }));
+    const waits = (): string[] => world.plan().waiting.map((entry) => entry.why);
+    const name = `a.${SUFFIX}:443`;
+    const certificate = world.certificates[`a.${SUFFIX}`];
+    if (certificate?.kind !== 'valid') throw new Error('no certificate');
+    world.handshakes = {};
+    expect(waits()[0]).to.match(/under way/);
+    world.handshakes = { [name]: { kind: 'failed', why: 'nothing answers' } };
+    expect(waits()[0]).to.equal('nothing answers');
+    world.handshakes = { [name]: { kind: 'ok', fingerprint256: 'another', notAfter: world.now } };
+    expect(waits()[0]).to.match(/shows another certificate/);
+    const { fingerprint256, notAfter } = certificate;
+    world.handshakes = { [name]: { kind: 'ok', fingerprint256, notAfter } };
+    expect(world.plan()).to.deep.include({ steps: [], waiting: [] });
+  });
+
   it('L06 gives two new services of one commit different ports, whatever their seeds', async () => {
     const services = Array.from({ length: 40 }, (_, i) => one(`s${i}`, { routes: [web(`s${i}`)] }));
     const world = new World();

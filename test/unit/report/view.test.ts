@@ -331,13 +331,64 @@ describe('the view', () => {
     expect(empty.conditions.map((condition) => condition.name)).to.deep.equal(['git']);
   });
 
-  it('has a condition for git, definitions, engine, proxy and services, each with one sentence', () => {
+  it('has a condition for git, definitions, engine, proxy, certificates, dns and services, each with one sentence', () => {
     expect(view.conditions.map(({ name, ok, text }) => [name, ok, text])).to.deep.equal([
       ['git', true, 'answers'],
       ['definitions', false, '2 errors, 1 warning'],
       ['engine', true, 'docker 1'],
       ['proxy', true, 'serves 4 routes'],
+      ['certificates', true, 'the first of 5 certificates ends on 2026-04-01'],
+      ['dns', true, 'records are not managed: no driver is configured'],
       ['services', false, '6 of 9 need a look: 2 degraded, 1 held back, 1 orphan, 1 refused, 1 waiting'],
     ]);
+  });
+
+  it('speaks of a certificate 30, 14, 7 and 1 days before its end, also of one that is not ours (L15)', () => {
+    const route = view.services.flatMap(({ routes }) => routes).find(({ mode }) => mode === 'l7');
+    if (route === undefined) throw new Error('no l7 route');
+    const name = `${route.hostname}:${route.port}`;
+    const told = (days: number): unknown => {
+      const notAfter = input.seen.at + days * 86_400_000;
+      const handshakes = { [name]: { kind: 'ok', fingerprint256: '', notAfter } as const };
+      const observed = { ...input.seen.observed, handshakes };
+      const found = seeing({ observed }).conditions.find((condition) => condition.name === 'certificates');
+      return [found?.ok, /(has ended|ends within \d+ days?|ends on)/.exec(found?.text ?? '')?.[0]];
+    };
+    expect([40, 30, 14, 7, 1, 0].map(told)).to.deep.equal([
+      [true, 'ends on'],
+      [false, 'ends within 30 days'],
+      [false, 'ends within 14 days'],
+      [false, 'ends within 7 days'],
+      [false, 'ends within 1 day'],
+      [false, 'has ended'],
+    ]);
+  });
+
+  it('tells names that others manage and that lead elsewhere, and a name server that is down (L14, L20)', () => {
+    const names = {
+      'a.svc.test': {
+        zone: 'svc.test',
+        servers: [
+          { server: '10.0.0.53', seen: { known: true, value: { addresses: ['10.0.0.1'] } } as const },
+        ],
+      },
+      'docs.example.net': { elsewhere: { known: true, value: ['192.0.2.7'] } as const },
+      'well.example.net': { elsewhere: { known: true, value: ['10.0.0.1'] } as const },
+    };
+    const dns = { driver: 'rfc2136', zones: ['svc.test'], names } as const;
+    const conditionOf = (change: Partial<Seen['observed']>): unknown =>
+      seeing({ addresses: ['10.0.0.1'], observed: { ...input.seen.observed, ...change } }).conditions.find(
+        (condition) => condition.name === 'dns',
+      );
+    expect(conditionOf({ dns })).to.deep.include({
+      ok: true,
+      text: 'manages 1 name in svc.test; docs.example.net resolves to 192.0.2.7, not to this node',
+    });
+    const servers = [{ server: '10.0.0.53', seen: unknown('name server 10.0.0.53 does not answer') }];
+    const down = { ...dns, names: { 'a.svc.test': { zone: 'svc.test', servers } } };
+    expect(conditionOf({ dns: down })).to.deep.include({
+      ok: false,
+      text: 'name server 10.0.0.53 does not answer',
+    });
   });
 });

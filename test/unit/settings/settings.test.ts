@@ -85,6 +85,16 @@ describe('settings', () => {
     );
   });
 
+  it('take name servers by address, and ask for servers and zones when there is a DNS driver', () => {
+    const dns = (lines: string): string => `${MINIMAL}[mcns]\ndriver = "rfc2136"\n${lines}\n`;
+    expect(refusal(dns(''))).to.contain('needs servers and zones');
+    expect(refusal(dns('servers = ["ns.example.net"]\nzones = ["a"]'))).to.contain('mcns.servers');
+    const { mcns } = good(
+      dns('servers = ["10.0.0.53", "10.0.0.53:5353", "[fd00::1]:53"]\nzones = ["svc.test"]'),
+    );
+    expect(mcns.servers).to.have.lengthOf(3);
+  });
+
   it('can be overridden by MC_GITOPS_<SECTION>_<KEY>, with text, numbers and lists', () => {
     const settings = good(MINIMAL, {
       MC_GITOPS_NODE: 'other',

@@ -1,0 +1,100 @@
+import { Resolver } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import { messageOf } from '../../base/outcome.ts';
+
+const QUERY_TIMEOUT_MS = 2_000;
+const TRIES = 2;
+const MARK = 'mc-gitops';
+
+/** What one server says of one name. Addresses are sorted. */
+export interface NameSeen {
+  readonly addresses: readonly string[];
+  readonly isAlias: boolean;
+  /** Text strings at the mark's name, one entry a record. */
+  readonly texts: readonly (readonly string[])[];
+}
+
+export interface Mark {
+  readonly owner: string;
+  readonly service: string;
+  /** The values that are ours. */
+  readonly addresses: readonly string[];
+}
+
+/** Where the mark of a name stands: its own TXT records are nobody's business. */
+export function markName(hostname: string): string {
+  return `_mc-gitops.${hostname}`;
+}
+
+export function formatMark({ owner, service, addresses }: Mark): string[] {
+  return [MARK, `owner=${owner}`, `service=${service}`, ...[...addresses].sort().map((ip) => `ip=${ip}`)];
+}
+
+/** The mark among the texts of a name; undefined when there is none, or something else beside it. */
+export function markOf(texts: NameSeen['texts']): Mark | undefined {
+  const [strings, ...more] = texts;
+  if (strings?.[0] !== MARK || more.length > 0) return undefined;
+  const value = (key: string): string[] =>
+    strings.filter((text) => text.startsWith(`${key}=`)).map((text) => text.slice(key.length + 1));
+  const [owner, service] = [value('owner')[0], value('service')[0]];
+  return owner === undefined || service === undefined
+    ? undefined
+    : { owner, service, addresses: value('ip').filter((ip) => isIP(ip) !== 0) };
+}
+
+/** Asks one server, always anew: a resolver of its own keeps no answers of before. Rejects when it does not answer. */
+export async function lookUp(server: string, hostname: string): Promise<NameSeen> {
+  const resolver = resolverOf(server);
+  const [four, six, alias, texts] = await Promise.all([
+    answers(resolver.resolve4(hostname)),
+    answers(resolver.resolve6(hostname)),
+    answers(resolver.resolveCname(hostname)),
+    answers(resolver.resolveTxt(markName(hostname))),
+  ]);
+  return { addresses: [...four, ...six].sort(), isAlias: alias.length > 0, texts };
+}
+
+/** The serial of a zone: it moves with every change, so what was seen at the same serial still holds. */
+export async function serialOf(server: string, zone: string): Promise<number> {
+  return (await resolverOf(server).resolveSoa(zone)).serial;
+}
+
+/** By the resolver of the system; empty when there is no such name. */
+export async function resolveAnywhere(hostname: string): Promise<string[]> {
+  const resolver = new Resolver({ timeout: QUERY_TIMEOUT_MS, tries: 1 });
+  const [four, six] = await Promise.all([
+    answers(resolver.resolve4(hostname)),
+    answers(resolver.resolve6(hostname)),
+  ]);
+  return [...four, ...six].sort();
+}
+
+export function queryFault(server: string, error: unknown): string {
+  const { code } = error as NodeJS.ErrnoException;
+  const words: Readonly<Record<string, string>> = {
+    ETIMEOUT: 'does not answer',
+    ECONNREFUSED: 'refuses the connection',
+    EREFUSED: 'refuses the query',
+    ESERVFAIL: 'answers SERVFAIL',
+    ENOTFOUND: 'does not know the zone',
+    ENODATA: 'does not know the zone',
+  };
+  return `name server ${server} ${words[code ?? ''] ?? `cannot be asked: ${messageOf(error)}`}`;
+}
+
+function resolverOf(server: string): Resolver {
+  const resolver = new Resolver({ timeout: QUERY_TIMEOUT_MS, tries: TRIES });
+  resolver.setServers([server]);
+  return resolver;
+}
+
+/** No such name, or no such record, is an answer: none. */
+async function answers<T>(asked: Promise<T[]>): Promise<T[]> {
+  try {
+    return await asked;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOTFOUND' || code === 'ENODATA') return [];
+    throw error;
+  }
+}

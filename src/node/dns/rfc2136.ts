@@ -1,0 +1,260 @@
+import pLimit from 'p-limit';
+import type { Clock } from '../../base/clock.ts';
+import type { Log } from '../../base/log.ts';
+import { bug, known, messageOf, ok, unknown, wait, type Known, type Outcome } from '../../base/outcome.ts';
+import type { DnsFacts, NameFacts, ServerRecord } from '../types.ts';
+import type { Dns, WantedRecord } from './dns.ts';
+import { lookUp, markOf, queryFault, resolveAnywhere, serialOf, type NameSeen } from './query.ts';
+import { sendUpdate, updateScript } from './update.ts';
+
+const QUERIES_AT_ONCE = 16;
+const FIRST_PAUSE_MS = 30_000;
+const LONGEST_PAUSE_MS = 600_000;
+const ELSEWHERE_EVERY_MS = 300_000;
+
+export interface Rfc2136Options {
+  /** `<node>/<instance>`: what the marks say. */
+  readonly owner: string;
+  /** Address, or `address:port`; each gets every update. */
+  readonly servers: readonly string[];
+  readonly zones: readonly string[];
+  /** Key file as `tsig-keygen` writes it; without one updates are not signed. */
+  readonly keyFile?: string;
+  readonly ttlS: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Names outside our zones were resolved, and differ from before: look again. */
+  readonly onSignal?: () => void;
+}
+
+interface Failed {
+  readonly why: string;
+  readonly retryAt: number;
+  readonly count: number;
+}
+
+interface Rig {
+  readonly options: Rfc2136Options;
+  readonly limit: ReturnType<typeof pLimit>;
+  /** By server and zone: what was seen at which serial. */
+  readonly caches: Map<string, { serial: number; names: Map<string, NameSeen> }>;
+  /** By host name. */
+  readonly failures: Map<string, Failed>;
+  readonly elsewhere: (hostname: string) => Known<readonly string[]>;
+}
+
+/** Driver `rfc2136`: dynamic updates with TSIG to Knot, BIND, PowerDNS and the like, by `nsupdate`; read back from each server (L09). */
+export function openRfc2136(options: Rfc2136Options): Dns {
+  const rig: Rig = {
+    options,
+    limit: pLimit(QUERIES_AT_ONCE),
+    caches: new Map(),
+    failures: new Map(),
+    elsewhere: openElsewhere(options),
+  };
+  return {
+    observe: (hostnames) => observe(rig, hostnames),
+    put: (service, records) => ensureAll(rig, service, records, false),
+    remove: (service, records) => ensureAll(rig, service, records, true),
+  };
+}
+
+function zoneOf(hostname: string, zones: readonly string[]): string | undefined {
+  return zones
+    .filter((zone) => hostname === zone || hostname.endsWith(`.${zone}`))
+    .sort((a, b) => b.length - a.length)[0];
+}
+
+async function observe(rig: Rig, hostnames: readonly string[]): Promise<DnsFacts> {
+  const { zones, servers } = rig.options;
+  const names: Record<string, NameFacts> = {};
+  for (const zone of zones) {
+    const inside = hostnames.filter((hostname) => zoneOf(hostname, zones) === zone);
+    if (inside.length === 0) continue;
+    const seen = await Promise.all(
+      servers.map(async (server) => ({ server, names: await lookAt(rig, server, zone, inside) })),
+    );
+    for (const hostname of inside) {
+      const failed = rig.failures.get(hostname);
+      names[hostname] = {
+        zone,
+        servers: seen.map(({ server, names: found }) => ({ server, seen: recordOf(found, hostname) })),
+        ...(failed === undefined ? {} : { failed: { why: failed.why, retryAt: failed.retryAt } }),
+      };
+    }
+  }
+  for (const hostname of hostnames)
+    if (zoneOf(hostname, zones) === undefined) names[hostname] = { elsewhere: rig.elsewhere(hostname) };
+  return { driver: 'rfc2136', zones, names };
+}
+
+/** The serial is asked at every look; only when it has moved are the names asked again. */
+async function lookAt(
+  { limit, caches }: Rig,
+  server: string,
+  zone: string,
+  hostnames: readonly string[],
+): Promise<Known<Map<string, NameSeen>>> {
+  try {
+    const serial = await serialOf(server, zone);
+    const place = `${server} ${zone}`;
+    const cache = caches.get(place);
+    const names = cache?.serial === serial ? cache.names : new Map<string, NameSeen>();
+    const missing = hostnames.filter((hostname) => !names.has(hostname));
+    await Promise.all(missing.map((name) => limit(async () => names.set(name, await lookUp(server, name)))));
+    caches.set(place, { serial, names });
+    return known(names);
+  } catch (error) {
+    return unknown(queryFault(server, error));
+  }
+}
+
+async function ensureAll(
+  rig: Rig,
+  service: string,
+  records: readonly WantedRecord[],
+  gone: boolean,
+): Promise<Outcome<undefined>> {
+  const { failures, options } = rig;
+  const whys: string[] = [];
+  try {
+    for (const record of records) {
+      const said = await Promise.all(
+        options.servers.map((server) => ensure(rig, server, service, record, gone)),
+      );
+      const why = said.filter((text) => text !== undefined).join('; ');
+      if (why === '') failures.delete(record.hostname);
+      else {
+        whys.push(why);
+        failures.set(record.hostname, failedAgain(failures.get(record.hostname), why, options.clock.now()));
+      }
+    }
+  } catch (error) {
+    return bug(error);
+  }
+  // Waiting, not a failure of the service: its containers are healed meanwhile, and the pause is ours to keep.
+  return whys.length === 0
+    ? ok()
+    : wait(whys.join('; '), 'Look at the name server, its zone and the key in [mcns] key_file.');
+}
+
+/** One name on one server: look, change what differs in one update, look again. Says why it is not so. */
+async function ensure(
+  { options, caches }: Rig,
+  server: string,
+  service: string,
+  record: WantedRecord,
+  gone: boolean,
+): Promise<string | undefined> {
+  const { owner, zones, ttlS, keyFile, log } = options;
+  const { hostname, addresses } = record;
+  const zone = zoneOf(hostname, zones);
+  if (zone === undefined) return `${hostname} is in none of our zones`;
+  try {
+    const seen = await lookUp(server, hostname);
+    const change = changeOf(seen, record, owner, gone);
+    if (change.kind === 'foreign') return gone ? undefined : `${server}: ${change.why}`;
+    const { add, drop } = change;
+    const mark = { owner, service, addresses };
+    const isMarked = gone ? change.mark === undefined : sameMark(change.mark, mark);
+    if (add.length + drop.length === 0 && isMarked) return undefined;
+    const update = { server, zone, hostname, seen, ttlS, add, drop, ...(gone ? {} : { mark }) };
+    const refused = await sendUpdate(updateScript(update), keyFile);
+    caches.delete(`${server} ${zone}`);
+    if (refused !== undefined)
+      return `name server ${server} did not take the update of ${hostname}: ${refused}`;
+    log.info({ server, hostname, add, drop }, 'record updated');
+    const after = changeOf(await lookUp(server, hostname), record, owner, gone);
+    const isSo = after.kind === 'ours' && after.add.length + after.drop.length === 0;
+    return isSo || gone
+      ? undefined
+      : `name server ${server} took the update of ${hostname}, but does not show it`;
+  } catch (error) {
+    return isQueryError(error) ? queryFault(server, error) : `${hostname}: ${messageOf(error)}`;
+  }
+}
+
+type Change =
+  | { readonly kind: 'foreign'; readonly why: string }
+  | {
+      readonly kind: 'ours';
+      readonly add: string[];
+      readonly drop: string[];
+      readonly mark?: ReturnType<typeof markOf>;
+    };
+
+/** What is to be done with what was seen; foreign is what neither carries our mark nor is what we put there by the registry. */
+function changeOf(seen: NameSeen, record: WantedRecord, owner: string, gone: boolean): Change {
+  const mark = markOf(seen.texts);
+  const { hostname, addresses, before = [] } = record;
+  if (seen.isAlias) return { kind: 'foreign', why: `${hostname} is an alias (CNAME) that is not ours` };
+  if (seen.texts.length > 0 && mark?.owner !== owner)
+    return { kind: 'foreign', why: `${hostname} carries the mark of ${mark?.owner ?? 'somebody else'}` };
+  const own = mark === undefined ? [...before, ...(gone ? addresses : [])] : mark.addresses;
+  const isKnown = seen.addresses.every((ip) => own.includes(ip));
+  if (mark === undefined && seen.addresses.length > 0 && !isKnown)
+    return {
+      kind: 'foreign',
+      why: `${hostname} has records (${seen.addresses.join(', ')}) that are not ours`,
+    };
+  const wanted = gone ? [] : addresses;
+  return {
+    kind: 'ours',
+    add: wanted.filter((ip) => !seen.addresses.includes(ip)),
+    drop: seen.addresses.filter((ip) => own.includes(ip) && !wanted.includes(ip)),
+    ...(mark === undefined ? {} : { mark }),
+  };
+}
+
+function recordOf(found: Known<Map<string, NameSeen>>, hostname: string): Known<ServerRecord> {
+  if (!found.known) return found;
+  const seen = found.value.get(hostname);
+  if (seen === undefined) return unknown('not looked at');
+  const mark = markOf(seen.texts);
+  const isForeign = seen.isAlias || (seen.texts.length > 0 && mark === undefined);
+  return known({
+    addresses: seen.addresses,
+    ...(isForeign ? { foreign: true } : {}),
+    ...(mark === undefined ? {} : { mark }),
+  });
+}
+
+function sameMark(
+  a: ReturnType<typeof markOf>,
+  b: { owner: string; service: string; addresses: readonly string[] },
+): boolean {
+  return (
+    a?.owner === b.owner &&
+    a.service === b.service &&
+    [...a.addresses].sort().join() === [...b.addresses].sort().join()
+  );
+}
+
+function failedAgain(before: Failed | undefined, why: string, now: number): Failed {
+  const count = (before?.count ?? 0) + 1;
+  return { why, count, retryAt: now + Math.min(FIRST_PAUSE_MS * 2 ** (count - 1), LONGEST_PAUSE_MS) };
+}
+
+function isQueryError(error: unknown): boolean {
+  return (error as { syscall?: string }).syscall?.startsWith('query') === true;
+}
+
+/** Names that others manage are resolved beside the passes: a resolver that hangs holds up nothing (L40). */
+function openElsewhere({ clock, onSignal }: Rfc2136Options): (hostname: string) => Known<readonly string[]> {
+  const seen = new Map<string, { at: number; found: Known<readonly string[]> }>();
+  const asking = new Set<string>();
+  return (hostname) => {
+    const last = seen.get(hostname);
+    if ((last === undefined || clock.monotonic() - last.at > ELSEWHERE_EVERY_MS) && !asking.has(hostname)) {
+      asking.add(hostname);
+      void resolveAnywhere(hostname)
+        .then(known, (error: unknown) => unknown(`${hostname} cannot be resolved: ${messageOf(error)}`))
+        .then((found) => {
+          seen.set(hostname, { at: clock.monotonic(), found });
+          asking.delete(hostname);
+          if (JSON.stringify(found) !== JSON.stringify(last?.found)) onSignal?.();
+        });
+    }
+    return last?.found ?? unknown('not resolved yet');
+  };
+}

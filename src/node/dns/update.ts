@@ -1,0 +1,106 @@
+import { spawn } from 'node:child_process';
+import { isIP } from 'node:net';
+import { withDeadline } from '../../base/deadline.ts';
+import { messageOf } from '../../base/outcome.ts';
+import { formatMark, markName, type Mark, type NameSeen } from './query.ts';
+
+const UPDATE_TIMEOUT_MS = 8_000;
+const NAME = /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9])?$/;
+const WORD = /^[A-Za-z0-9_./:=-]+$/;
+
+export interface Update {
+  readonly server: string;
+  readonly zone: string;
+  readonly hostname: string;
+  /** What was seen a moment ago: the server changes nothing when it is no longer so (RFC 2136, section 2.4). */
+  readonly seen: NameSeen;
+  readonly add: readonly string[];
+  readonly drop: readonly string[];
+  /** Absent: the mark goes. */
+  readonly mark?: Mark;
+  readonly ttlS: number;
+}
+
+/**
+ * The update as `nsupdate` reads it. Its prerequisites are everything that was seen, so that a record which somebody else made in between
+ * is never written over, and only our own values are deleted, never a whole set. Throws on a name that is none.
+ */
+export function updateScript(update: Update): string {
+  const { hostname, seen, add, drop, mark, ttlS } = update;
+  const marked = markName(hostname);
+  for (const name of [hostname, update.zone])
+    if (!NAME.test(name)) throw new Error(`${name} is no host name`);
+  return [
+    `server ${serverWords(update.server)}`,
+    `zone ${update.zone}`,
+    ...(['A', 'AAAA'] as const).flatMap((type) => {
+      const values = seen.addresses.filter((ip) => typeOf(ip) === type);
+      return values.length === 0
+        ? [`prereq nxrrset ${hostname} ${type}`]
+        : values.map((ip) => `prereq yxrrset ${hostname} ${type} ${ip}`);
+    }),
+    `prereq nxrrset ${hostname} CNAME`,
+    ...(seen.texts.length === 0
+      ? [`prereq nxrrset ${marked} TXT`]
+      : seen.texts.map((texts) => `prereq yxrrset ${marked} TXT ${quoted(texts)}`)),
+    ...drop.map((ip) => `update delete ${hostname} ${typeOf(ip)} ${ip}`),
+    ...add.map((ip) => `update add ${hostname} ${ttlS} ${typeOf(ip)} ${ip}`),
+    ...(seen.texts.length === 0 ? [] : [`update delete ${marked} TXT`]),
+    ...(mark === undefined ? [] : [`update add ${marked} ${ttlS} TXT ${quoted(formatMark(mark))}`]),
+    'send',
+    '',
+  ].join('\n');
+}
+
+/** Sends a script; resolves with why the server did not take it, or undefined when it did. The key stays in its file. */
+export async function sendUpdate(script: string, keyFile: string | undefined): Promise<string | undefined> {
+  try {
+    return await withDeadline('nsupdate', UPDATE_TIMEOUT_MS, (signal) => run(script, keyFile, signal));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === 'ENOENT' ? 'nsupdate is not installed (Debian: bind9-dnsutils)' : messageOf(error);
+  }
+}
+
+function run(script: string, keyFile: string | undefined, signal: AbortSignal): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    const key = keyFile === undefined ? [] : ['-k', keyFile];
+    const child = spawn('nsupdate', ['-t', '6', '-u', '2', '-r', '1', ...key], {
+      env: { PATH: '/usr/bin:/bin:/usr/sbin:/sbin', HOME: '/nonexistent' },
+      stdio: ['pipe', 'ignore', 'pipe'],
+      signal,
+    });
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      if (said.length < 4_096) said += text;
+    });
+    child.once('error', reject);
+    child.once('close', (code) => {
+      const lines = said.split('\n').map((line) => line.trim());
+      resolve(
+        code === 0 ? undefined : lines.filter((line) => line !== '').join('; ') || `exit ${code ?? ''}`,
+      );
+    });
+    child.stdin.once('error', () => undefined);
+    child.stdin.end(script);
+  });
+}
+
+function typeOf(ip: string): 'A' | 'AAAA' {
+  const kind = isIP(ip);
+  if (kind === 0) throw new Error(`${ip} is no address`);
+  return kind === 4 ? 'A' : 'AAAA';
+}
+
+function quoted(texts: readonly string[]): string {
+  for (const text of texts)
+    if (!WORD.test(text)) throw new Error('a mark has characters that it may not have');
+  return texts.map((text) => `"${text}"`).join(' ');
+}
+
+function serverWords(server: string): string {
+  if (isIP(server) !== 0) return server;
+  const match = /^\[?([0-9a-fA-F.:]+?)\]?:(\d+)$/.exec(server);
+  if (match === null) throw new Error(`${server} is no address of a server`);
+  return `${match[1] ?? ''} ${match[2] ?? ''}`;
+}

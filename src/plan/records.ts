@@ -1,0 +1,183 @@
+import type { Desired, DesiredService, Service } from '../definitions/types.ts';
+import type { NameFacts } from '../node/types.ts';
+import type { Because, DnsRecord, Promised } from '../registry/types.ts';
+import type { Facts, ServicePlan } from './facts.ts';
+import type { Refused, Step, Waiting } from './types.ts';
+
+type Inside = Extract<NameFacts, { zone: string }>;
+
+/** The host names whose records are looked at: of services that run or ran, and those that the registry knows. */
+export function recordNames(desired: Desired, promised: Pick<Promised, 'applied' | 'records'>): string[] {
+  const names = [
+    ...desired.services.filter(({ service }) => service.active).flatMap(({ service }) => hostnames(service)),
+    ...promised.applied.flatMap(({ service }) => hostnames(service)),
+    ...(promised.records ?? []).map((record) => record.hostname),
+  ];
+  return [...new Set(names)].sort();
+}
+
+/**
+ * Records of the service's host names inside our zones, once its routes are served; those of names that it no longer has go. A
+ * name server that is down holds up nothing but its own records.
+ */
+export function planRecords(facts: Facts, desired: DesiredService, because: Because): ServicePlan {
+  const { service } = desired;
+  const { dns } = facts.observed;
+  if (dns === undefined || dns.driver === 'none') return { steps: [], waiting: [], refused: [] };
+  const waiting: Waiting[] = [];
+  const refused: Refused[] = [];
+  const put: Extract<Step, { kind: 'put-records' }>['records'][number][] = [];
+  const addresses = [...(facts.settings.addresses ?? [])].sort();
+  const of = { service: service.name };
+  for (const hostname of hostnames(service)) {
+    const seen = dns.names[hostname];
+    if (seen === undefined || 'elsewhere' in seen) continue;
+    const judged = judge(facts, hostname, seen, addresses, service.name);
+    if (judged.kind === 'waiting') waiting.push({ ...of, for: 'dns', ...judged.waiting });
+    else if (judged.kind === 'refused') refused.push({ ...of, ...judged.refused });
+    else if (judged.kind === 'differs')
+      put.push({ ...of, hostname, addresses, before: beforeOf(facts, hostname) });
+  }
+  const gone = recordsGone(facts, service.name);
+  const steps: Step[] = [
+    ...(put.length === 0
+      ? []
+      : [
+          {
+            service: service.name,
+            subject: put.map((record) => record.hostname).join(', '),
+            because,
+            kind: 'put-records' as const,
+            records: put,
+          },
+        ]),
+    ...gone.steps.map((entry) => ({
+      ...entry,
+      because: { ...because, summary: 'the definition no longer has these names' },
+    })),
+  ];
+  return { steps, waiting: [...waiting, ...gone.waiting], refused };
+}
+
+/** Takes away what is ours under names that no service has any more. Not known is not gone (G9): it waits. */
+export function recordsGone(
+  facts: Facts,
+  service: string,
+): { steps: Extract<Step, { kind: 'remove-records' }>[]; waiting: Waiting[] } {
+  const { observed, promised, desired, settings, now } = facts;
+  const { dns } = observed;
+  if (dns === undefined || dns.driver === 'none') return { steps: [], waiting: [] };
+  const wanted = new Set(desired.services.flatMap((entry) => hostnames(entry.service)));
+  const applied = promised.applied.find((entry) => entry.service.name === service)?.service;
+  const recorded = (promised.records ?? []).filter((record) => record.service === service);
+  const names = [
+    ...recorded.map((record) => record.hostname),
+    ...(applied === undefined ? [] : hostnames(applied)),
+  ];
+  const gone: DnsRecord[] = [];
+  const waiting: Waiting[] = [];
+  for (const hostname of new Set(names)) {
+    const seen = dns.names[hostname];
+    if (wanted.has(hostname) || seen === undefined || 'elsewhere' in seen) continue;
+    const record = recorded.find((entry) => entry.hostname === hostname);
+    const isMarked = seen.servers.some(
+      ({ seen: at }) =>
+        at.known && at.value.mark?.owner === settings.owner && at.value.mark.service === service,
+    );
+    if (record === undefined && !isMarked) continue;
+    const unseen = seen.servers.find(({ seen: at }) => !at.known)?.seen;
+    if (unseen !== undefined && !unseen.known) waiting.push({ service, for: 'dns', why: unseen.why });
+    else if (seen.failed !== undefined && seen.failed.retryAt > now)
+      waiting.push({ service, for: 'dns', why: seen.failed.why, until: seen.failed.retryAt });
+    else gone.push({ service, hostname, addresses: record?.addresses ?? [] });
+  }
+  const because: Because = { summary: `${service} no longer has these names`, commit: desired.commit.oid };
+  return {
+    steps:
+      gone.length === 0
+        ? []
+        : [
+            {
+              service,
+              subject: gone.map((record) => record.hostname).join(', '),
+              because,
+              kind: 'remove-records' as const,
+              records: gone,
+            },
+          ],
+    waiting,
+  };
+}
+
+type Judged =
+  | { readonly kind: 'good' | 'differs' }
+  | { readonly kind: 'waiting'; readonly waiting: Omit<Waiting, 'service' | 'for'> }
+  | { readonly kind: 'refused'; readonly refused: Omit<Refused, 'service'> };
+
+function judge(
+  facts: Facts,
+  hostname: string,
+  seen: Inside,
+  addresses: readonly string[],
+  service: string,
+): Judged {
+  if (addresses.length === 0) {
+    return {
+      kind: 'waiting',
+      waiting: {
+        why: `${hostname}: this node has no addresses that a record could name`,
+        hint: `Set addresses = ["…"] in nodes/${facts.settings.node}.toml.`,
+      },
+    };
+  }
+  const before = beforeOf(facts, hostname);
+  let unknown: string | undefined;
+  let differs = false;
+  for (const { server, seen: at } of seen.servers) {
+    if (!at.known) {
+      unknown ??= at.why;
+      continue;
+    }
+    const { mark, foreign, addresses: there } = at.value;
+    const isOurs = mark?.owner === facts.settings.owner;
+    const isLeft = mark === undefined && there.length > 0 && there.every((ip) => before.includes(ip));
+    const isFree = mark === undefined && there.length === 0 && foreign !== true;
+    if (!isOurs && !isLeft && !isFree) {
+      // Somebody else's that says the same does no harm, and is nobody's to repeat.
+      if (foreign !== true && mark === undefined && there.join() === addresses.join()) continue;
+      return {
+        kind: 'refused',
+        refused: {
+          why: `${hostname} has a record on name server ${server} that is not ours${there.length === 0 ? '' : `: ${there.join(', ')}`}`,
+          hint: 'Remove it there, or give the route another host name; foreign records are never written over.',
+        },
+      };
+    }
+    const isMarked = isOurs && mark.service === service && mark.addresses.join() === addresses.join();
+    const stale = [...before, ...(mark?.addresses ?? [])].filter((ip) => !addresses.includes(ip));
+    differs ||=
+      !isMarked || addresses.some((ip) => !there.includes(ip)) || stale.some((ip) => there.includes(ip));
+  }
+  const { failed } = seen;
+  if (differs && failed !== undefined && failed.retryAt > facts.now) {
+    const hint = 'Look at the name server, its zone and [mcns] key_file. The service itself is served.';
+    return { kind: 'waiting', waiting: { why: failed.why, hint, until: failed.retryAt } };
+  }
+  // One server that is down does not keep the others from being right: it follows when it is back.
+  if (unknown !== undefined)
+    return {
+      kind: 'waiting',
+      waiting: { why: unknown, hint: 'Records follow when it answers; the service itself is served.' },
+    };
+  return { kind: differs ? 'differs' : 'good' };
+}
+
+function beforeOf({ promised }: Facts, hostname: string): readonly string[] {
+  return (promised.records ?? []).find((record) => record.hostname === hostname)?.addresses ?? [];
+}
+
+function hostnames(service: Service): string[] {
+  return [
+    ...new Set(service.components.flatMap(({ routes }) => routes.map((route) => route.hostname))),
+  ].sort();
+}

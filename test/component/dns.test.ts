@@ -1,0 +1,180 @@
+import { expect } from 'chai';
+import { systemClock } from '../../src/base/clock.ts';
+import { makeLog } from '../../src/base/log.ts';
+import { openRfc2136 } from '../../src/node/dns/rfc2136.ts';
+import type { Dns } from '../../src/node/dns/dns.ts';
+import { sendUpdate, updateScript } from '../../src/node/dns/update.ts';
+import type { NameFacts } from '../../src/node/types.ts';
+import { startKnot, type Knot } from '../support/knot.ts';
+
+const OWNER = 'rift/main';
+const NAME = 'hello.svc.test';
+const FOUR = '10.0.0.1';
+const SIX = 'fd00::1';
+
+describe('DNS by RFC 2136, with a real Knot', () => {
+  let knot: Knot;
+  let second: Knot;
+  const open = (more: Partial<Parameters<typeof openRfc2136>[0]> = {}): Dns =>
+    openRfc2136({
+      owner: OWNER,
+      servers: [knot.server],
+      zones: [knot.zone],
+      keyFile: knot.keyFile,
+      ttlS: 60,
+      clock: systemClock,
+      log: makeLog('silent'),
+      ...more,
+    });
+  const inside = async (dns: Dns, name = NAME): Promise<Extract<NameFacts, { zone: string }>> => {
+    const seen = (await dns.observe([name])).names[name];
+    if (seen === undefined || 'elsewhere' in seen) throw new Error('not inside');
+    return seen;
+  };
+  const record = { hostname: NAME, addresses: [FOUR, SIX] };
+
+  before(async () => {
+    [knot, second] = await Promise.all([startKnot(), startKnot()]);
+  });
+  after(() => Promise.all([knot.stop(), second.stop()]));
+  afterEach(async () => {
+    for (const server of [knot, second])
+      await server.update(`update delete ${NAME}`, `update delete _mc-gitops.${NAME} TXT`);
+  });
+
+  it('dig before, during and after: A, AAAA and the mark come together and go together; the serial moves only then', async () => {
+    const dns = open();
+    const before = await knot.serial();
+    const show = async (when: string): Promise<string> =>
+      `${when}: A [${(await knot.dig(NAME, 'A')).join()}] AAAA [${(await knot.dig(NAME, 'AAAA')).join()}]`;
+    const lines = [await show('before')];
+    expect(await dns.put('hello', [record])).to.have.property('kind', 'ok');
+    lines.push(await show('during'));
+    expect(await knot.dig(`_mc-gitops.${NAME}`, 'TXT')).to.deep.equal([
+      `"mc-gitops" "owner=${OWNER}" "service=hello" "ip=${FOUR}" "ip=${SIX}"`,
+    ]);
+    const mark = { owner: OWNER, service: 'hello', addresses: [FOUR, SIX] };
+    expect((await inside(dns)).servers).to.deep.equal([
+      { server: knot.server, seen: { known: true, value: { addresses: [FOUR, SIX], mark } } },
+    ]);
+    const during = await knot.serial();
+    expect(during).to.be.greaterThan(before);
+    // Twice is once: nothing is sent that changes nothing.
+    expect(await dns.put('hello', [record])).to.have.property('kind', 'ok');
+    expect(await knot.serial()).to.equal(during);
+    expect(await dns.remove('hello', [record])).to.have.property('kind', 'ok');
+    lines.push(await show('after'));
+    expect(await knot.dig(`_mc-gitops.${NAME}`, 'TXT')).to.deep.equal([]);
+    const gone = await knot.serial();
+    expect(await dns.remove('hello', [record])).to.have.property('kind', 'ok');
+    expect(await knot.serial()).to.equal(gone);
+    expect(lines).to.deep.equal([
+      'before: A [] AAAA []',
+      `during: A [${FOUR}] AAAA [${SIX}]`,
+      'after: A [] AAAA []',
+    ]);
+    for (const line of lines) console.log(`      ${line}`);
+  });
+
+  it('a foreign record, alias or mark is never written over, nor taken away', async () => {
+    for (const [what, line] of [
+      ['10.9.9.9', `update add ${NAME} 60 A 10.9.9.9`],
+      ['alias', `update add ${NAME} 60 CNAME ns.svc.test.`],
+      ['other/main', `update add _mc-gitops.${NAME} 60 TXT "mc-gitops" "owner=other/main" "service=x"`],
+    ] as const) {
+      await knot.update(line);
+      const serial = await knot.serial();
+      const put = await open().put('hello', [record]);
+      expect(put.kind, what).to.equal('wait');
+      expect(put).to.have.property('why').that.includes(what).and.includes(knot.server);
+      expect(await open().remove('hello', [record])).to.have.property('kind', 'ok');
+      expect(await knot.serial(), what).to.equal(serial);
+      await knot.update(`update delete ${NAME}`, `update delete _mc-gitops.${NAME} TXT`);
+    }
+  });
+
+  it('a record that somebody makes between look and update is refused by the server itself: prerequisites', async () => {
+    await knot.update(`update add ${NAME} 60 A 10.9.9.9`);
+    const script = updateScript({
+      server: knot.server,
+      zone: knot.zone,
+      hostname: NAME,
+      // As it was seen a moment ago.
+      seen: { addresses: [], isAlias: false, texts: [] },
+      add: [FOUR],
+      drop: [],
+      mark: { owner: OWNER, service: 'hello', addresses: [FOUR] },
+      ttlS: 60,
+    });
+    expect(await sendUpdate(script, knot.keyFile)).to.match(/YXRRSET/);
+    expect(await knot.dig(NAME, 'A')).to.deep.equal(['10.9.9.9']);
+    expect(await knot.dig(`_mc-gitops.${NAME}`, 'TXT')).to.deep.equal([]);
+  });
+
+  it('addresses that change are replaced, own values only: what somebody added beside them stays', async () => {
+    const dns = open();
+    await dns.put('hello', [record]);
+    await knot.update(`update add ${NAME} 60 A 10.9.9.9`);
+    expect(await dns.put('hello', [{ hostname: NAME, addresses: ['10.0.0.2'] }])).to.have.property(
+      'kind',
+      'ok',
+    );
+    expect(await knot.dig(NAME, 'A')).to.deep.equal(['10.0.0.2', '10.9.9.9']);
+    expect(await knot.dig(NAME, 'AAAA')).to.deep.equal([]);
+    expect(await dns.remove('hello', [{ hostname: NAME, addresses: ['10.0.0.2'] }])).to.have.property(
+      'kind',
+      'ok',
+    );
+    expect(await knot.dig(NAME, 'A')).to.deep.equal(['10.9.9.9']);
+  });
+
+  it('a record whose mark was lost is ours by the registry, and is marked again', async () => {
+    const dns = open();
+    await dns.put('hello', [record]);
+    await knot.update(`update delete _mc-gitops.${NAME} TXT`);
+    expect((await open().put('hello', [record])).kind).to.equal('wait');
+    expect(await open().put('hello', [{ ...record, before: [FOUR, SIX] }])).to.have.property('kind', 'ok');
+    expect(await knot.dig(`_mc-gitops.${NAME}`, 'TXT')).to.have.lengthOf(1);
+  });
+
+  it('several servers: one that refuses or is down keeps the other from nothing, and says why (L20)', async () => {
+    const both = open({ servers: [knot.server, second.server] });
+    await second.halt();
+    const half = await both.put('hello', [record]);
+    expect(half.kind).to.equal('wait');
+    expect(half).to.have.property('why').that.includes(second.server).and.does.not.include(knot.server);
+    expect(await knot.dig(NAME, 'A')).to.deep.equal([FOUR]);
+    const seen = await inside(both);
+    expect(seen.servers.map((server) => server.seen.known)).to.deep.equal([true, false]);
+    expect(seen.failed?.retryAt).to.be.greaterThan(Date.now());
+    await second.start();
+    expect(await both.put('hello', [record])).to.have.property('kind', 'ok');
+    expect(await second.dig(NAME, 'A')).to.deep.equal([FOUR]);
+    expect(await inside(both)).not.to.have.property('failed');
+    expect(await both.remove('hello', [record])).to.have.property('kind', 'ok');
+    expect(await second.dig(NAME, 'A')).to.deep.equal([]);
+  });
+
+  it('an unknown key, and a zone that the server does not have, are named', async () => {
+    const refused = await open({ keyFile: knot.strangerKeyFile }).put('hello', [record]);
+    expect(refused.kind).to.equal('wait');
+    expect(refused)
+      .to.have.property('why')
+      .that.matches(/NOTAUTH|BADKEY|REFUSED/);
+    expect(refused).to.have.property('why').that.does.not.include('eHh4');
+    const other = open({ zones: ['other.test'] });
+    const seen = (await other.observe(['a.other.test'])).names['a.other.test'];
+    expect(JSON.stringify(seen)).to.match(/refuses the query|does not know the zone/);
+  });
+
+  it('names outside our zones are somebody else’s: resolved beside the pass, never written', async () => {
+    const dns = open();
+    const first = (await dns.observe(['docs.example.org'])).names['docs.example.org'];
+    expect(first).to.deep.equal({ elsewhere: { known: false, why: 'not resolved yet' } });
+    const serial = await knot.serial();
+    expect((await dns.put('docs', [{ hostname: 'docs.example.org', addresses: [FOUR] }])).kind).to.equal(
+      'wait',
+    );
+    expect(await knot.serial()).to.equal(serial);
+  });
+});

@@ -1,0 +1,124 @@
+import { expect } from 'chai';
+import type { Service } from '../../../src/definitions/types.ts';
+import { simulate } from '../../../src/plan/simulate.ts';
+import { component, desiredOf, service, SUFFIX, World } from '../../support/world.ts';
+
+const ADDRESSES = ['10.0.0.1', 'fd00::1'];
+const NAME = `a.${SUFFIX}`;
+
+describe('records in DNS', () => {
+  it('come after the route and before nothing; removed on undeploy after the routes and before the containers (house 4)', async () => {
+    const world = await running(one('a'));
+    const kinds = (): string[] => world.journal.map((line) => line.split(' ')[0] ?? '');
+    expect(world.names[NAME]?.addresses).to.deep.equal(ADDRESSES);
+    expect(kinds().indexOf('name')).to.be.greaterThan(kinds().lastIndexOf('route'));
+    expect(world.dnsRecords).to.deep.equal([{ service: 'a', hostname: NAME, addresses: ADDRESSES }]);
+    expect(world.plan().steps, 'G2').to.deep.equal([]);
+    const from = world.journal.length;
+    world.desired = desiredOf([]);
+    world.removable = ['a'];
+    await world.converge();
+    const then = world.journal.slice(from).map((line) => line.split(' ')[0]);
+    const order = then.filter((word) => ['unroute', 'unname', 'remove', 'forget'].includes(word ?? ''));
+    expect(order).to.deep.equal(['unroute', 'unname', 'remove', 'forget']);
+    expect([world.names[NAME], world.dnsRecords]).to.deep.equal([undefined, []]);
+  });
+
+  it('the simulated chain has them, and ends', () => {
+    const world = prepared(one('a'));
+    const { steps, end } = simulate(world.facts());
+    expect(steps.filter((step) => step.kind === 'put-records').map((step) => step.subject)).to.deep.equal([
+      NAME,
+    ]);
+    expect(end.steps).to.deep.equal([]);
+  });
+
+  it('stay when a service is stopped, and follow when a host name or an address changes', async () => {
+    const world = await running(one('a'));
+    world.desired = desiredOf([{ ...one('a'), active: false }]);
+    await world.converge();
+    expect(world.names[NAME]?.addresses).to.deep.equal(ADDRESSES);
+    world.desired = desiredOf([one('a', 'docs')]);
+    await world.converge();
+    expect(Object.keys(world.names)).to.deep.equal([`docs.${SUFFIX}`]);
+    world.addresses = ['10.0.0.2'];
+    await world.converge();
+    expect(world.names[`docs.${SUFFIX}`]?.addresses).to.deep.equal(['10.0.0.2']);
+    expect(world.plan().steps, 'G2').to.deep.equal([]);
+  });
+
+  it('a name server that is down holds up nothing but its records, and an undeploy waits for it (G9)', async () => {
+    const world = prepared(one('a'));
+    world.dnsAnswers = false;
+    await world.converge();
+    expect(world.applied.map((entry) => entry.state)).to.deep.equal(['running']);
+    expect(world.plan().waiting).to.deep.include({
+      service: 'a',
+      for: 'dns',
+      why: 'name server ns does not answer',
+      hint: 'Records follow when it answers; the service itself is served.',
+    });
+    world.dnsAnswers = true;
+    await world.converge();
+    expect(world.names[NAME]?.addresses).to.deep.equal(ADDRESSES);
+    world.dnsAnswers = false;
+    world.desired = desiredOf([]);
+    world.removable = ['a'];
+    await world.converge();
+    expect(world.container('a')?.state).to.equal('running');
+    expect(world.plan().waiting.map((entry) => entry.for)).to.deep.equal(['dns']);
+    world.dnsAnswers = true;
+    await world.converge();
+    expect(world.container('a')).to.equal(undefined);
+  });
+
+  it('a foreign record is refused and left alone (L08), one that says the same is nobody’s to repeat', async () => {
+    const world = prepared(one('a'));
+    world.names[NAME] = { addresses: ['10.9.9.9'] };
+    await world.converge();
+    expect(world.plan().refused).to.have.lengthOf(1);
+    expect(world.plan().refused[0]?.why).to.match(/not ours: 10\.9\.9\.9/);
+    expect(world.names[NAME]).to.deep.equal({ addresses: ['10.9.9.9'] });
+    world.names[NAME] = { addresses: ADDRESSES };
+    expect(world.plan().refused).to.deep.equal([]);
+    expect(world.plan().steps).to.deep.equal([]);
+  });
+
+  it('without addresses of the node it says where to set them; without a driver nothing is planned (L14)', async () => {
+    const world = prepared(one('a'));
+    world.addresses = [];
+    await world.converge();
+    expect(world.plan().waiting[0]).to.include({
+      for: 'dns',
+      hint: 'Set addresses = ["…"] in nodes/n1.toml.',
+    });
+    world.zones = [];
+    expect(world.plan()).to.deep.include({ steps: [], waiting: [] });
+  });
+});
+
+function one(name: string, host = name): Service {
+  const route = {
+    name: '',
+    port: 443,
+    mode: 'l4',
+    hostname: `${host}.${SUFFIX}`,
+    backendTls: false,
+  } as const;
+  return service(name, [component(name, { routes: [route] })]);
+}
+
+function prepared(...services: Service[]): World {
+  const world = new World();
+  world.zones = [SUFFIX];
+  world.addresses = [...ADDRESSES];
+  world.desired = desiredOf(services);
+  world.present(...services.map((entry) => `mcr.example.net/${entry.name}:v1.0.0`));
+  return world;
+}
+
+async function running(...services: Service[]): Promise<World> {
+  const world = prepared(...services);
+  await world.converge();
+  return world;
+}
