@@ -58,13 +58,9 @@ export interface Node {
 
 /** Opens the adapters. The engine may be down: it is tried again at every look. */
 export function openNode(options: NodeOptions): Node {
-  const { clock, log, onSignal, proxy, dns } = options;
+  const { clock, log, listeners, onSignal, proxy, dns } = options;
   const certificates = openCertificates(options.certificates);
-  const handshakes = openHandshakes({
-    listeners: options.listeners,
-    clock,
-    onSignal: () => onSignal('handshake'),
-  });
+  const handshakes = openHandshakes({ listeners, clock, onSignal: () => onSignal('handshake') });
   const probes = probesOf(options, () => engine());
   const sole = openSole({
     owner: options.engine.owner,

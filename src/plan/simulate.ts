@@ -162,16 +162,7 @@ function promisedAfter(
     case 'record-orphan':
       return { ...promised, orphans: [...(promised.orphans ?? []), step.orphan] };
     case 'forget-service':
-      return {
-        ...promised,
-        orphans: (promised.orphans ?? []).filter((orphan) => orphan.service !== step.service),
-        applied: promised.applied.filter((entry) => entry.service.name !== step.service),
-        leases: promised.leases.filter((lease) => lease.service !== step.service),
-        routes: promised.routes.filter((route) => route.service !== step.service),
-        files: promised.files.filter((file) => file.service !== step.service),
-        failures: promised.failures.filter((failure) => failure.service !== step.service),
-        trials: promised.trials.filter((trial) => trial.service !== step.service),
-      };
+      return forgotten(promised, step.service);
   }
 }
 
@@ -186,6 +177,21 @@ function imagesAfter(promised: Promised, step: Of<'record-image'>, now: number):
     ...(manifestDigest === undefined ? {} : { manifestDigest }),
   };
   return [...promised.images.filter((image) => image.reference !== reference), record];
+}
+
+function forgotten(promised: Promised, name: string): Promised {
+  const isOther = ({ service }: { readonly service: string }): boolean => service !== name;
+  return {
+    ...promised,
+    orphans: (promised.orphans ?? []).filter(isOther),
+    applied: promised.applied.filter((entry) => entry.service.name !== name),
+    leases: promised.leases.filter(isOther),
+    routes: promised.routes.filter(isOther),
+    files: promised.files.filter(isOther),
+    failures: promised.failures.filter(isOther),
+    trials: promised.trials.filter(isOther),
+    ...(promised.records === undefined ? {} : { records: promised.records.filter(isOther) }),
+  };
 }
 
 function onContainers(

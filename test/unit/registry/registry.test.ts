@@ -190,6 +190,24 @@ describe('the registry', () => {
     });
   });
 
+  it('L08 keeps which records of ours stand in DNS, also after it was closed, until they or their service are gone', () => {
+    const before = open();
+    const record = { service: 'web', hostname: 'web.example.net', addresses: ['10.0.0.1', 'fd00::1'] };
+    const other = { service: 'api', hostname: 'api.example.net', addresses: ['10.0.0.1'] };
+    must(before.putRecords([{ ...record, addresses: ['10.0.0.9'] }, other]));
+    must(before.putRecords([record]));
+    before.close();
+    opened.pop();
+    const registry = open();
+    expect(registry.promised().records).to.deep.equal([other, record]);
+    must(registry.removeRecords([{ ...record, service: 'api' }]));
+    expect(registry.promised().records, 'one of another service stays').to.deep.equal([other, record]);
+    must(registry.removeRecords([record]));
+    expect(registry.promised().records).to.deep.equal([other]);
+    must(registry.forgetService('api'));
+    expect(registry.promised()).to.not.have.property('records');
+  });
+
   it('G4 never leases one port twice', () => {
     const registry = open();
     must(registry.lease([{ service: 'a', component: 'a', route: '', slot: 'a', port: 20000 }]));
