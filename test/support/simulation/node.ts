@@ -235,6 +235,7 @@ export class Machine {
         hidden.has('engine unseen') || !base.engine.known
           ? unknown('the engine does not answer')
           : known({ ...base.engine.value, containers: this.#listed(base.engine.value.containers, hidden) }),
+      dns: { driver: 'none', zones: [], names: {} },
       proxy: hidden.has('proxy unseen') ? unknown('the table cannot be read') : base.proxy,
       ports: hidden.has('ports unseen') ? unknown('/proc/net cannot be read') : base.ports,
     };
