@@ -50,22 +50,22 @@ describe('a pass and the commits it takes', () => {
 
   it('L31 finds the trailer of a commit in the middle of accepted..new', async () => {
     const { repository, world, house } = rig();
-    const names = ['a', 'b', 'c', 'd'];
+    const names = ['aa', 'bb', 'cc', 'dd'];
     const files = (left: readonly string[]): Record<string, string | undefined> =>
       Object.fromEntries(
         names.map((name) => [`services/${name}.toml`, left.includes(name) ? definition(name) : undefined]),
       );
-    await repository.commit(files(['a', 'b', 'c']));
+    await repository.commit(files(['aa', 'bb', 'cc']));
     const memory: Memory = {};
     await converged(house, memory);
-    await repository.commit(files(['a']));
+    await repository.commit(files(['aa']));
     await converged(house, memory);
-    expect(memory.seen?.plan.refused.map((entry) => entry.service)).to.deep.equal(['b', 'c']);
-    await repository.commit({ note: '1' }, { message: 'Away\n\nRemove-Services: b, c' });
+    expect(memory.seen?.plan.refused.map((entry) => entry.service)).to.deep.equal(['bb', 'cc']);
+    await repository.commit({ note: '1' }, { message: 'Away\n\nRemove-Services: bb, cc' });
     await repository.commit({ note: '2' }, { message: 'Something else' });
     await converged(house, memory);
-    expect(world.containers.map((container) => container.name)).to.deep.equal(['a']);
-    expect(house.registry.promised().named).to.deep.equal(['b', 'c']);
+    expect(world.containers.map((container) => container.name)).to.deep.equal(['aa']);
+    expect(house.registry.promised().named).to.deep.equal(['bb', 'cc']);
     await repository.commit({ note: '3' });
     await converged(house, memory);
     expect(house.registry.promised().named, 'forgotten once they are gone').to.deep.equal([]);
@@ -79,27 +79,27 @@ describe('a pass over a node that is only observed', () => {
     const { repository, world, house } = rig();
     const memory: Memory = {};
     await repository.commit({
-      'services/a.toml': definition('a'),
+      'services/aa.toml': definition('aa'),
       'nodes/n1.toml': 'mode = "observe"\n',
     });
     await converged(house, memory);
     expect(world.journal).to.deep.equal([]);
-    expect(memory.seen?.plan.waiting[0]).to.include({ service: 'a', for: 'observe' });
+    expect(memory.seen?.plan.waiting[0]).to.include({ service: 'aa', for: 'observe' });
     await repository.commit({ 'nodes/n1.toml': undefined });
     await converged(house, memory);
-    expect(world.container('a')?.state).to.equal('running');
+    expect(world.container('aa')?.state).to.equal('running');
   });
 
   it('L47 remembers prune = false of a file that is gone', async () => {
     const { repository, world, house } = rig();
     await repository.commit({
-      'services/a.toml': definition('a'),
-      'services/b.toml': `prune = false\n${definition('b')}`,
+      'services/aa.toml': definition('aa'),
+      'services/bb.toml': `prune = false\n${definition('bb')}`,
     });
     await converged(house, {});
-    await repository.commit({ 'services/b.toml': undefined });
+    await repository.commit({ 'services/bb.toml': undefined });
     await converged(house, {});
-    expect(world.container('b')?.state).to.equal('running');
+    expect(world.container('bb')?.state).to.equal('running');
   });
 });
 
