@@ -105,7 +105,7 @@ describe('what a running agent tells, on real Docker', () => {
     expect(entries.flatMap((entry) => entry.steps.map((step) => step.kind))).to.include('create-container');
     expect(text.out + json.out).to.not.contain(SECRET);
     expect([text.code, json.code, none.code, away.code]).to.deep.equal([0, 0, 1, 3]);
-    expect(none.err).to.contain('nobody');
+    expect(none.err).to.contain('nothing was ever done for');
   });
 
   it('L35 plan --replay: the same plan from the stored inputs, beside the running agent and from a snapshot', async () => {
@@ -134,7 +134,8 @@ describe('what a running agent tells, on real Docker', () => {
     expect(talks.out).to.equal('up\nred \\u001b[31m •••\n');
     expect([talks.code, silent.code, nobody.code]).to.deep.equal([0, 1, 1]);
     expect(silent.err).to.contain('is empty').and.contain('json-file');
-    expect(nobody.err).to.contain('no container of a service "nobody"');
+    // Not to its end: a secret that another test registered may be a part of the name.
+    expect(nobody.err).to.contain('no container of a service "');
   });
 
   it('L21 a log driver that cannot be read back is an error, not an empty log', async () => {
