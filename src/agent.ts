@@ -40,7 +40,12 @@ const SHOWN_NOTICES = 20;
 const RECENT_STEPS = 20;
 /** No pass lasts so long: each call has a deadline, and builds and probes run beside it. */
 const STUCK_MS = 5 * 60_000;
-const CLEARING: readonly string[] = ['remove-container', 'release-leases', 'push-image'] satisfies StepKind[];
+const CLEARING: readonly string[] = [
+  'remove-container',
+  'release-leases',
+  'remove-image',
+  'push-image',
+] satisfies StepKind[];
 
 export interface Agent {
   /** Where the dashboard listens; absent when its port was taken. */
