@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { ImageState } from '../../../src/node/types.ts';
-import { component, desiredOf, service, World } from '../../support/world.ts';
+import { component, desiredOf, service } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 const REFERENCE = 'mcr.example.net/a:v1.0.0';
 const A = `sha256:${'a'.repeat(64)}`;
