@@ -41,7 +41,7 @@ export const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   'better-sqlite3': ['src/registry/'],
   chokidar: ['src/base/watch.ts'],
   commander: ['src/main.ts', 'src/commands/'],
-  'cron-parser': ['src/plan/window.ts'],
+  'cron-parser': ['src/base/cron.ts'],
   'dockerfile-ast': ['src/definitions/dockerfile/'],
   dockerode: ['src/node/engine/'],
   'fast-json-patch': ['src/plan/'],
