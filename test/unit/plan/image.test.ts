@@ -29,6 +29,22 @@ describe('the planner: images', () => {
     world.images[REFERENCE] = present();
   });
 
+  it('two components of one image ask for it, and record it, once', async () => {
+    const image = component('a').image;
+    world.desired = desiredOf([service('a', [component('web', { image }), component('api', { image })])]);
+    world.images[REFERENCE] = { kind: 'remote', manifestDigest: B };
+    const kinds = (): string[] =>
+      world
+        .plan()
+        .steps.map(({ kind }) => kind)
+        .filter((kind) => kind.endsWith('-image'));
+    expect(kinds()).to.deep.equal(['pull-image']);
+    world.images[REFERENCE] = present({ manifestDigest: B });
+    expect(kinds()).to.deep.equal(['record-image']);
+    await world.converge();
+    expect(world.records).to.have.length(1);
+  });
+
   describe('a tag is a promise about bytes (L19)', () => {
     it('what it means is recorded at first sight, image id and manifest digest apart', async () => {
       world.images[REFERENCE] = present({ manifestDigest: B });
