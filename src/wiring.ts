@@ -216,6 +216,8 @@ export function planSettings(settings: Settings, keyId: string): House['planSett
 /** Policy is the node's own, never from git: who may write definitions may not widen it. */
 export function definitionOptions(settings: Settings, hash: (value: string) => string): House['definitions'] {
   const { defaults, policy, mcproxy } = settings;
+  // Whoever lists no registry has images that are built or loaded here: no host is asked for any, so that none is wrong.
+  const imageHosts = Object.keys(settings.registries).sort();
   return {
     node: settings.node,
     root: settings.source.path,
@@ -228,6 +230,7 @@ export function definitionOptions(settings: Settings, hash: (value: string) => s
     },
     policy: {
       ...(policy.images === 'pinned' ? { images: policy.images } : {}),
+      ...(imageHosts.length === 0 ? {} : { imageHosts }),
       mounts: policy.mounts,
       networks: [...policy.networks, defaults.network],
       ports: policy.ports,
