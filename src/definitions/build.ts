@@ -148,10 +148,8 @@ function checkImage(
   const fault = policy?.images === 'pinned' ? undefined : tagFault(image.tag);
   if (fault !== undefined) findings.push(finding('image/semver-tag', at, fault.message, fault.hint));
   const hosts = policy?.imageHosts;
-  // `localhost/` is how Podman writes that an image has no registry.
-  const isLocal = image.host === undefined || image.host === 'localhost';
-  if (hosts !== undefined && !isLocal && !hosts.includes(image.host ?? '')) {
-    const message = `the node does not know the registry ${quote(image.host ?? '')}`;
+  if (hosts !== undefined && image.host !== undefined && !hosts.includes(image.host)) {
+    const message = `the node does not know the registry ${quote(image.host)}`;
     const hint = `It knows ${hosts.join(', ')}. Take an image from there, or add [registries.${JSON.stringify(image.host)}] to the node's settings.`;
     findings.push(finding('image/host', at, message, hint));
   }

@@ -28,10 +28,11 @@ describe('[registries] of the settings', () => {
     ]);
     // Another port is another host.
     expect(told('mcr.example.net/a:v1.0.0', LISTED)).to.have.length(1);
+    expect(told('localhost/a:v1.0.0', LISTED)).to.have.length(1);
   });
 
   it('leave local images alone, and everything where none is listed: nobody is asked then', () => {
-    for (const image of ['a:v1.0.0', 'mc/a:v1.0.0', 'localhost/a:v1.0.0'])
+    for (const image of ['a:v1.0.0', 'mc/a:v1.0.0'])
       expect(told(image, LISTED), image).to.deep.equal([]);
     expect(told('quay.io/a/a:v1.0.0', '')).to.deep.equal([]);
   });
