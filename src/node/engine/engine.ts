@@ -20,15 +20,14 @@ import { ours, type Site } from './lookup.ts';
 import { EventStream } from './events.ts';
 import { FactsReader, readIdentity, type EngineIdentity } from './facts.ts';
 import { Refusal, attempt } from './failure.ts';
+import { buildImage, type BuildOptions } from './build.ts';
 import {
-  buildImage,
   inspectImage,
   listImages,
   pullImage,
   pushImage,
   removeImage,
   tagImage,
-  type BuildOptions,
   type Pulled,
   type ImageDetails,
   type RegistryAuth,
