@@ -41,12 +41,18 @@ export function sourceSettings(settings: Settings): SourceSettings {
   };
 }
 
-export function nodeOptions(settings: Settings, log: Log, onSignal: (trigger: string) => void): NodeOptions {
+export function nodeOptions(
+  settings: Settings,
+  log: Log,
+  hash: (value: string) => string,
+  onSignal: (trigger: string) => void,
+): NodeOptions {
   const { build, mcproxy, owner } = settings;
   const clock = systemClock;
   return {
     engine: {
       owner,
+      hash,
       callDeadlineMs: CALL_DEADLINE_MS,
       log,
       ...(settings.engine.socket === undefined ? {} : { socket: settings.engine.socket }),

@@ -145,7 +145,11 @@ function reasonOf(facts: Facts, desired: DesiredService, standings: readonly Sta
 }
 
 function driftOf(standings: readonly Standing[]): string {
-  const words = standings.flatMap(({ component, current, outdated }) => {
+  const words = standings.flatMap(({ component, current, outdated, drift = [] }) => {
+    if (outdated !== undefined && drift.length > 0)
+      return [
+        `container ${component.container} was changed by hand: ${drift.map(({ what }) => what).join(', ')}`,
+      ];
     if (outdated !== undefined) return [`container ${component.container} is not as it was made`];
     if (current === undefined) return [`container ${component.container} is missing`];
     return current.state === 'running' ? [] : [`container ${component.container} is ${current.state}`];

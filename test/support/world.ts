@@ -6,6 +6,7 @@ import { execute } from '../../src/execute/execute.ts';
 import type { NodeWriter, StepResult, Tools } from '../../src/execute/types.ts';
 import type {
   CertificateState,
+  ContainerParts,
   Handshake,
   ImageState,
   NameFacts,
@@ -46,6 +47,7 @@ export class World extends Ledger {
   /** Container names that run and are unwell, until they are started again; how often in a row. */
   unwell = new Map<string, number>();
   engineUp = true;
+  engineKind: 'docker' | 'podman' = 'docker';
   /** Versions of a repository that are kept. */
   keepImages: number | undefined;
   /** As images name it. */
@@ -218,7 +220,7 @@ export class World extends Ledger {
       at: this.now,
       engine: this.engineUp
         ? known({
-            kind: 'docker',
+            kind: this.engineKind,
             version: '1',
             ...this.engineIdentity,
             ...(this.architecture === undefined ? {} : { architecture: this.architecture }),
@@ -285,6 +287,13 @@ export class World extends Ledger {
 
   container(name: string): ObservedContainer | undefined {
     return this.containers.find((container) => container.name === name);
+  }
+
+  /** Somebody made it again by hand, or updated it: other parts under the same labels. */
+  edit(name: string, change: Partial<ContainerParts>, more: Partial<ObservedContainer> = {}): void {
+    const parts = this.container(name)?.parts;
+    if (parts === undefined) throw new Error(`nothing is known of ${name}`);
+    this.update(name, { parts: { ...parts, ...change }, ...more });
   }
 
   kill(name: string): void {

@@ -2,6 +2,7 @@ import { blocked, ok, retry, wait, type Outcome } from '../../src/base/outcome.t
 import type { NodeWriter } from '../../src/execute/types.ts';
 import type { ImageState, ObservedRoute } from '../../src/node/types.ts';
 import type { World } from './world.ts';
+import { partsOfSpec } from './parts.ts';
 
 /** The writing half of a node in memory. Each call is a line of the world's journal; `failing` says which ones fail. */
 export function writerOf(world: World): NodeWriter {
@@ -57,6 +58,7 @@ export function writerOf(world: World): NodeWriter {
             format: '1',
           },
           publish: spec.publish,
+          parts: partsOfSpec(spec),
         });
         return ok({ id });
       },
