@@ -71,13 +71,14 @@ export async function startAgent(settings: Settings, log: Log): Promise<Outcome<
     return key;
   }
   let signal: (trigger: string) => void = () => undefined;
-  const node = openNode(nodeOptions(settings, log, (trigger) => signal(trigger)));
+  const hash = (value: string): string => keyedHash(key.value.key, value);
+  const node = openNode(nodeOptions(settings, log, hash, (trigger) => signal(trigger)));
   const house: House = {
     source: openSource(sourceSettings(settings), log, clock),
     registry: registry.value,
     node,
     planSettings: planSettings(settings, key.value.keyId),
-    definitions: definitionOptions(settings, (value) => keyedHash(key.value.key, value)),
+    definitions: definitionOptions(settings, hash),
     parallel: settings.deploy.parallel,
     clock,
     log,

@@ -41,12 +41,18 @@ export function sourceSettings(settings: Settings): SourceSettings {
   };
 }
 
-export function nodeOptions(settings: Settings, log: Log, onSignal: (trigger: string) => void): NodeOptions {
+export function nodeOptions(
+  settings: Settings,
+  log: Log,
+  hash: (value: string) => string,
+  onSignal: (trigger: string) => void,
+): NodeOptions {
   const { build, mcproxy, owner } = settings;
   const clock = systemClock;
   return {
     engine: {
       owner,
+      hash,
       callDeadlineMs: CALL_DEADLINE_MS,
       log,
       ...(settings.engine.socket === undefined ? {} : { socket: settings.engine.socket }),
@@ -216,6 +222,8 @@ export function planSettings(settings: Settings, keyId: string): House['planSett
 /** Policy is the node's own, never from git: who may write definitions may not widen it. */
 export function definitionOptions(settings: Settings, hash: (value: string) => string): House['definitions'] {
   const { defaults, policy, mcproxy } = settings;
+  // Whoever lists no registry has images that are built or loaded here: no host is asked for any, so that none is wrong.
+  const imageHosts = Object.keys(settings.registries).sort();
   return {
     node: settings.node,
     root: settings.source.path,
@@ -228,6 +236,7 @@ export function definitionOptions(settings: Settings, hash: (value: string) => s
     },
     policy: {
       ...(policy.images === 'pinned' ? { images: policy.images } : {}),
+      ...(imageHosts.length === 0 ? {} : { imageHosts }),
       mounts: policy.mounts,
       networks: [...policy.networks, defaults.network],
       ports: policy.ports,

@@ -149,7 +149,9 @@ function checkImage(
   if (fault !== undefined) findings.push(finding('image/semver-tag', at, fault.message, fault.hint));
   const hosts = policy?.imageHosts;
   if (hosts !== undefined && image.host !== undefined && !hosts.includes(image.host)) {
-    findings.push(finding('image/host', at, `the node does not know the registry ${quote(image.host)}`));
+    const message = `the node does not know the registry ${quote(image.host)}`;
+    const hint = `It knows ${hosts.join(', ')}. Take an image from there, or add [registries.${JSON.stringify(image.host)}] to the node's settings.`;
+    findings.push(finding('image/host', at, message, hint));
   }
 }
 

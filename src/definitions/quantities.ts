@@ -1,5 +1,5 @@
 import type { TomlPath } from '../base/tomlindex.ts';
-import { parseCron } from '../base/cron.ts';
+import { cronFault } from '../base/cron.ts';
 import { finding, quote, type Finding } from './findings.ts';
 import type { v } from '../base/shape.ts';
 import type { WINDOW } from './ownshape.ts';
@@ -54,8 +54,9 @@ function sizeOf(text: string): number {
 
 /** Reads `{ cron, for, timezone }`. */
 export function readWindow(shape: v.InferOutput<typeof WINDOW>, path: TomlPath, findings: Finding[]): Window {
-  const cron = parseCron(shape.cron);
-  if (!cron.ok) findings.push(finding('window/cron', [...path, 'cron'], `${quote(shape.cron)}: ${cron.why}`));
+  const fault = cronFault(shape.cron);
+  if (fault !== undefined)
+    findings.push(finding('window/cron', [...path, 'cron'], `${quote(shape.cron)}: ${fault}`));
   if (!isTimeZone(shape.timezone)) {
     findings.push(
       finding('window/timezone', [...path, 'timezone'], `${quote(shape.timezone)} is no time zone`),

@@ -192,7 +192,7 @@ export const RULES = {
     'Leave `+…` out, or make it a pre-release with `-`.',
   ),
   'image/host': error(
-    'An image comes from a registry that the node knows.',
+    'An image comes from a registry that the node knows, or is local: where the settings list registries, no other is asked.',
     'Take an image from one of them, or add [registries."host:port"] to the node\'s settings.',
   ),
   'image/unbuilt': warning(

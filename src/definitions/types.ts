@@ -224,7 +224,7 @@ export interface Defaults {
 export interface Policy {
   /** `pinned`: any tag will do beside a digest. Absent: a tag is a semantic version. */
   readonly images?: 'pinned';
-  /** Image hosts, `host[:port]`; absent: any. */
+  /** Image hosts, `host[:port]`, as the settings list registries; absent: they list none, and no host is ever asked. */
   readonly imageHosts?: readonly string[];
   /** Bind sources: the path itself and what lies below it; `{service}` is the service's name. */
   readonly mounts: readonly string[];

@@ -92,6 +92,41 @@ export interface ObservedContainer {
   readonly labels: Readonly<Record<string, string>>;
   readonly identity?: Identity;
   readonly publish: readonly PublishedPort[];
+  /** Of ours only; absent in states of older agents. */
+  readonly parts?: ContainerParts;
+}
+
+/**
+ * What a container of ours is really made of, to be compared with what was ordered. Values of variables are keyed hashes; of
+ * other texts that somebody may have written by hand there is a check of 16 bits, which gives away no secret (G10).
+ */
+export interface ContainerParts {
+  /** Keyed hash of each variable, by name. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Values of `PORT…` and `PEER_…`, where they have the form that the agent gives them. */
+  readonly agentEnv: Readonly<Record<string, string>>;
+  /** Variables that are as the image or the engine gives them; absent while the image is not known. */
+  readonly given?: readonly string[];
+  /** Sorted by target. */
+  readonly mounts: readonly Mount[];
+  /** Names under which it is found, by network. */
+  readonly networks: Readonly<Record<string, readonly string[]>>;
+  /** Check of each label that is not one of ours, by name. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** The engine's word, with its limit of tries: `on-failure:3`. */
+  readonly restart: string;
+  readonly user: SeenText;
+  readonly entrypoint: SeenText;
+  readonly cmd: SeenText;
+  readonly resources: Resources;
+  /** What it may do beyond what any container of ours may: `privileged`, `CAP_NET_ADMIN`, `host pid` … */
+  readonly rights: readonly string[];
+}
+
+/** `given`: as the image has it; absent while the image is not known. */
+export interface SeenText {
+  readonly check: string;
+  readonly given?: boolean;
 }
 
 export interface EngineFacts {

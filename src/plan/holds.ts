@@ -144,7 +144,8 @@ export function rolloutOf(facts: Facts): Rollout {
     const standings = standingsOf(facts, entry);
     // One that gave way is a failure: the others stay as they are until git changes it.
     if (entry.insteadOf !== undefined || isUnderWay(facts, entry, standings)) under.push(entry);
-    else if (standings.some((one) => one.outdated !== undefined)) due.push(entry);
+    // What was changed by hand is healed at once, wherever: no setting and no new agent is to blame.
+    else if (standings.some((one) => one.outdated !== undefined && one.drift === undefined)) due.push(entry);
   }
   const ahead = under[0] ?? due[0];
   const holds = new Map<string, Hold>();

@@ -80,10 +80,12 @@ export function movedImages(
 
 /** The digest of the registry is known later than the image, when it was built here: it is recorded then. */
 export function digestSteps(facts: Facts, desired: DesiredService, because: Because): Step[] {
-  return desired.service.components.flatMap((component) => {
+  const { components } = desired.service;
+  return components.flatMap((component, at) => {
     const state = stateOf(facts, component);
     const record = recordOf(facts, component);
     const isNews =
+      components.findIndex(({ image }) => image.reference === component.image.reference) === at &&
       state.kind === 'present' &&
       state.manifestDigest !== undefined &&
       record?.imageId === state.imageId &&

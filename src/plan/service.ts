@@ -7,7 +7,7 @@ import { keepPredecessors } from './keep.ts';
 import { leasesFor, withLeases } from './leases.ts';
 import { settle } from './settle.ts';
 import { slotted } from './slots.ts';
-import { together, type Staging } from './staged.ts';
+import { once, together, type Staging } from './staged.ts';
 import { stage, stageBeside } from './staging.ts';
 import { movedImages } from './image.ts';
 import { standingOf, type Standing } from './standing.ts';
@@ -76,7 +76,7 @@ export function planRunning(given: Facts, desired: DesiredService, holds: readon
   const inTheWay = containersInTheWay(leased, desired, standings, holds.length === 0);
   const isChange = due.length > 0 || inTheWay.length > 0;
   const staging = together([
-    ...changing.map((standing) => stage(leased, desired, standing, because)),
+    once(together(changing.map((standing) => stage(leased, desired, standing, because)))),
     ...changing.map((standing) => stageBeside(leased, desired, standing)),
     ...(isChange ? [stageWindow(leased, desired)] : []),
     { ready: changing.length === 0 || due.length > 0, steps: [], waiting: put.waiting, refused: [] },
@@ -145,7 +145,11 @@ function reasonOf(facts: Facts, desired: DesiredService, standings: readonly Sta
 }
 
 function driftOf(standings: readonly Standing[]): string {
-  const words = standings.flatMap(({ component, current, outdated }) => {
+  const words = standings.flatMap(({ component, current, outdated, drift = [] }) => {
+    if (outdated !== undefined && drift.length > 0)
+      return [
+        `container ${component.container} was changed by hand: ${drift.map(({ what }) => what).join(', ')}`,
+      ];
     if (outdated !== undefined) return [`container ${component.container} is not as it was made`];
     if (current === undefined) return [`container ${component.container} is missing`];
     return current.state === 'running' ? [] : [`container ${component.container} is ${current.state}`];

@@ -199,14 +199,18 @@ function drainOf(
   return { service, for: 'drained', why, since: provedAt, until: Math.min(until, facts.now + DRAIN_LOOK_MS) };
 }
 
-function cosmetic(service: string, { component, isCosmetic }: Standing): Waiting[] {
+function cosmetic(service: string, { component, isCosmetic, drift = [] }: Standing): Waiting[] {
   if (isCosmetic !== true) return [];
+  const what =
+    drift.length === 0
+      ? 'is not as it would be made now, for reasons that are not in git'
+      : `was changed by hand (${drift.map((one) => one.what).join(', ')})`;
   return [
     {
       service,
       component: component.name,
       for: 'restart',
-      why: `container ${component.container} is not as it would be made now, for reasons that are not in git; deploy.restart = "manual" leaves it running`,
+      why: `container ${component.container} ${what}; deploy.restart = "manual" leaves it running`,
       hint: 'Raise `generation` in its definition to have it made anew.',
     },
   ];

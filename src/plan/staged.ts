@@ -8,6 +8,21 @@ export interface Staging {
   readonly refused: readonly Refused[];
 }
 
+/** Components of one image ask for it once: the first step of a kind about an image stands for all. */
+export function once(staging: Staging): Staging {
+  const seen = new Set<string>();
+  const steps = staging.steps.filter((step) => {
+    const image = 'image' in step ? step.image.reference : 'reference' in step ? step.reference : undefined;
+    const key = `${step.kind} ${image ?? ''}`;
+    if (image === undefined || !seen.has(key)) {
+      seen.add(key);
+      return true;
+    }
+    return false;
+  });
+  return { ...staging, steps };
+}
+
 export function together(parts: readonly Staging[]): Staging {
   return {
     ready: parts.every((part) => part.ready),

@@ -1,5 +1,6 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
+import { driftOf, type Drift } from './drift.ts';
 import { appliedOf, oursOf, type Facts } from './facts.ts';
 import { sameSpec, specDigest, specOf } from './spec.ts';
 
@@ -12,8 +13,10 @@ export interface Standing {
   readonly isCosmetic?: true;
   /** Carries the wanted spec, and is not in place: just made, or kept from before. */
   readonly staged?: ObservedContainer;
-  /** Has the final name but another spec: to be replaced. */
+  /** Has the final name but another spec, or was changed by hand: to be replaced. */
   readonly outdated?: ObservedContainer;
+  /** What somebody changed of the container in place, whose label says the wanted spec. */
+  readonly drift?: readonly Drift[];
   /** Ran before and was set aside. */
   readonly predecessors: readonly ObservedContainer[];
   /** Made for a spec that nobody wants any more, never started. */
@@ -22,22 +25,34 @@ export interface Standing {
 
 export function standingOf(facts: Facts, desired: DesiredService, component: Component): Standing {
   const { service } = desired;
-  const digest = specDigest(specOf(facts, service, component), facts.settings.keyId);
+  const { engine } = facts.observed;
+  const spec = specOf(facts, service, component);
+  const digest = specDigest(spec, facts.settings.keyId);
   const mine = oursOf(facts, service.name).filter((c) => c.identity?.component === component.name);
   const inPlace = mine.find((container) => container.name === component.container);
   const rest = mine.filter((container) => container !== inPlace);
-  const fits = (container: ObservedContainer): boolean => sameSpec(container.identity?.spec, digest);
+  const driftIn = (container: ObservedContainer): readonly Drift[] =>
+    engine.known && sameSpec(container.identity?.spec, digest)
+      ? driftOf(spec, container, engine.value.kind)
+      : [];
+  const fits = (container: ObservedContainer): boolean =>
+    sameSpec(container.identity?.spec, digest) && driftIn(container).length === 0;
   // One that ran before is started again sooner than another one is made of the same.
   const kept = rest.filter(fits).sort((a, b) => (b.startedAt ?? 0) - (a.startedAt ?? 0));
   const staged = kept.find((container) => STARTABLE.includes(container.state));
+  const drift = inPlace === undefined ? [] : driftIn(inPlace);
   const isCosmetic =
-    inPlace !== undefined && !fits(inPlace) && isCosmeticDrift(facts, desired, component, inPlace);
+    inPlace !== undefined &&
+    !fits(inPlace) &&
+    drift.every((one) => one.isCosmetic) &&
+    isCosmeticDrift(facts, desired, component, inPlace);
   const isCurrent = inPlace !== undefined && (fits(inPlace) || isCosmetic);
   return {
     component,
     ...(isCurrent ? { current: inPlace } : {}),
     ...(isCosmetic ? { isCosmetic: true } : {}),
     ...(inPlace !== undefined && !isCurrent ? { outdated: inPlace } : {}),
+    ...(drift.length === 0 ? {} : { drift }),
     ...(staged === undefined || isCurrent ? {} : { staged }),
     predecessors: rest.filter((c) => (c !== staged || isCurrent) && c.startedAt !== undefined),
     abandoned: rest.filter((c) => (c !== staged || isCurrent) && c.startedAt === undefined),

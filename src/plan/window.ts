@@ -1,12 +1,9 @@
-import { CronExpressionParser } from 'cron-parser';
+import { timesAround } from '../base/cron.ts';
 import { messageOf } from '../base/outcome.ts';
 import type { DesiredService, Window } from '../definitions/types.ts';
 import { appliedOf, trialOf, type Facts } from './facts.ts';
 import { notYet, READY, type Staging } from './staged.ts';
 import type { Waiting } from './types.ts';
-
-/** The smallest step of a cron expression. */
-const TICK_MS = 1_000;
 
 /**
  * `[deploy] window` and the windows of the node bound changes: what replaces a version that runs. Never a start of what is
@@ -63,13 +60,9 @@ type WindowState =
 /** Open from each time of the expression, in the window's own zone, for so long. Pure: `now` is the only clock. */
 export function stateOf({ cron, forMs, timezone }: Window, now: number): WindowState {
   try {
-    const at = (currentDate: number): ReturnType<typeof CronExpressionParser.parse> =>
-      CronExpressionParser.parse(cron, { currentDate: new Date(currentDate), tz: timezone });
-    const opened = at(now + TICK_MS)
-      .prev()
-      .getTime();
-    if (opened <= now && now < opened + forMs) return { kind: 'open', until: opened + forMs };
-    return { kind: 'closed', opensAt: at(now).next().getTime() };
+    const { last, next } = timesAround(cron, timezone, now);
+    if (last <= now && now < last + forMs) return { kind: 'open', until: last + forMs };
+    return { kind: 'closed', opensAt: next };
   } catch (error) {
     return { kind: 'broken', why: `"${cron}" in ${timezone}: ${messageOf(error)}` };
   }

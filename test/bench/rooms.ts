@@ -37,7 +37,16 @@ export function openRooms(settings: Settings, nodeOf?: () => Node, log: Log = ma
   const clock = systemClock;
   const registry = must(openRegistry({ path: settings.database.path, clock, log }));
   const key = must(openKey(settings.dataDir));
-  const node = nodeOf?.() ?? openNode(nodeOptions(settings, log, () => undefined));
+  const node =
+    nodeOf?.() ??
+    openNode(
+      nodeOptions(
+        settings,
+        log,
+        (value) => keyedHash(key.key, value),
+        () => undefined,
+      ),
+    );
   const spent = { registry: 0, observe: 0 };
   const measured: Node = {
     ...node,

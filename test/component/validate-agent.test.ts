@@ -37,6 +37,7 @@ hostname_suffix = "svc.example.net"
 [mcproxy]
 driver = "file"
 listeners = [":443", ":8443"]
+[registries."mcr.svc.example.net"]
 [policy]
 mounts = ["/srv/{service}", "/data/shared"]
 networks = ["mcpnet", "lab"]
@@ -144,13 +145,18 @@ const definition = fc
     node: fc.constantFrom('n1', 'n1', 'n1', 'n2'),
     line: fc.constantFrom(...LINES),
     route: fc.constantFrom(...ROUTES),
+    host: fc.constantFrom(
+      ...Array.from({ length: 14 }, () => 'mcr.svc.example.net'),
+      'localhost',
+      'docker.io',
+    ),
     tag: fc.constantFrom('v1.0.0', 'v1.1.0', 'v1.2.0', 'v1.3.0', 'latest'),
     active: fc.boolean(),
   })
   .map(
-    ({ node, line, route, tag, active }) =>
+    ({ node, line, route, host, tag, active }) =>
       (name: string) =>
-        `name = "${name}"\nnode = "${node}"\nactive = ${active}\n[[components]]\nname = "${name}"\nimage = "mcr.svc.example.net/${name}:${tag}"\n${line.replaceAll('NAME', name)}\n${route}`,
+        `name = "${name}"\nnode = "${node}"\nactive = ${active}\n[[components]]\nname = "${name}"\nimage = "${host}/${name}:${tag}"\n${line.replaceAll('NAME', name)}\n${route}`,
   );
 
 const change = fc.record({

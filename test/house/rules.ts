@@ -36,12 +36,14 @@ const TOP = [
 /** Each library of others in one place only: what it is replaced by is then one file. */
 export const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   '@balena/dockerignore': ['src/node/images/'],
+  // BuildKit calls back by gRPC; both come with dockerode anyway.
+  '@grpc/grpc-js': ['src/node/engine/session.ts'],
   '@peculiar/x509': ['src/node/certs/'],
   '@swimlane/docker-reference': ['src/definitions/'],
   'better-sqlite3': ['src/registry/'],
   chokidar: ['src/base/watch.ts'],
   commander: ['src/main.ts', 'src/commands/'],
-  'cron-parser': ['src/plan/window.ts'],
+  'cron-parser': ['src/base/cron.ts'],
   'dockerfile-ast': ['src/definitions/dockerfile/'],
   dockerode: ['src/node/engine/'],
   'fast-json-patch': ['src/plan/'],
@@ -53,6 +55,7 @@ export const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   pino: ['src/base/log.ts'],
   preact: ['src/dashboard/'],
   'preact-render-to-string': ['src/dashboard/'],
+  protobufjs: ['src/node/engine/'],
   'read-tls-client-hello': ['src/mc-proxy/'],
   semver: ['src/definitions/'],
   'smol-toml': ['src/base/toml.ts'],

@@ -6,7 +6,8 @@ import type { PlanSettings } from '../../src/plan/types.ts';
 import type { PassRecord, StepRecord } from '../../src/registry/types.ts';
 import type { View } from '../../src/report/types.ts';
 import { makeView, type ViewInput } from '../../src/report/view.ts';
-import { component, desiredOf, service, World } from './world.ts';
+import { component, desiredOf, service } from './definitions.ts';
+import { World } from './world.ts';
 
 const HOST = 'mcr.svc.mcp.metacircular.net:8443';
 const SUFFIX = 'svc.mcp.metacircular.net';

@@ -1,21 +1,12 @@
 import { systemClock } from '../../src/base/clock.ts';
-import { digestOf } from '../../src/base/json.ts';
 import { makeLog } from '../../src/base/log.ts';
-import {
-  blocked,
-  known,
-  ok,
-  retry,
-  unknown,
-  wait,
-  type Failure,
-  type Outcome,
-} from '../../src/base/outcome.ts';
-import type { Component, Desired, DesiredService, Service } from '../../src/definitions/types.ts';
+import { known, ok, unknown, type Failure, type Outcome } from '../../src/base/outcome.ts';
+import type { Desired } from '../../src/definitions/types.ts';
 import { execute } from '../../src/execute/execute.ts';
-import type { NodeWriter, RegistryWriter, StepResult, Tools } from '../../src/execute/types.ts';
+import type { NodeWriter, StepResult, Tools } from '../../src/execute/types.ts';
 import type {
   CertificateState,
+  ContainerParts,
   Handshake,
   ImageState,
   NameFacts,
@@ -32,25 +23,13 @@ import { makePlan } from '../../src/plan/plan.ts';
 import { rebuild } from '../../src/plan/rebuild.ts';
 import { inTurn } from '../../src/plan/turn.ts';
 import type { Plan, PlanSettings } from '../../src/plan/types.ts';
-import type {
-  AcceptedFile,
-  Applied,
-  DnsRecord,
-  EngineIdentity,
-  FailureRecord,
-  FlapRecord,
-  ImageRecord,
-  Lease,
-  OrphanRecord,
-  Promised,
-  RouteRecord,
-  Trial,
-} from '../../src/registry/types.ts';
-
-export const SUFFIX = 'svc.example.net';
+import type { EngineIdentity } from '../../src/registry/types.ts';
+import { desiredOf, SUFFIX } from './definitions.ts';
+import { Ledger } from './ledger.ts';
+import { writerOf } from './worldwriter.ts';
 
 /** A node that lives in memory: registry, engine, images, proxy and CA, with time that only moves when told. */
-export class World implements RegistryWriter {
+export class World extends Ledger {
   now = Date.UTC(2026, 0, 1);
   containers: ObservedContainer[] = [];
   networks: string[] = [];
@@ -68,6 +47,7 @@ export class World implements RegistryWriter {
   /** Container names that run and are unwell, until they are started again; how often in a row. */
   unwell = new Map<string, number>();
   engineUp = true;
+  engineKind: 'docker' | 'podman' = 'docker';
   /** Versions of a repository that are kept. */
   keepImages: number | undefined;
   /** As images name it. */
@@ -83,36 +63,17 @@ export class World implements RegistryWriter {
   /** What the name server has, by host name. */
   names: Record<string, ServerRecord> = {};
   dnsAnswers = true;
-  dnsRecords: DnsRecord[] = [];
   /** Host names whose certificate the proxy has not taken up yet. */
   readonly staleRoutes = new Set<string>();
   /** The listening sockets can be read. */
   portsKnown = true;
-  /** A step kind (`start`, `retire`, `put-routes`) in the middle of which the agent dies, once. */
-  cutInside: string | undefined;
-  applied: Applied[] = [];
-  leases: Lease[] = [];
-  routes: RouteRecord[] = [];
-  records: ImageRecord[] = [];
-  files: AcceptedFile[] = [];
-  failures: FailureRecord[] = [];
-  flaps: FlapRecord[] = [];
   /** By container id: when the engine started it again. */
   exits: Record<string, number[]> = {};
-  orphans: OrphanRecord[] = [];
-  engine: EngineIdentity | undefined;
-  named: string[] = [];
-  /** The registry was made anew; `kept`: the file beside it was there. */
-  fresh: Promised['fresh'];
-  lostAt: string | undefined;
   /** What the engine says it is. */
   engineIdentity: EngineIdentity = { id: 'e', storageRoot: '/x' };
   protect: string[] = [];
   mode: 'observe' | undefined;
   engineId: string | undefined;
-  trials: Trial[] = [];
-  /** Step kinds with their subject, in the order in which they were begun. */
-  journal: string[] = [];
   /** A step kind that fails, with what it says. */
   failing = new Map<string, Outcome<undefined>>();
   desired: Desired = desiredOf([]);
@@ -252,39 +213,6 @@ export class World implements RegistryWriter {
     );
   }
 
-  promised(): Promised {
-    const {
-      applied,
-      leases,
-      routes,
-      records,
-      files,
-      failures,
-      trials,
-      orphans,
-      engine,
-      named,
-      fresh,
-      lostAt,
-    } = this;
-    return {
-      applied,
-      leases,
-      routes,
-      images: records,
-      files,
-      failures,
-      trials,
-      ...(this.dnsRecords.length === 0 ? {} : { records: this.dnsRecords }),
-      ...(orphans.length === 0 ? {} : { orphans }),
-      ...(this.flaps.length === 0 ? {} : { flaps: this.flaps }),
-      ...(engine === undefined ? {} : { engine }),
-      ...(named.length === 0 ? {} : { named }),
-      ...(fresh === undefined ? {} : { fresh }),
-      ...(lostAt === undefined ? {} : { lostAt }),
-    };
-  }
-
   observed(): Observed {
     const table = this.table;
     const live = this.proxyRuns ? known(table) : unknown('the proxy does not run');
@@ -292,7 +220,7 @@ export class World implements RegistryWriter {
       at: this.now,
       engine: this.engineUp
         ? known({
-            kind: 'docker',
+            kind: this.engineKind,
             version: '1',
             ...this.engineIdentity,
             ...(this.architecture === undefined ? {} : { architecture: this.architecture }),
@@ -348,8 +276,24 @@ export class World implements RegistryWriter {
     };
   }
 
+  node(): NodeWriter {
+    return writerOf(this);
+  }
+
+  /** Of the next container. */
+  nextId(): string {
+    return `${String((this.#ids += 1)).padStart(8, '0')}dead`;
+  }
+
   container(name: string): ObservedContainer | undefined {
     return this.containers.find((container) => container.name === name);
+  }
+
+  /** Somebody made it again by hand, or updated it: other parts under the same labels. */
+  edit(name: string, change: Partial<ContainerParts>, more: Partial<ObservedContainer> = {}): void {
+    const parts = this.container(name)?.parts;
+    if (parts === undefined) throw new Error(`nothing is known of ${name}`);
+    this.update(name, { parts: { ...parts, ...change }, ...more });
   }
 
   kill(name: string): void {
@@ -361,318 +305,13 @@ export class World implements RegistryWriter {
       this.images[reference] = { kind: 'present', imageId: `sha256:${reference}`, user: '', volumes: [] };
   }
 
-  node(): NodeWriter {
-    const { owner } = this.settings();
-    const act = async (
-      kind: string,
-      subject: string,
-      work: () => Outcome<undefined>,
-    ): Promise<Outcome<undefined>> => {
-      this.journal.push(`${kind} ${subject}`);
-      return this.failing.get(kind) ?? work();
-    };
-    const nameOf = (id: string): string => this.containers.find((c) => c.id === id)?.name ?? id;
-    return {
-      engine: {
-        createNetwork: (name) =>
-          act('create-network', name, () => ((this.networks = [...new Set([...this.networks, name])]), ok())),
-        removeNetwork: (name) =>
-          act(
-            'remove-network',
-            name,
-            () => ((this.networks = this.networks.filter((n) => n !== name)), ok()),
-          ),
-        create: async (spec, specDigest, name) => {
-          this.journal.push(`create ${name}`);
-          const failure = this.failing.get('create');
-          if (failure !== undefined && failure.kind !== 'ok') return failure;
-          const there = this.container(name);
-          if (there !== undefined && there.identity?.spec === specDigest) return ok({ id: there.id });
-          if (there !== undefined) return blocked(`the name ${name} is taken`);
-          const id = `${String((this.#ids += 1)).padStart(8, '0')}dead`;
-          this.containers.push({
-            id,
-            name,
-            image: spec.image,
-            imageId: imageIdIn(this.images[spec.image]) ?? `sha256:${spec.image}`,
-            state: 'created',
-            restartCount: 0,
-            labels: {},
-            identity: {
-              owner: spec.owner,
-              service: spec.service,
-              component: spec.component,
-              spec: specDigest,
-              leases: spec.leases,
-              format: '1',
-            },
-            publish: spec.publish,
-          });
-          return ok({ id });
-        },
-        start: async (from, name, specDigest) => {
-          this.journal.push(`start ${name}`);
-          const failure = this.failing.get('start');
-          if (failure !== undefined && failure.kind !== 'ok') return failure;
-          const container = this.container(from) ?? this.container(name);
-          if (container === undefined) return retry(`no container ${from}`);
-          const error = this.startErrors.get(container.image);
-          if (container.identity?.spec !== specDigest) return retry(`${from} is made from another spec`);
-          if (name !== container.name && this.container(name) !== undefined)
-            return retry(`the name ${name} is held`);
-          this.update(container.name, { name });
-          this.cutHere('start');
-          if (error !== undefined) return error;
-          const others = this.published(container.id).concat(this.listening);
-          const taken = container.publish.find((p) => others.some((l) => l.port === p.host));
-          if (taken !== undefined)
-            return { ...retry(`port ${taken.host} is already allocated`), cause: 'outside' };
-          if (container.state !== 'running') this.update(name, { state: 'running', startedAt: this.now });
-          return ok({ id: container.id });
-        },
-        rename: (id, renameTo) =>
-          act('set-aside', nameOf(id), () => (this.update(nameOf(id), { name: renameTo }), ok())),
-        retire: (id, renameTo) =>
-          act('retire', nameOf(id), () => {
-            this.end(id);
-            this.cutHere('retire');
-            this.update(nameOf(id), { name: renameTo });
-            return ok();
-          }),
-        takeOver: (id, renameTo) =>
-          act('take-over', nameOf(id), () => {
-            this.end(id);
-            this.update(nameOf(id), { name: renameTo });
-            return ok();
-          }),
-        giveBack: (id, renameTo) =>
-          act('give-back', nameOf(id), () => {
-            if (nameOf(id) !== renameTo && this.container(renameTo) !== undefined)
-              return retry(`the name ${renameTo} is held`);
-            this.update(nameOf(id), { name: renameTo });
-            this.update(renameTo, { state: 'running', startedAt: this.now });
-            return ok();
-          }),
-        stop: (id) => act('stop', nameOf(id), () => (this.end(id), ok())),
-        remove: (id) =>
-          act(
-            'remove',
-            nameOf(id),
-            () => ((this.containers = this.containers.filter((c) => c.id !== id)), ok()),
-          ),
-      },
-      images: {
-        startPull: (image) => this.begin('pull', image.reference),
-        startBuild: ({ image }) => this.begin('build', image.reference),
-        startPush: (image) => this.begin('push', image.reference),
-        remove: (reference) =>
-          act('remove-image', reference, () => {
-            const rest = Object.entries(this.images).filter(([name]) => name !== reference);
-            this.images = Object.fromEntries(rest);
-            return ok();
-          }),
-      },
-      proxy: {
-        put: (routes) =>
-          act(
-            'route',
-            routes.map((r) => `${r.hostname}:${r.listenerPort}>${r.backend.split(':')[1] ?? ''}`).join(),
-            () => {
-              const same = (a: ObservedRoute, b: ObservedRoute): boolean =>
-                a.hostname === b.hostname && a.listenerPort === b.listenerPort;
-              this.table = [
-                ...this.table.filter((old) => !routes.some((route) => same(old, route))),
-                ...routes,
-              ];
-              for (const { hostname } of routes) this.staleRoutes.delete(hostname);
-              return ok();
-            },
-          ),
-        remove: (routes) =>
-          act('unroute', routes.map((r) => `${r.hostname}:${r.listenerPort}`).join(), () => {
-            this.table = this.table.filter(
-              (old) =>
-                !routes.some(
-                  (r) =>
-                    r.hostname === old.hostname && r.listenerPort === old.listenerPort && r.mark === old.mark,
-                ),
-            );
-            return ok();
-          }),
-      },
-      dns: {
-        put: (service, records) =>
-          act('name', records.map((r) => r.hostname).join(), () => {
-            for (const { hostname, addresses, before = [] } of records) {
-              const there = this.names[hostname];
-              const isOurs =
-                there?.mark?.owner === owner || there?.addresses.every((ip) => before.includes(ip));
-              if (there !== undefined && isOurs !== true) return wait(`${hostname} is not ours`);
-              this.names[hostname] = { addresses, mark: { owner, service, addresses } };
-            }
-            return ok();
-          }),
-        remove: (_service, records) =>
-          act('unname', records.map((r) => r.hostname).join(), () => {
-            const goes = (name: string): boolean =>
-              records.some((r) => r.hostname === name && this.names[name]?.mark?.owner === owner);
-            this.names = Object.fromEntries(Object.entries(this.names).filter(([name]) => !goes(name)));
-            return ok();
-          }),
-      },
-      certificates: {
-        issue: (hostname) =>
-          act('certificate', hostname, () => {
-            this.certificates[hostname] = {
-              kind: 'valid',
-              certPath: `/certs/${hostname}.pem`,
-              keyPath: `/certs/${hostname}.key`,
-              notAfter: this.now + 90 * 86_400_000,
-              fingerprint256: hostname,
-            };
-            return ok();
-          }),
-      },
-    };
-  }
-
-  lease(leases: readonly Lease[]): Outcome<undefined> {
-    const slot = (l: Lease): string => [l.service, l.component, l.route, l.slot].join('/');
-    const rest = this.leases.filter((old) => !leases.some((l) => slot(l) === slot(old)));
-    if (rest.some((old) => leases.some((l) => l.port === old.port)))
-      return blocked('UNIQUE constraint failed: leases.port');
-    this.leases = [...rest, ...leases];
-    return ok();
-  }
-  releaseLeases(leases: readonly Lease[]): Outcome<undefined> {
-    this.leases = this.leases.filter((old) => !leases.some((l) => digestOf(l) === digestOf(old)));
-    return ok();
-  }
-  recordImage(image: Omit<ImageRecord, 'firstSeenAt'>, at: number): Outcome<undefined> {
-    this.records = [
-      ...this.records.filter((r) => r.reference !== image.reference),
-      { ...image, firstSeenAt: at },
-    ];
-    return ok();
-  }
-  imageRemoved(reference: string): Outcome<undefined> {
-    this.records = this.records.map((record) =>
-      record.reference === reference ? { ...record, removed: true as const } : record,
-    );
-    return ok();
-  }
-  putRoutes(_service: string, routes: readonly RouteRecord[]): Outcome<undefined> {
-    const same = (a: RouteRecord, b: RouteRecord): boolean => a.hostname === b.hostname && a.port === b.port;
-    this.routes = [...this.routes.filter((old) => !routes.some((r) => same(old, r))), ...routes];
-    this.cutHere('put-routes');
-    return ok();
-  }
-  removeRoutes(service: string, keys: readonly { hostname: string; port: number }[]): Outcome<undefined> {
-    this.routes = this.routes.filter(
-      (r) => r.service !== service || !keys.some((k) => k.hostname === r.hostname && k.port === r.port),
-    );
-    return ok();
-  }
-  putRecords(records: readonly DnsRecord[]): Outcome<undefined> {
-    this.removeRecords(records);
-    this.dnsRecords = [...this.dnsRecords, ...records];
-    this.cutHere('put-records');
-    return ok();
-  }
-  removeRecords(records: readonly DnsRecord[]): Outcome<undefined> {
-    this.dnsRecords = this.dnsRecords.filter((old) => !records.some((r) => r.hostname === old.hostname));
-    return ok();
-  }
-  recordApplied(applied: Applied): Outcome<undefined> {
-    this.journal.push(`applied ${applied.service.name} ${applied.state}`);
-    this.applied = [...this.applied.filter((a) => a.service.name !== applied.service.name), applied];
-    this.trials = this.trials.filter((trial) => trial.service !== applied.service.name);
-    return ok();
-  }
-  recordOrphan(orphan: OrphanRecord): Outcome<undefined> {
-    this.journal.push(`orphan ${orphan.service}`);
-    this.orphans = [...this.orphans.filter((old) => old.service !== orphan.service), orphan];
-    return ok();
-  }
-  forgetService(service: string): Outcome<undefined> {
-    this.journal.push(`forget ${service}`);
-    this.applied = this.applied.filter((a) => a.service.name !== service);
-    this.leases = this.leases.filter((l) => l.service !== service);
-    this.routes = this.routes.filter((r) => r.service !== service);
-    this.dnsRecords = this.dnsRecords.filter((r) => r.service !== service);
-    this.files = this.files.filter((f) => f.service !== service);
-    this.orphans = this.orphans.filter((o) => o.service !== service);
-    this.failures = this.failures.filter((f) => f.service !== service);
-    this.trials = this.trials.filter((trial) => trial.service !== service);
-    this.flaps = this.flaps.filter((f) => f.service !== service);
-    return ok();
-  }
-  recordTrial(trial: Trial): Outcome<undefined> {
-    this.journal.push(`${trial.phase} ${trial.service}`);
-    this.trials = [...this.trials.filter((old) => old.service !== trial.service), trial];
-    this.failures = this.failures.filter((f) => f.service !== trial.service);
-    return ok();
-  }
-  recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined> {
-    const before = this.failures.find((f) => f.service === failure.service && f.digest === failure.digest);
-    this.failures = [
-      ...this.failures.filter((f) => f.service !== failure.service),
-      { ...failure, count: (before?.count ?? 0) + 1 },
-    ];
-    return ok();
-  }
-  recordFlap(flap: FlapRecord): Outcome<undefined> {
-    this.flaps = [
-      ...this.flaps.filter((f) => f.service !== flap.service || f.component !== flap.component),
-      flap,
-    ];
-    return ok();
-  }
-  clearFailure(service: string): Outcome<undefined> {
-    this.failures = this.failures.filter((f) => f.service !== service);
-    return ok();
-  }
-  beginPass(): Outcome<number> {
-    return ok(1);
-  }
-  endPass(): Outcome<undefined> {
-    return ok();
-  }
-  planKey(): string | undefined {
-    return undefined;
-  }
-  storePlan(): Outcome<undefined> {
-    return ok();
-  }
-  intend(): Outcome<number> {
-    return ok(1);
-  }
-  conclude(): Outcome<undefined> {
-    return ok();
-  }
-
-  private begin(kind: string, reference: string): Outcome<undefined> {
-    this.journal.push(`${kind} ${reference}`);
-    const failure = this.failing.get(kind);
-    if (failure !== undefined) return failure;
-    this.present(reference);
-    return ok();
-  }
-
-  private update(name: string, change: Partial<ObservedContainer>): void {
+  update(name: string, change: Partial<ObservedContainer>): void {
     this.containers = this.containers.map((container) =>
       container.name === name ? { ...container, ...change } : container,
     );
   }
 
-  /** The agent dies in the middle of this kind of step, once. */
-  private cutHere(kind: string): void {
-    if (this.cutInside !== kind) return;
-    this.cutInside = undefined;
-    throw new Error(`cut inside ${kind}`);
-  }
-
-  private end(id: string): void {
+  end(id: string): void {
     this.containers = this.containers.map((c) =>
       c.id === id && (c.state === 'running' || c.state === 'restarting')
         ? { ...c, state: 'exited', exitCode: 0, finishedAt: this.now }
@@ -680,7 +319,7 @@ export class World implements RegistryWriter {
     );
   }
 
-  private published(except?: string): { ip: string; port: number; protocol: 'tcp' | 'udp' }[] {
+  published(except?: string): { ip: string; port: number; protocol: 'tcp' | 'udp' }[] {
     return this.containers
       .filter((container) => container.state === 'running' && container.id !== except)
       .flatMap((container) =>
@@ -704,53 +343,4 @@ export class World implements RegistryWriter {
     this.#readySince.set(key, since);
     return { kind: 'ready', since };
   }
-}
-
-function imageIdIn(state: ImageState | undefined): string | undefined {
-  return state?.kind === 'present' ? state.imageId : undefined;
-}
-
-export function component(name: string, change: Partial<Component> = {}): Component {
-  return {
-    name,
-    container: name,
-    image: {
-      reference: `mcr.example.net/${name}:v1.0.0`,
-      host: 'mcr.example.net',
-      repository: name,
-      tag: 'v1.0.0',
-    },
-    env: [],
-    mounts: [],
-    network: 'mcpnet',
-    restart: 'unless-stopped',
-    routes: [],
-    ports: [],
-    ...change,
-  };
-}
-
-export function service(name: string, components: Component[], change: Partial<Service> = {}): Service {
-  const named = components.map((c) => ({ ...c, container: c.name === name ? name : `${name}-${c.name}` }));
-  return { name, node: 'n1', active: true, path: name, components: named, ...change };
-}
-
-export function desiredOf(services: readonly Service[], change: Partial<Desired> = {}): Desired {
-  return {
-    node: 'n1',
-    commit: { oid: 'c'.repeat(40), author: 'a', email: 'a@example.net', at: 0, message: 'm', parents: [] },
-    services: services.map((s): DesiredService => ({
-      service: s,
-      file: `services/${s.name}.toml`,
-      oid: digestOf(s).slice(0, 40),
-      digest: digestOf(s),
-      commit: 'c'.repeat(40),
-      heldBack: false,
-    })),
-    refused: [],
-    unreadable: false,
-    removals: [],
-    issues: [],
-    ...change,
-  };
 }

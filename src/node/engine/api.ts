@@ -1,4 +1,5 @@
 import { Agent } from 'node:http';
+import type { Duplex } from 'node:stream';
 import Docker from 'dockerode';
 import { withDeadline } from '../../base/deadline.ts';
 import { ClosedError, EngineError } from './failure.ts';
@@ -28,6 +29,8 @@ export interface Api {
   call<T>(what: string, method: Method, path: string, options?: CallOptions): Promise<T>;
   /** Resolves with the open answer; no deadline of its own, the signal ends it. */
   stream(method: Method, path: string, options: StreamOptions): Promise<NodeJS.ReadableStream>;
+  /** Takes the connection over after the engine agreed to another protocol on it. */
+  upgrade(path: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Duplex>;
   close(): void;
 }
 
@@ -49,6 +52,12 @@ export function openApi(socketPath: string, callDeadlineMs: number): Api {
     },
     stream: (method, path, { signal, ...options }) =>
       dial(modem, method, path, AbortSignal.any([signal, closing.signal]), { ...options, isStream: true }),
+    upgrade: (path, headers, signal) =>
+      dial(modem, 'POST', path, AbortSignal.any([signal, closing.signal]), {
+        headers,
+        isStream: true,
+        isUpgrade: true,
+      }),
     close: () => {
       closing.abort(new ClosedError());
       agent.destroy();
@@ -75,6 +84,7 @@ interface ModemRequest {
   readonly statusCodes: Readonly<Record<number, boolean>>;
   readonly abortSignal: AbortSignal;
   readonly isStream: boolean;
+  readonly hijack?: boolean;
   readonly file?: NodeJS.ReadableStream;
 }
 
@@ -90,7 +100,8 @@ function dial<T>(
   method: Method,
   path: string,
   signal: AbortSignal,
-  options: CallOptions & Omit<StreamOptions, 'signal'> & { readonly isStream: boolean },
+  options: CallOptions &
+    Omit<StreamOptions, 'signal'> & { readonly isStream: boolean; readonly isUpgrade?: boolean },
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     // An answer that is cut off in the middle calls nobody back: the signal settles the promise in any case.
@@ -108,6 +119,7 @@ function dial<T>(
       statusCodes: GOOD,
       abortSignal: signal,
       isStream: options.isStream,
+      ...(options.isUpgrade === true ? { hijack: true } : {}),
       ...(options.upload === undefined ? {} : { file: options.upload }),
     };
     modem.dial(request, (error, answer) => {

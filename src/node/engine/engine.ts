@@ -20,15 +20,14 @@ import { ours, type Site } from './lookup.ts';
 import { EventStream } from './events.ts';
 import { FactsReader, readIdentity, type EngineIdentity } from './facts.ts';
 import { Refusal, attempt } from './failure.ts';
+import { buildImage, type BuildOptions } from './build.ts';
 import {
-  buildImage,
   inspectImage,
   listImages,
   pullImage,
   pushImage,
   removeImage,
   tagImage,
-  type BuildOptions,
   type Pulled,
   type ImageDetails,
   type RegistryAuth,
@@ -41,6 +40,8 @@ export interface EngineOptions {
   readonly socket?: string;
   /** `<node>/<instance>`: only containers with this owner are ever touched. */
   readonly owner: string;
+  /** Keyed hash of a variable's value, as definitions have it. Absent: what containers are made of is not looked at. */
+  readonly hash?: (value: string) => string;
   readonly callDeadlineMs: number;
   readonly log: Log;
 }
@@ -127,7 +128,7 @@ function engineOn(api: Api, { kind, storageRoot }: EngineIdentity, options: Engi
   const { owner, callDeadlineMs } = options;
   const site: Site = { api, kind, owner };
   const stream = new EventStream(api, options.log);
-  const facts = new FactsReader(api, owner, stream);
+  const facts = new FactsReader(api, owner, stream, options.hash);
   const door = <T>(what: string, work: () => Promise<T>): Promise<Outcome<T>> =>
     attempt(what, api.socketPath, work);
   const quiet = (what: string, work: () => Promise<void>): Promise<Outcome<undefined>> =>

@@ -13,6 +13,8 @@ interface EngineEvent {
   readonly type: string;
   readonly action: string;
   readonly id: string;
+  /** Of a network that a container joined or left. */
+  readonly container?: string;
 }
 
 /** What a stream of events tells its listeners; `gap`: events may have been missed, so nothing remembered counts. */
@@ -126,8 +128,14 @@ function eventOf(item: unknown): EngineEvent | undefined {
   const { Type, Action, Actor } = item as {
     Type?: unknown;
     Action?: unknown;
-    Actor?: { ID?: unknown } | null;
+    Actor?: { ID?: unknown; Attributes?: { container?: unknown } | null } | null;
   };
   if (typeof Type !== 'string' || typeof Action !== 'string') return undefined;
-  return { type: Type, action: Action, id: typeof Actor?.ID === 'string' ? Actor.ID : '' };
+  const container = Type === 'network' ? Actor?.Attributes?.container : undefined;
+  return {
+    type: Type,
+    action: Action,
+    id: typeof Actor?.ID === 'string' ? Actor.ID : '',
+    ...(typeof container === 'string' ? { container } : {}),
+  };
 }

@@ -2,6 +2,7 @@ import { LABELS, type EngineFacts, type ObservedContainer } from '../types.ts';
 import type { Api } from './api.ts';
 import type { EventStream } from './events.ts';
 import { isMissing } from './failure.ts';
+import { partsOf, type ImageConfig } from './parts.ts';
 import {
   listedName,
   observedFromInspection,
@@ -10,9 +11,12 @@ import {
   type Listed,
 } from './inspect.ts';
 
-/** Should an event be lost all the same, nothing remembered is believed for longer than this. */
-const MAX_AGE_MS = 60_000;
+/** Podman tells of no network that was made or removed. */
+const NETWORKS_AGE_MS = 60_000;
+/** How exact the words of a list are, and how far apart two clocks may look at one start. */
+const SLACK_MS = 5_000;
 const PARALLEL = 16;
+const MAX_IMAGES = 1_000;
 
 export interface EngineIdentity {
   readonly kind: 'docker' | 'podman';
@@ -29,13 +33,15 @@ interface Remembered<T> {
 }
 
 interface RememberedContainer extends Remembered<ObservedContainer> {
-  /** State and names of the list it belongs to. */
+  /** What the list said when it was inspected. */
   readonly key: string;
 }
 
 /**
  * Reads what the engine has. While the event stream is open, what it has not mentioned is remembered, so that a pass
- * without changes is one list call; without the stream everything is asked anew each time.
+ * without changes is one list call, and a container is inspected once in its life; without the stream everything is asked
+ * anew each time. Should an event be lost all the same, the list tells a start, an end, another name or other ports; a
+ * change of limits or variables whose event was lost is not seen before the stream or the agent begins anew.
  */
 export class FactsReader {
   readonly #api: Api;
@@ -43,22 +49,27 @@ export class FactsReader {
   readonly #events: EventStream;
   readonly #inspections = new Map<string, RememberedContainer>();
   readonly #mentioned = new Map<string, number>();
-  #identity: Remembered<EngineIdentity> | undefined;
+  /** By id: the same image never has another configuration. */
+  readonly #images = new Map<string, ImageConfig>();
+  readonly #hash: ((value: string) => string) | undefined;
+  #identity: EngineIdentity | undefined;
   #networks: Remembered<readonly string[]> | undefined;
   #sequence = 0;
   #forgotAt = 0;
 
-  constructor(api: Api, owner: string, events: EventStream) {
+  constructor(api: Api, owner: string, events: EventStream, hash?: (value: string) => string) {
+    this.#hash = hash;
     this.#api = api;
     this.#owner = owner;
     this.#events = events;
     events.listen({
-      event: ({ type, id }) => {
+      event: ({ type, id, container }) => {
         this.#sequence++;
         if (type === 'network') this.#networks = undefined;
-        if (type !== 'container') return;
-        this.#inspections.delete(id);
-        this.#mentioned.set(id, this.#sequence);
+        const about = type === 'container' ? id : container;
+        if (about === undefined) return;
+        this.#inspections.delete(about);
+        this.#mentioned.set(about, this.#sequence);
       },
       gap: () => this.#forget(),
     });
@@ -92,15 +103,16 @@ export class FactsReader {
   }
 
   async #readIdentity(): Promise<EngineIdentity> {
-    if (this.#identity !== undefined && isFresh(this.#identity)) return this.#identity.value;
+    // An engine that became another one has cut the stream, and all is forgotten.
+    if (this.#identity !== undefined) return this.#identity;
     const asked = this.#sequence;
     const value = await readIdentity(this.#api);
-    if (asked === this.#sequence) this.#identity = { value, at: performance.now() };
+    if (asked === this.#sequence) this.#identity = value;
     return value;
   }
 
   async #readNetworks(): Promise<readonly string[]> {
-    if (this.#networks !== undefined && isFresh(this.#networks)) return this.#networks.value;
+    if (this.#networks !== undefined && ageOf(this.#networks) < NETWORKS_AGE_MS) return this.#networks.value;
     const asked = this.#sequence;
     const found = await this.#api.call<{ Name: string }[]>('list networks', 'GET', '/networks');
     const value = found.map(({ Name }) => Name).sort();
@@ -111,20 +123,38 @@ export class FactsReader {
   /** Ours by inspection, foreign ones from the list alone; undefined when it vanished in between. */
   async #observe(listed: Listed): Promise<ObservedContainer | undefined> {
     if (listed.Labels?.[LABELS.owner] !== this.#owner) return observedFromList(listed);
-    const key = `${listed.State ?? ''} ${listedName(listed)}`;
+    const key = keyOf(listed);
     const known = this.#inspections.get(listed.Id);
-    if (known?.key === key && isFresh(known)) return known.value;
+    if (known?.key === key && !hasStartedSince(listed, known)) return known.value;
     const asked = this.#sequence;
     try {
       const path = `/containers/${listed.Id}/json`;
       const seen = await this.#api.call<Inspection>(`inspect ${listedName(listed)}`, 'GET', path);
-      const value = observedFromInspection(seen);
+      const config = this.#hash === undefined ? undefined : await this.#imageConfig(seen.Image);
+      const plain = observedFromInspection(seen);
+      const value = this.#hash === undefined ? plain : { ...plain, parts: partsOf(seen, config, this.#hash) };
       // An event that came while the answer was under way: it may be older than the event.
       const overtaken = Math.max(this.#mentioned.get(listed.Id) ?? 0, this.#forgotAt) > asked;
       if (this.#events.live && !overtaken) {
         this.#inspections.set(listed.Id, { key, value, at: performance.now() });
       }
       return value;
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Undefined while it cannot be had: an image that was removed by force leaves its containers behind. */
+  async #imageConfig(id: string): Promise<ImageConfig | undefined> {
+    const known = this.#images.get(id);
+    if (known !== undefined) return known;
+    try {
+      const path = `/images/${encodeURIComponent(id)}/json`;
+      const image = await this.#api.call<{ Config?: ImageConfig | null }>('inspect an image', 'GET', path);
+      if (this.#images.size > MAX_IMAGES) this.#images.clear();
+      this.#images.set(id, image.Config ?? {});
+      return image.Config ?? {};
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
@@ -153,8 +183,23 @@ export async function readIdentity(api: Api): Promise<EngineIdentity> {
   };
 }
 
-function isFresh(remembered: { readonly at: number }): boolean {
-  return performance.now() - remembered.at < MAX_AGE_MS;
+function ageOf(remembered: { readonly at: number }): number {
+  return performance.now() - remembered.at;
+}
+
+/** What of a line of the list changes only when something happened to the container. */
+function keyOf(listed: Listed): string {
+  const code = /^Exited \((\d+)\)/.exec(listed.Status ?? '')?.[1] ?? '';
+  const ports = (listed.Ports ?? []).map(
+    ({ IP, PublicPort, PrivatePort }) => `${IP}:${PublicPort}:${PrivatePort}`,
+  );
+  return [listed.State, listedName(listed), code, listed.ImageID, ...ports.sort()].join(' ');
+}
+
+/** `Up 3 seconds`, of a container that was inspected ten seconds ago: its start was not heard of. */
+function hasStartedSince({ Status = '' }: Listed, inspected: { readonly at: number }): boolean {
+  const [, seconds] = /^Up (\d+) seconds?\b/.exec(Status.replace('Less than a second', '0 seconds')) ?? [];
+  return seconds !== undefined && Number(seconds) * 1000 + SLACK_MS < ageOf(inspected);
 }
 
 async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {

@@ -1,9 +1,9 @@
-import { blocked, retry } from '../../base/outcome.ts';
-import { redact, type Secret } from '../../base/secret.ts';
+import { retry } from '../../base/outcome.ts';
+import type { Secret } from '../../base/secret.ts';
 import { imagePath, type Api } from './api.ts';
-import { EngineError, Refusal, brief, isMissing } from './failure.ts';
-import { jsonLines } from './events.ts';
+import { Refusal, isMissing } from './failure.ts';
 import { imageIdOf } from './inspect.ts';
+import { follow } from './progress.ts';
 import { engineReference, referenceParts } from './reference.ts';
 
 export interface ImageDetails {
@@ -34,21 +34,6 @@ export interface RegistryAuth {
   readonly serveraddress: string;
 }
 
-export interface BuildOptions {
-  readonly reference: string;
-  /** Path inside the context. */
-  readonly dockerfile: string;
-  readonly buildArgs: Readonly<Record<string, string>>;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly memoryBytes?: number;
-  readonly cpus?: number;
-  /** For base images of private registries. */
-  readonly auths?: readonly RegistryAuth[];
-  /** The only limit of its time: the caller's. */
-  readonly signal: AbortSignal;
-  readonly onProgress: (line: string) => void;
-}
-
 export async function inspectImage(api: Api, reference: string): Promise<ImageDetails | undefined> {
   try {
     const path = `/images/${imagePath(engineReference(reference))}/json`;
@@ -57,44 +42,6 @@ export async function inspectImage(api: Api, reference: string): Promise<ImageDe
     if (isMissing(error)) return undefined;
     throw error;
   }
-}
-
-/** Builds with the engine's classic builder, from a tar stream, and resolves with the id of the image. */
-export async function buildImage(
-  api: Api,
-  kind: 'docker' | 'podman',
-  context: NodeJS.ReadableStream,
-  options: BuildOptions,
-): Promise<{ imageId: string }> {
-  const answer = await api.stream('POST', '/build', {
-    query: {
-      t: options.reference,
-      dockerfile: options.dockerfile,
-      buildargs: JSON.stringify(options.buildArgs),
-      labels: JSON.stringify(kind === 'podman' ? labelList(options.labels) : options.labels),
-      rm: true,
-      forcerm: true,
-      memory: options.memoryBytes,
-      ...(options.cpus === undefined
-        ? {}
-        : { cpuperiod: CPU_PERIOD_US, cpuquota: Math.round(options.cpus * CPU_PERIOD_US) }),
-    },
-    headers: {
-      'X-Registry-Config': encoded(authTable(options.auths ?? [])),
-      'Content-Type': 'application/x-tar',
-    },
-    upload: context,
-    signal: options.signal,
-  });
-  const end = await follow(answer, `build of ${options.reference}`, options.onProgress);
-  const imageId = end.aux['ID'] ?? (await inspectImage(api, options.reference))?.imageId;
-  if (imageId === undefined) throw new Refusal(retry(`build of ${options.reference} ended without an image`));
-  return { imageId: imageIdOf(imageId) };
-}
-
-/** Podman shuffles an object's labels, and then does not find the last step of the same build in its memory. */
-function labelList(labels: Readonly<Record<string, string>>): string[] {
-  return Object.entries(labels).map(([key, value]) => `${key}=${value}`);
 }
 
 /** Pushes and resolves with the digest that the registry now has for the tag. */
@@ -225,80 +172,12 @@ function words(value: readonly string[] | string | null | undefined): readonly s
   return typeof value === 'string' ? [value] : value;
 }
 
-const CPU_PERIOD_US = 100_000;
-const KEPT_LINES = 12;
-const MAX_LINE = 500;
-
-interface Progress {
-  readonly stream?: unknown;
-  readonly status?: unknown;
-  readonly id?: unknown;
-  readonly progress?: unknown;
-  readonly error?: unknown;
-  readonly errorDetail?: { readonly message?: unknown } | null;
-  readonly aux?: Readonly<Record<string, unknown>> | null;
-}
-
-interface ProgressEnd {
-  readonly aux: Readonly<Partial<Record<string, string>>>;
-  readonly digest: string | undefined;
-}
-
-/** Reads a progress report to its end. The status was sent before the work: a failure is an item like the others. */
-async function follow(
-  answer: NodeJS.ReadableStream,
-  what: string,
-  onProgress: (line: string) => void,
-): Promise<ProgressEnd> {
-  const aux: Record<string, string> = {};
-  const last: string[] = [];
-  let digest: string | undefined;
-  for await (const item of jsonLines(answer)) {
-    const progress = (item ?? {}) as Progress;
-    const failed = text(progress.errorDetail?.message) || text(progress.error);
-    if (failed !== '') throw progressFailure(what, failed, last);
-    for (const [key, value] of Object.entries(progress.aux ?? {})) {
-      if (typeof value === 'string') aux[key] = value;
-    }
-    for (const line of linesOf(progress)) {
-      digest = /\bdigest: (sha256:[0-9a-f]{64})/i.exec(line)?.[1] ?? digest;
-      if (text(progress.progress) === '') {
-        last.push(line);
-        if (last.length > KEPT_LINES) last.shift();
-      }
-      onProgress(line);
-    }
-  }
-  return { aux, digest };
-}
-
-function linesOf(progress: Progress): string[] {
-  const status = [text(progress.id), text(progress.status), text(progress.progress)].filter(
-    (part) => part !== '',
-  );
-  return [text(progress.stream), status.join(' ')]
-    .flatMap((part) => part.split('\n'))
-    .map((line) => redact(line.trimEnd()).slice(0, MAX_LINE))
-    .filter((line) => line !== '');
-}
-
-function progressFailure(what: string, message: string, last: readonly string[]): Error {
-  if (!what.startsWith('build')) return new EngineError(500, message);
-  const log = last.length === 0 ? '' : `; its last lines: ${last.join(' | ')}`;
-  return new Refusal(
-    blocked(
-      `${what} failed: ${brief(message)}${log}`,
-      'Mend the Dockerfile or the source and tag a new version; the same tag is tried again later.',
-    ),
-  );
-}
-
 /** Docker wants the header even without credentials; an empty object is "anonymous" for both engines. */
 function encodedAuth(auth: RegistryAuth | undefined): string {
   return encoded(auth === undefined ? {} : authEntry(auth));
 }
 
-function authTable(auths: readonly RegistryAuth[]): object {
+export function authTable(auths: readonly RegistryAuth[]): object {
   return Object.fromEntries(auths.map((auth) => [auth.serveraddress, authEntry(auth)]));
 }
 
@@ -306,11 +185,7 @@ function authEntry({ username, password, serveraddress }: RegistryAuth): object 
   return { username, password: password.reveal(), serveraddress };
 }
 
-function encoded(value: object): string {
+export function encoded(value: object): string {
   // URL-safe, but padded: Podman takes nothing else.
   return Buffer.from(JSON.stringify(value)).toString('base64').replaceAll('+', '-').replaceAll('/', '_');
-}
-
-function text(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }

@@ -18,6 +18,7 @@ export interface Inspection {
   };
   readonly Config: {
     readonly Image?: string;
+    readonly Hostname?: string;
     readonly User?: string;
     readonly Env?: readonly string[] | null;
     readonly Cmd?: readonly string[] | null;
@@ -31,7 +32,11 @@ export interface Inspection {
     readonly NetworkMode?: string;
     readonly Privileged?: boolean;
     readonly PortBindings?: PortTable | null;
-    readonly RestartPolicy?: { readonly Name?: string };
+    readonly RestartPolicy?: { readonly Name?: string; readonly MaximumRetryCount?: number };
+    readonly CapAdd?: readonly string[] | null;
+    readonly Devices?: readonly { readonly PathInContainer?: string }[] | null;
+    readonly PidMode?: string | null;
+    readonly IpcMode?: string | null;
     readonly SecurityOpt?: readonly string[] | null;
     readonly Memory?: number | null;
     readonly NanoCpus?: number | null;
@@ -76,6 +81,8 @@ export interface Listed {
   readonly ImageID?: string;
   readonly State?: string;
   readonly Labels?: Readonly<Record<string, string>> | null;
+  /** In words: `Up 5 minutes`, `Exited (0) 3 hours ago`. */
+  readonly Status?: string;
   readonly Ports?:
     | readonly {
         readonly IP?: string;

@@ -9,8 +9,8 @@ import { noDockerfile, plainPath } from './tree.ts';
 
 /** What the rules for Dockerfiles say of the images of the definitions, judged in the tree of the tag. */
 export interface Lints {
-  /** For a build: findings are remembered, and an error among them is why nothing is built (L18). */
-  judge(order: BuildOrder, tree: TagTree): Promise<Outcome<undefined>>;
+  /** For a build: findings are remembered, and an error among them is why nothing is built (L18). The value: the Dockerfile. */
+  judge(order: BuildOrder, tree: TagTree): Promise<Outcome<{ readonly text: string }>>;
   /** Of an image that is here already, found out once beside the passes; empty until then. */
   of(wanted: WantedImage): readonly Issue[];
   stop(): Promise<void>;
@@ -57,7 +57,8 @@ export function openLints({ lint, sources, log, onNews }: LintsOptions): Lints {
         return noDockerfile(`git tag ${tree.tag} of ${order.path}`, order.dockerfile);
       const { issues } = judged.value;
       keepNewest(found, keyOf(order), issues, KEPT);
-      return refusal(issues);
+      const refused = refusal(issues);
+      return refused.kind === 'ok' ? ok({ text: judged.value.text }) : refused;
     },
     of: ({ image, recipe }) => {
       if (recipe === undefined) return [];

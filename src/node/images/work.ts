@@ -4,6 +4,8 @@ import type { ImageRef } from '../../definitions/types.ts';
 import type { JobContext } from '../jobs.ts';
 import type { BuildLogs } from './buildlog.ts';
 import type { RegistryAuth } from '../engine/images.ts';
+import type { OnProgress } from '../engine/progress.ts';
+import { builderFor } from './builder.ts';
 import { prepareContext } from './context.ts';
 import type { Local } from './local.ts';
 import type { Lints } from './lint.ts';
@@ -35,7 +37,6 @@ export interface Workshop {
 }
 
 const LABEL = 'org.opencontainers.image';
-const STEP = /^\s*(?:step|#\d+ \[[^\]]*?) ?(\d+)\/(\d+)/i;
 const LONGEST_PROGRESS = 80;
 
 /** Builds an image from the tree of its git tag, with the tag as `VERSION`. */
@@ -58,6 +59,8 @@ export async function buildWork(
   if (tree.kind !== 'ok') return tree;
   const judged = await shop.lints.judge(order, tree.value);
   if (judged.kind !== 'ok') return judged;
+  const builder = builderFor(shop, order, judged.value.text);
+  if (builder.kind !== 'ok') return builder;
   const prepared = await prepareContext(tree.value, {
     what: `git tag ${tree.value.tag} of ${order.path}`,
     dockerfile: order.dockerfile,
@@ -67,10 +70,9 @@ export async function buildWork(
   if (prepared.kind !== 'ok') return prepared;
   const source = prepared.value;
   let step = '';
-  const onProgress = (line: string): void => {
+  const onProgress: OnProgress = (line, at) => {
     shop.logs.add(reference, line);
-    const found = STEP.exec(line);
-    if (found !== null) step = `step ${found[1] ?? ''} of ${found[2] ?? ''}`;
+    if (at !== undefined) step = `step ${at.at} of ${at.of}`;
     if (step !== '') context.progress(step);
   };
   try {
@@ -80,6 +82,8 @@ export async function buildWork(
       buildArgs: { VERSION: tag },
       auths: await shop.lookup.accounts(),
       labels: { ...labelsOf(order, tree.value), ...order.labels },
+      builder: builder.value,
+      createdAt: tree.value.taggedAt,
       ...(memoryBytes === undefined ? {} : { memoryBytes }),
       ...(cpus === undefined ? {} : { cpus }),
       signal: AbortSignal.any([context.signal, source.unfit]),

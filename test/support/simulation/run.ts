@@ -13,7 +13,8 @@ import { registryOn } from '../../../src/registry/registry.ts';
 import { parseSettings } from '../../../src/settings.ts';
 import { definitionOptions } from '../../../src/wiring.ts';
 import { examine, examineEnd, foreignIs } from '../examine.ts';
-import { SUFFIX, World } from '../world.ts';
+import { SUFFIX } from '../definitions.ts';
+import { World } from '../world.ts';
 import { SimulatedAgent, type Program } from './agent.ts';
 import {
   CALL_FAULTS,

@@ -1,4 +1,4 @@
-import { SUFFIX } from '../world.ts';
+import { SUFFIX } from '../definitions.ts';
 import type { Dice } from './random.ts';
 
 const NAMES = ['a', 'b', 'c', 'mc', 'mc-proxy', 'e', 'f', 'g'] as const;

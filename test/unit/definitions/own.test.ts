@@ -178,6 +178,11 @@ describe('fields of our own', () => {
       '*-5 * * * *',
       '1,,2 * * * *',
       '0x1 * * * *',
+      '*,1 * * * *',
+      '0 0 L * *',
+      '0 0 * * 5#2',
+      'H * * * *',
+      '0 0 ? * *',
     ])
       expect(rules(cron), cron).to.deep.equal(['window/cron']);
     for (const zone of ['', 'Berlin', '+01:00', 'Europe/../Berlin', 'Europe/Atlantis'])

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import type { Component, Route, Service } from '../../../src/definitions/types.ts';
 import { examine } from '../../support/examine.ts';
-import { component, desiredOf, service, SUFFIX, World } from '../../support/world.ts';
+import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 describe('blue-green', () => {
   it('G5 starts the new version beside the old one, switches the route once it is ready, and removes the old one once it is proved', async () => {

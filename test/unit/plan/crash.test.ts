@@ -3,7 +3,8 @@ import type { Route, Service } from '../../../src/definitions/types.ts';
 import { perform } from '../../../src/execute/perform.ts';
 import type { Step } from '../../../src/plan/types.ts';
 import { examine, examineEnd } from '../../support/examine.ts';
-import { component, desiredOf, service, SUFFIX, World } from '../../support/world.ts';
+import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 /** A change of the whole node: from these services to those. */
 interface Change {

@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { openExits } from '../../../src/node/exits.ts';
 import type { ObservedContainer } from '../../../src/node/types.ts';
 import type { PlanSettings, Waiting } from '../../../src/plan/types.ts';
-import { component, desiredOf, service, World } from '../../support/world.ts';
+import { component, desiredOf, service } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 const WINDOW_MS = 600_000;
 

@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { retry } from '../../../src/base/outcome.ts';
 import type { Component, Desired, Service } from '../../../src/definitions/types.ts';
 import { namedServices } from '../../../src/plan/guard.ts';
-import { component, desiredOf, service, World } from '../../support/world.ts';
+import { component, desiredOf, service } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 describe('the guard', () => {
   it('G7 L31 counts what would be stopped, moved or removed together: more than max(1, a fifth) and none of them is, while the rest converges', async () => {

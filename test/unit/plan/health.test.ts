@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import type { Component, Health } from '../../../src/definitions/types.ts';
 import { probeTargets } from '../../../src/plan/look.ts';
-import { component, desiredOf, service, SUFFIX, World } from '../../support/world.ts';
+import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 const HEALTH: Health = {
   type: 'http',

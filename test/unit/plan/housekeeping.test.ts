@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { ObservedContainer } from '../../../src/node/types.ts';
-import { component, desiredOf, service, World } from '../../support/world.ts';
+import { component, desiredOf, service } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 const HOST = 'mcr.example.net';
 

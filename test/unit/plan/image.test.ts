@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { ImageState } from '../../../src/node/types.ts';
-import { component, desiredOf, service, World } from '../../support/world.ts';
+import { component, desiredOf, service } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 const REFERENCE = 'mcr.example.net/a:v1.0.0';
 const A = `sha256:${'a'.repeat(64)}`;
@@ -26,6 +27,22 @@ describe('the planner: images', () => {
     world = new World();
     define();
     world.images[REFERENCE] = present();
+  });
+
+  it('two components of one image ask for it, and record it, once', async () => {
+    const image = component('a').image;
+    world.desired = desiredOf([service('a', [component('web', { image }), component('api', { image })])]);
+    world.images[REFERENCE] = { kind: 'remote', manifestDigest: B };
+    const kinds = (): string[] =>
+      world
+        .plan()
+        .steps.map(({ kind }) => kind)
+        .filter((kind) => kind.endsWith('-image'));
+    expect(kinds()).to.deep.equal(['pull-image']);
+    world.images[REFERENCE] = present({ manifestDigest: B });
+    expect(kinds()).to.deep.equal(['record-image']);
+    await world.converge();
+    expect(world.records).to.have.length(1);
   });
 
   describe('a tag is a promise about bytes (L19)', () => {

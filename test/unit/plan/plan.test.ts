@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { retry } from '../../../src/base/outcome.ts';
 import type { Route, Service } from '../../../src/definitions/types.ts';
-import { component, desiredOf, service, SUFFIX, World } from '../../support/world.ts';
+import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 const L7: Route = { name: '', port: 443, mode: 'l7', hostname: `web.${SUFFIX}`, backendTls: false };
 

@@ -4,7 +4,8 @@ import { retry } from '../../../src/base/outcome.ts';
 import type { Component, Service } from '../../../src/definitions/types.ts';
 import type { Plan, StepKind } from '../../../src/plan/types.ts';
 import { examine, examineEnd } from '../../support/examine.ts';
-import { component, desiredOf, service, SUFFIX, World } from '../../support/world.ts';
+import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'] as const;
 const FAILING = ['create', 'start', 'retire', 'stop', 'remove', 'route', 'unroute', 'certificate'] as const;

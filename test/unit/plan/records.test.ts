@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import type { Service } from '../../../src/definitions/types.ts';
 import { simulate } from '../../../src/plan/simulate.ts';
-import { component, desiredOf, service, SUFFIX, World } from '../../support/world.ts';
+import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 const ADDRESSES = ['10.0.0.1', 'fd00::1'];
 const NAME = `a.${SUFFIX}`;

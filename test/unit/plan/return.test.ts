@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { blocked, retry, wait } from '../../../src/base/outcome.ts';
 import type { Deploy, Route, Service } from '../../../src/definitions/types.ts';
-import { component, desiredOf, service, SUFFIX, World } from '../../support/world.ts';
+import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 const WEB = `web.${SUFFIX}`;
 

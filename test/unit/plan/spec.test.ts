@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import type { Component, Service } from '../../../src/definitions/types.ts';
 import { renderCommands } from '../../../src/plan/render.ts';
 import { specDigest, specOf } from '../../../src/plan/spec.ts';
-import { component, service, World } from '../../support/world.ts';
+import { component, service } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 const OWN: Partial<Component> = {
   entrypoint: ['/bin/web', 'serve'],

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import type { Component, Service } from '../../../src/definitions/types.ts';
 import type { ObservedContainer } from '../../../src/node/types.ts';
-import { component, desiredOf, service, World } from '../../support/world.ts';
+import { component, desiredOf, service } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 describe('taking over what was started by hand', () => {
   for (const replaces of ['old-web', 'web']) {

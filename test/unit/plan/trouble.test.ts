@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { retry } from '../../../src/base/outcome.ts';
 import type { Component, Route, Service } from '../../../src/definitions/types.ts';
-import { component, desiredOf, service, SUFFIX, World } from '../../support/world.ts';
+import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 describe('the planner in trouble', () => {
   it('waits longer after each removal, and after each stop, that fails', async () => {

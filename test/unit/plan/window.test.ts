@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import type { Deploy, Service, Window } from '../../../src/definitions/types.ts';
 import { stateOf } from '../../../src/plan/window.ts';
-import { component, desiredOf, service, World } from '../../support/world.ts';
+import { component, desiredOf, service } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 const HOUR = 3_600_000;
 /** The world begins at midnight UTC on a Thursday. */

@@ -16,7 +16,8 @@ import type { Plan } from '../../../src/plan/types.ts';
 import { openReader } from '../../../src/registry/reader.ts';
 import { openRegistry, type Registry } from '../../../src/registry/registry.ts';
 import { takeSnapshot } from '../../../src/registry/snapshots.ts';
-import { component, desiredOf, service, World } from '../../support/world.ts';
+import { component, desiredOf, service } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 const COMMIT = { oid: 'c'.repeat(40), author: 'Ada', at: 5, message: 'web v1' };
 const LIMITS = { maxAgeMs: 3_600_000, maxPasses: 3, maxPlans: 2 };

@@ -21,7 +21,7 @@ import type { Outcome } from '../../../src/base/outcome.ts';
 import { openKey } from '../../../src/registry/key.ts';
 import { openRegistry, type Registry } from '../../../src/registry/registry.ts';
 import type { Applied, Trial } from '../../../src/registry/types.ts';
-import { component, service } from '../../support/world.ts';
+import { component, service } from '../../support/definitions.ts';
 import { until } from '../../support/until.ts';
 
 const log = makeLog('silent');

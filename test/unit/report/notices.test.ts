@@ -13,7 +13,8 @@ import { causesOf, type Cause, type CauseInput } from '../../../src/report/cause
 import { openChannels, type ChannelSettings } from '../../../src/report/channels.ts';
 import { openNotifier, type Notifier } from '../../../src/report/notifier.ts';
 import type { NewEvent } from '../../../src/report/told.ts';
-import { component, desiredOf, service, World } from '../../support/world.ts';
+import { component, desiredOf, service } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 import { until } from '../../support/until.ts';
 
 const LIMITS = { sourceAfterMs: 300_000, degradedAfterMs: 60_000 };

@@ -8,7 +8,8 @@ import { openTeller } from '../../../src/report/teller.ts';
 import { differencesOf, type Situation } from '../../../src/report/told.ts';
 import type { LogView } from '../../../src/report/types.ts';
 import { sampleInput } from '../../support/sample-view.ts';
-import { component, desiredOf, service, World } from '../../support/world.ts';
+import { component, desiredOf, service } from '../../support/definitions.ts';
+import { World } from '../../support/world.ts';
 
 const UP = { reachable: true };
 

@@ -8,7 +8,7 @@ import { renderPage } from '../../../src/dashboard/page.tsx';
 import { lintDockerfile } from '../../../src/definitions/dockerfile/lint.ts';
 import { formatStatus } from '../../../src/report/text.ts';
 import type { ServiceView, View } from '../../../src/report/types.ts';
-import { desiredOf } from '../../support/world.ts';
+import { desiredOf } from '../../support/definitions.ts';
 import { CHOOSING, poisoned } from '../../support/poison.ts';
 import { sampleInput, sampleView } from '../../support/sample-view.ts';
 

@@ -1,0 +1,103 @@
+import { expect } from 'chai';
+import { endProcesses } from '../../src/demo/leftovers.ts';
+import { until } from '../support/until.ts';
+import { DOCKERFILE, ENGINES, imagesRig, okOf } from './images.kit.ts';
+
+for (const { name, start } of ENGINES) {
+  describe(`limits of builds on ${name}`, () => {
+    const rig = imagesRig(start);
+
+    it('a build at its deadline is ended, and a stop ends one at once', async () => {
+      await rig.source({ Dockerfile: `${DOCKERFILE}RUN while :; do : ${rig.unique}; done\n` });
+      const images = rig.open({}, { timeoutMs: 3_000 });
+      const state = await rig.build(images, rig.wanted('endless'));
+      expect(state.kind === 'failed' ? state.why : JSON.stringify(state)).to.match(/deadline of 3 s/);
+      const other = rig.open();
+      const image = rig.wanted('endless', 'v1.0.0');
+      okOf(other.startBuild({ image, dockerfile: 'Dockerfile', path: 'hello', service: 'hello' }));
+      await until('the endless step', async () => {
+        const seen = await rig.look(other, image);
+        return (
+          rig.steps().length > 0 && seen.kind === 'building' && /^step \d+ of \d+$/.test(seen.progress ?? '')
+        );
+      });
+      const begun = performance.now();
+      await other.stop();
+      expect(performance.now() - begun).to.be.below(2_000);
+      if (name === 'docker')
+        await until('the builder to end the step', () => rig.steps().length === 0, 30_000);
+      // Podman lets a step that nobody waits for run on: only its client is gone.
+      else await endProcesses(() => rig.steps());
+    });
+
+    it('memory, CPU, files and bytes of the context, free disk: each limit is held by a build that exceeds it (L46)', async () => {
+      const hungry = 'RUN dd if=/dev/zero of=/dev/null bs=200M count=1 && echo was-not-limited';
+      await rig.source({ Dockerfile: `${DOCKERFILE}COPY busybox /bin/dd\n${hungry}\n` });
+      const memory = rig.open({}, { memoryBytes: 64 << 20 });
+      expect(await rig.failureOf(memory, rig.wanted('memory'))).to.match(/failed at step 9 of \d+: /);
+      expect(memory.buildLog(rig.wanted('memory').reference)).to.not.include('was-not-limited');
+      expect((await rig.build(rig.open(), rig.wanted('memory'))).kind, 'without the limit').to.equal(
+        'present',
+      );
+      const cpu = 'RUN cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null; true';
+      await rig.commit({ Dockerfile: `${DOCKERFILE}COPY busybox /bin/cat\n${cpu}\n` }, 'v1.1.0');
+      const slow = rig.open({}, { cpus: 0.5 });
+      await rig.build(slow, rig.wanted('cpu', 'v1.1.0'));
+      expect(slow.buildLog(rig.wanted('cpu', 'v1.1.0').reference).join('\n')).to.match(
+        /^(50000|50000 100000)$/m,
+      );
+      expect(await rig.failureOf(rig.open({}, { maxFiles: 1 }), rig.wanted('files'))).to.contain(
+        'more than 1',
+      );
+      expect(await rig.failureOf(rig.open({}, { maxContextBytes: 1_000 }), rig.wanted('bytes'))).to.contain(
+        'more than 1000 bytes together',
+      );
+      const full = rig.open({}, { minFreeBytes: 2 ** 30 }, { freeBytes: async () => 5 << 20 });
+      const state = await rig.build(full, rig.wanted('disk'));
+      if (state.kind !== 'failed') throw new Error(JSON.stringify(state));
+      expect(state.why).to.contain(
+        'has 5 MiB free, and a build begins with at least 1024 MiB [disk/shortage]',
+      );
+      expect(state.retryAt - state.at).to.equal(60_000);
+    });
+
+    it('a build that prints without end keeps the last MiB of its log', async () => {
+      const lines =
+        'RUN i=0; while [ $i -lt 30000 ]; do echo "line $i: some words that fill the log"; i=$((i+1)); done';
+      await rig.source({ Dockerfile: `${DOCKERFILE}${lines}\n` });
+      // BuildKit itself tells no more than the first MiB of a step, and says so.
+      const builders =
+        name === 'docker'
+          ? [
+              { builder: {}, end: 'output clipped' },
+              { builder: { cpus: 1.5 }, end: 'line 29999' },
+            ]
+          : [{ builder: {}, end: 'line 29999' }];
+      for (const [at, { builder, end }] of builders.entries()) {
+        const images = rig.open({}, { maxLogBytes: 64 << 10, ...builder });
+        const image = rig.wanted(`chatter-${at}`);
+        expect((await rig.build(images, image)).kind).to.equal('present');
+        const log = images.buildLog(image.reference);
+        expect(Buffer.byteLength(log.join('\n'))).to.be.below(80 << 10);
+        expect(log[0]).to.match(/^… \d+ earlier lines are not kept$/);
+        expect(log.join()).to.contain(end);
+      }
+    });
+
+    it('one build at once: the second waits as "queued"; a second start of the same is refused', async () => {
+      await rig.source({
+        Dockerfile: `${DOCKERFILE}RUN i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done\n`,
+      });
+      const images = rig.open();
+      const [a, b] = [rig.wanted('queue-a'), rig.wanted('queue-b')];
+      okOf(images.startBuild({ image: a, dockerfile: 'Dockerfile', path: 'hello', service: 'hello' }));
+      okOf(images.startBuild({ image: b, dockerfile: 'Dockerfile', path: 'hello', service: 'hello' }));
+      expect(
+        images.startBuild({ image: a, dockerfile: 'Dockerfile', path: 'hello', service: 'hello' }).kind,
+      ).to.equal('wait');
+      expect(await rig.look(images, b)).to.include({ kind: 'building', progress: 'queued' });
+      expect((await rig.ended(images, a)).kind).to.equal('present');
+      expect((await rig.ended(images, b)).kind).to.equal('present');
+    });
+  });
+}
