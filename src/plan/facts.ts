@@ -27,19 +27,30 @@ export function waitEnds(from: number, ms: number, now: number): number {
   return from > now ? now : from + ms;
 }
 
+const containersByOwner = indexed<ObservedContainer>((container) => container.identity?.owner);
+const containersByService = indexed<ObservedContainer>(({ identity }) =>
+  identity === undefined ? undefined : `${identity.owner} ${identity.service}`,
+);
+const appliedByService = indexed<Applied>((applied) => applied.service.name);
+const leasesByRoute = indexed<Lease>((lease) =>
+  routeKey(lease.service, lease.component, lease.route, lease.slot),
+);
+
 /** Our containers of one service. Ours is what carries our owner label; a name proves nothing (L12). */
 export function oursOf(facts: Facts, service: string): readonly ObservedContainer[] {
-  return ours(facts).filter((container) => container.identity?.service === service);
+  const { engine } = facts.observed;
+  return engine.known
+    ? (containersByService(engine.value.containers).get(`${facts.settings.owner} ${service}`) ?? [])
+    : [];
 }
 
 export function ours(facts: Facts): readonly ObservedContainer[] {
   const { engine } = facts.observed;
-  if (!engine.known) return [];
-  return engine.value.containers.filter((container) => container.identity?.owner === facts.settings.owner);
+  return engine.known ? (containersByOwner(engine.value.containers).get(facts.settings.owner) ?? []) : [];
 }
 
 export function appliedOf(facts: Facts, service: string): Applied | undefined {
-  return facts.promised.applied.find((applied) => applied.service.name === service);
+  return appliedByService(facts.promised.applied).get(service)?.[0];
 }
 
 /** The failures of a service as long as its definition is still the one that failed. */
@@ -59,13 +70,11 @@ export function slotOf(facts: Facts, service: string, component: string): Lease[
 /** The lease of a route, in the slot that its component has. */
 export function leaseOf(facts: Facts, service: string, component: string, route: string): Lease | undefined {
   const slot = slotOf(facts, service, component);
-  return facts.promised.leases.find(
-    (lease) =>
-      lease.service === service &&
-      lease.component === component &&
-      lease.route === route &&
-      lease.slot === slot,
-  );
+  return leasesByRoute(facts.promised.leases).get(routeKey(service, component, route, slot))?.[0];
+}
+
+function routeKey(service: string, component: string, route: string, slot: Lease['slot']): string {
+  return [service, component, route, slot].join('/');
 }
 
 /** `[deploy]` of a service: as git has it, else as it was applied. */
@@ -85,4 +94,28 @@ export function recordedServices(promised: Promised): string[] {
       ...(promised.records ?? []).map((record) => record.service),
     ]),
   ].sort();
+}
+
+/**
+ * A list by a key of its entries, in their order. Facts never change once they are made, so an index stands as long as its
+ * list does; without it a plan's cost would grow with the square of the services.
+ */
+function indexed<T>(
+  keyOf: (entry: T) => string | undefined,
+): (list: readonly T[]) => ReadonlyMap<string, readonly T[]> {
+  const known = new WeakMap<readonly T[], ReadonlyMap<string, readonly T[]>>();
+  return (list) => {
+    const before = known.get(list);
+    if (before !== undefined) return before;
+    const index = new Map<string, T[]>();
+    for (const entry of list) {
+      const key = keyOf(entry);
+      if (key === undefined) continue;
+      const group = index.get(key);
+      if (group === undefined) index.set(key, [entry]);
+      else group.push(entry);
+    }
+    known.set(list, index);
+    return index;
+  };
 }

@@ -23,11 +23,15 @@ export function housekeeping(facts: Facts, settled: ReadonlySet<string>): Servic
   const mayGo = ({ reference, imageId }: ImageRecord): boolean =>
     !named.has(reference) && !used.has(reference) && !used.has(imageId);
 
+  const owners = new Map<string, Service>();
+  for (const service of services) {
+    for (const repository of referencesOf(service).map(repositoryOf)) {
+      if (!owners.has(repository)) owners.set(repository, service);
+    }
+  }
   const steps: Step[] = [];
   for (const [repository, records] of byRepository(facts.promised.images)) {
-    const owner = services.find((service) =>
-      referencesOf(service).some((one) => repositoryOf(one) === repository),
-    );
+    const owner = owners.get(repository);
     if (owner !== undefined && !settled.has(owner.name)) continue;
     for (const { reference, imageId } of records.slice(keep).filter(mayGo)) {
       const because: Because = {
@@ -65,7 +69,9 @@ function byRepository(images: readonly ImageRecord[]): Map<string, ImageRecord[]
   const groups = new Map<string, ImageRecord[]>();
   for (const record of images.filter(({ removed }) => removed !== true)) {
     const repository = repositoryOf(record.reference);
-    groups.set(repository, [...(groups.get(repository) ?? []), record]);
+    const group = groups.get(repository);
+    if (group === undefined) groups.set(repository, [record]);
+    else group.push(record);
   }
   for (const group of groups.values())
     group.sort((a, b) => b.firstSeenAt - a.firstSeenAt || (a.reference < b.reference ? 1 : -1));

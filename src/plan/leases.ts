@@ -139,13 +139,14 @@ function choosePort(
     ),
   );
   // The kernel's ephemeral ports are left out before the choice, so that the seeds spread over what remains.
-  const usable = Array.from({ length: high - low + 1 }, (_, offset) => low + offset).filter(
-    (port) => port < ephemeralLow || port > ephemeralHigh,
-  );
+  const gapFrom = Math.max(low, ephemeralLow);
+  const gap = Math.max(0, Math.min(high, ephemeralHigh) - gapFrom + 1);
+  const usable = high - low + 1 - gap;
   const start = createHash('sha256').update(seed).digest().readUInt32BE(0);
   const used = [taken, listening, published, fixed];
-  for (let offset = 0; offset < usable.length; offset += 1) {
-    const port = usable[(start + offset) % usable.length] ?? 0;
+  for (let offset = 0; offset < usable; offset += 1) {
+    const nth = low + ((start + offset) % usable);
+    const port = gap > 0 && nth >= gapFrom ? nth + gap : nth;
     if (!used.some((ports) => ports.has(port))) return port;
   }
   return {

@@ -41,9 +41,20 @@ export function specOf(facts: Facts, service: Service, component: Component): Co
  * recognised when the key of the hashes was lost: no restart for that (house rule 11).
  */
 export function specDigest(spec: ContainerSpec, keyId: string): string {
+  const text = JSON.stringify(spec);
+  // The mounts are the definition's own list: as long as that definition is in force, its digest is asked for each pass.
+  const before = digests.get(spec.mounts);
+  if (before?.text === text && before.keyId === keyId) return before.digest;
   const bare = sha256({ ...spec, env: spec.env.map((entry) => entry.name) });
-  return `${SPEC_VERSION}.${keyId}.${bare}.${sha256(spec)}`;
+  const digest = `${SPEC_VERSION}.${keyId}.${bare}.${sha256(spec)}`;
+  digests.set(spec.mounts, { text, keyId, digest });
+  return digest;
 }
+
+const digests = new WeakMap<
+  object,
+  { readonly text: string; readonly keyId: string; readonly digest: string }
+>();
 
 /** Does a container's `spec` label stand for the wanted digest? */
 export function sameSpec(label: string | undefined, wanted: string): boolean {

@@ -33,7 +33,9 @@ export function standingOf(facts: Facts, desired: DesiredService, component: Com
   const rest = mine.filter((container) => container !== inPlace);
   const driftIn = (container: ObservedContainer): readonly Drift[] =>
     engine.known && sameSpec(container.identity?.spec, digest)
-      ? driftOf(spec, container, engine.value.kind)
+      ? remembered(container, `${engine.value.kind} ${digest}`, () =>
+          driftOf(spec, container, engine.value.kind),
+        )
       : [];
   const fits = (container: ObservedContainer): boolean =>
     sameSpec(container.identity?.spec, digest) && driftIn(container).length === 0;
@@ -58,6 +60,24 @@ export function standingOf(facts: Facts, desired: DesiredService, component: Com
     abandoned: rest.filter((c) => (c !== staged || isCurrent) && c.startedAt === undefined),
   };
 }
+
+/** An engine that was asked nothing new gives the same container: what was compared once is not compared each pass. */
+function remembered(
+  container: ObservedContainer,
+  against: string,
+  compare: () => readonly Drift[],
+): readonly Drift[] {
+  const before = compared.get(container);
+  if (before?.against === against) return before.drift;
+  const drift = compare();
+  compared.set(container, { against, drift });
+  return drift;
+}
+
+const compared = new WeakMap<
+  ObservedContainer,
+  { readonly against: string; readonly drift: readonly Drift[] }
+>();
 
 const STARTABLE: readonly ObservedContainer['state'][] = ['created', 'exited', 'running', 'restarting'];
 

@@ -163,9 +163,10 @@ export class World extends Ledger {
     if (rebuilt === undefined) return;
     this.fresh = undefined;
     this.lostAt = rebuilt.lostAt;
-    this.applied.push(...rebuilt.applied);
-    this.leases.push(...rebuilt.leases);
-    this.routes.push(...rebuilt.routes);
+    // Lists that were facts once stay as they were.
+    this.applied = [...this.applied, ...rebuilt.applied];
+    this.leases = [...this.leases, ...rebuilt.leases];
+    this.routes = [...this.routes, ...rebuilt.routes];
   }
 
   tools(): Tools {
@@ -224,7 +225,7 @@ export class World extends Ledger {
             version: '1',
             ...this.engineIdentity,
             ...(this.architecture === undefined ? {} : { architecture: this.architecture }),
-            containers: this.containers,
+            containers: [...this.containers],
             networks: this.networks,
           })
         : unknown('engine unreachable'),
