@@ -68,6 +68,7 @@ const PACKAGES = {
     haproxy: () => has('haproxy'),
     knot: () => has('knotd'),
     'bind9-dnsutils': () => has('nsupdate') && has('dig'),
+    'docker-compose': () => has('docker-compose'),
     curl: () => has('curl'),
     openssl: () => has('openssl'),
     'openssh-server': () => has('sshd'),

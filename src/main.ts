@@ -66,11 +66,18 @@ program
   .action(planOrReplay);
 program
   .command('render')
-  .description('print the engine commands that a definition stands for')
-  .argument('<service>')
+  .description(
+    'print the commands that a definition stands for, or a compose file; all services without a name',
+  )
+  .argument('[service]')
   .option('--dir <dir>', 'a repository of definitions', '.')
+  .option('--node <node>', 'only services of this node')
   .addOption(new Option('--engine <engine>').choices(['docker', 'podman']).default('podman'))
-  .option('--state <url>', 'address of the agent, for its port leases')
+  .addOption(new Option('--format <format>').choices(['shell', 'compose']).default('shell'))
+  .option(
+    '--state <file|url>',
+    'what the agent of the node serves at /api/v1/state: port leases, routes, records',
+  )
   .option('--with-values', 'print the values of environment variables')
   .addOption(config())
   .action(runRender);

@@ -48,6 +48,7 @@ interface PassSeen {
   readonly plan: Plan;
   readonly results: readonly StepResult[];
   readonly addresses: readonly string[];
+  readonly mode?: 'observe';
 }
 
 /** Definitions as they are in force. */
@@ -128,6 +129,7 @@ export async function runPass(
     plan,
     results: results.kind === 'ok' ? results.value : [],
     addresses: inForce.addresses,
+    ...(inForce.mode === undefined ? {} : { mode: inForce.mode }),
   };
   return {
     again: results.kind === 'ok' && results.value.length > 0,

@@ -39,6 +39,6 @@ export async function runPs(options: Options): Promise<void> {
 }
 
 /** The view of the running agent. */
-export async function askAgent(options: AgentOptions): Promise<Outcome<View>> {
+async function askAgent(options: AgentOptions): Promise<Outcome<View>> {
   return askJson<View>(options, '/api/v1/status');
 }

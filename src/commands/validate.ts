@@ -168,17 +168,17 @@ function optionsOf(state: NodeState): Omit<ResolveOptions, 'hash'> {
   return { node, defaults, policy, root };
 }
 
-/** Resolves a directory as the agent of a node would, or for all nodes. Nothing is hashed with a key: values stay here. */
+/** Resolves a directory as the agent of a node would, or for all nodes. Without a hash of the caller's nothing is hashed with a key: values stay here. */
 export async function resolveDirectory(
   directory: Directory,
-  options: Partial<Omit<ResolveOptions, 'hash'>> = {},
+  options: Partial<ResolveOptions> = {},
   lastGood: ReadonlyMap<string, LastGood> = new Map(),
 ): Promise<Outcome<Resolution>> {
   const { files, refused: refusedFiles } = directory;
   const readable = await readSafely({ files, refusedFiles, lastGood }, options.root);
   if (readable.kind !== 'ok') return readable;
   const commit = { oid: '0'.repeat(40), author: '', email: '', at: 0, message: '', parents: [] };
-  return ok(resolve({ defaults: DEFAULTS, ...options, ...readable.value, commit, hash: digestOf }));
+  return ok(resolve({ defaults: DEFAULTS, hash: digestOf, ...options, ...readable.value, commit }));
 }
 
 function tell(

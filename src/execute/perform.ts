@@ -1,5 +1,6 @@
 import { ok, type Outcome } from '../base/outcome.ts';
 import type { Step, StepBody, StepHead, StepKind } from '../plan/types.ts';
+import type { RouteRecord } from '../registry/types.ts';
 import type { Tools } from './types.ts';
 
 type Handler<K extends StepKind> = (
@@ -61,9 +62,16 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
   },
   'stop-container': (step, { node }) => node.engine.stop(step.containerId, step.stopTimeoutS),
   'remove-container': (step, { node }) => node.engine.remove(step.containerId, step.stopTimeoutS),
-  'put-routes': async (step, { node, registry }) => {
+  'put-routes': async (step, { node, registry, clock }) => {
     // Recorded before it stands in the proxy: a route of ours is never without an owner (L08).
-    const recorded = registry.putRoutes(step.service, step.records);
+    // And with the time: from now on the connections to what was there before may end.
+    const isPut = (record: RouteRecord): boolean =>
+      step.routes.some((one) => one.hostname === record.hostname && one.listenerPort === record.port);
+    const putAt = clock.now();
+    const recorded = registry.putRoutes(
+      step.service,
+      step.records.map((record) => (isPut(record) ? { ...record, putAt } : record)),
+    );
     return recorded.kind === 'ok' ? node.proxy.put(step.routes) : recorded;
   },
   'remove-routes': async (step, { node, registry }) => {

@@ -62,6 +62,8 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
   );
   const states = new Map<string, JobState<L>>();
   const failures = new Map<string, number>();
+  /** Monotonic: when a job that failed may be tried again, whatever becomes of the wall clock (G42). */
+  const due = new Map<string, number>();
   const active = new Set<Promise<void>>();
   const stopping = new AbortController();
 
@@ -76,9 +78,10 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
       const count = (failures.get(job.key) ?? 0) + 1;
       failures.set(job.key, count);
       const waitMs = Math.max(growingMs(count, retryMs), outcome.afterMs ?? 0);
+      due.set(job.key, clock.monotonic() + waitMs);
       states.set(job.key, { lane: job.lane, kind: 'failed', at, failure: outcome, retryAt: at + waitMs });
     }
-    forgetOldest(states, failures);
+    forgetOldest(states, failures, due);
     onChange();
   };
 
@@ -112,9 +115,9 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
         return wait(`${job.what} is under way`);
       }
       const now = clock.now();
-      if (state?.kind === 'failed' && now < state.retryAt) {
-        return retry(state.failure.why, state.failure.hint, state.retryAt - now);
-      }
+      const leftMs = state?.kind === 'failed' ? (due.get(job.key) ?? 0) - clock.monotonic() : 0;
+      if (state?.kind === 'failed' && leftMs > 0) return retry(state.failure.why, state.failure.hint, leftMs);
+      due.delete(job.key);
       states.set(job.key, { lane: job.lane, kind: 'queued', since: now });
       const limit = limits.get(job.lane);
       const running = (limit === undefined ? run(job) : limit(run, job)).finally(() =>
@@ -123,7 +126,7 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
       active.add(running);
       return ok();
     },
-    state: (key) => states.get(key),
+    state: (key) => shown(states.get(key), wallOf(clock, due.get(key) ?? 0)),
     stop: async () => {
       stopping.abort();
       const ended = new AbortController();
@@ -133,6 +136,16 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
       ]);
     },
   };
+}
+
+function shown<L extends string>(state: JobState<L> | undefined, retryAt: number): JobState<L> | undefined {
+  return state?.kind === 'failed' ? { ...state, retryAt } : state;
+}
+
+/** What a monotonic time is by the wall clock as it stands now; one that is over is over by any clock. */
+export function wallOf(clock: Clock, due: number): number {
+  const leftMs = due - clock.monotonic();
+  return leftMs > 0 ? clock.now() + Math.ceil(leftMs) : 0;
 }
 
 /** The wait after the `count`th failure in a row, without jitter: the same failures always give the same times. */
@@ -154,11 +167,13 @@ function failureOf<L extends string>(job: Job<L>, timeoutMs: number, error: unkn
 function forgetOldest<L extends string>(
   states: Map<string, JobState<L>>,
   failures: Map<string, number>,
+  due: Map<string, number>,
 ): void {
   for (const [key, state] of states) {
     if (states.size <= KEPT_STATES) return;
     if (state.kind === 'queued' || state.kind === 'running') continue;
     states.delete(key);
     failures.delete(key);
+    due.delete(key);
   }
 }

@@ -229,7 +229,7 @@ export function removal(service: string, routes: readonly ObservedRoute[], becau
   };
 }
 
-function wantedRoute(
+export function wantedRoute(
   facts: Facts,
   desired: DesiredService,
   component: Component,

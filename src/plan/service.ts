@@ -13,6 +13,7 @@ import { movedImages } from './image.ts';
 import { standingOf, type Standing } from './standing.ts';
 import { abandonedSteps, containersInTheWay, swapSteps } from './swap.ts';
 import { planGivenBack } from './takeover.ts';
+import { switchBack } from './switchback.ts';
 import { currentTrial, judge } from './trial.ts';
 import { lastProved } from './turn.ts';
 import type { Step } from './types.ts';
@@ -83,6 +84,9 @@ export function planRunning(given: Facts, desired: DesiredService, holds: readon
   ]);
   if (!staging.ready) return untilStaged(given, leased, desired, standings, staging, because);
   if (isChange) {
+    const back = switchBack(leased, desired, standings, because);
+    if (back !== undefined)
+      return { steps: [...lease, ...back.steps], waiting: [...put.waiting, ...back.waiting], refused: [] };
     const now = standings.filter((standing) => standing.current !== undefined || due.includes(standing));
     const swap = swapSteps(leased, desired, now, inTheWay, because);
     return { steps: [...lease, ...staging.steps, ...swap], waiting: put.waiting, refused: [] };

@@ -134,7 +134,7 @@ function finishSteps(
     if (verdict !== undefined) steps.push(verdict);
     const proved = { ...because, summary: 'its successor is proved' };
     for (const container of predecessors) {
-      const drain = drainOf(facts, service.name, container, provedAt);
+      const drain = drainOf(facts, service.name, container, switchedAt(facts, service.name) ?? provedAt);
       if (drain === undefined) steps.push(removeStep(facts, service.name, container, proved));
       else waiting.push(drain);
     }
@@ -174,21 +174,29 @@ function hasTrial(facts: Facts, desired: DesiredService): boolean {
   );
 }
 
+/** When the last of its routes was written to the proxy. What was established before may be on a predecessor. */
+function switchedAt({ promised, now }: Facts, service: string): number | undefined {
+  const times = promised.routes.flatMap((route) =>
+    route.service === service && route.putAt !== undefined ? [Math.min(route.putAt, now)] : [],
+  );
+  return times.length === 0 ? undefined : Math.max(...times);
+}
+
 /** A predecessor that still runs has connections that were established before the route was switched: they may end first. */
 function drainOf(
   facts: Facts,
   service: string,
   container: ObservedContainer,
-  provedAt: number,
+  since: number,
 ): Waiting | undefined {
   const { proxy } = facts.observed;
-  const until = provedAt + facts.settings.drainMs;
+  const until = since + facts.settings.drainMs;
   if (!isUp(container) || !facts.settings.proxy || !proxy.known || until <= facts.now) return undefined;
   if (container.publish.length === 0) return undefined;
   const { connections } = proxy.value;
   if (connections === undefined) {
     const why = `${container.name}: the proxy does not tell which connections are open, so they have the whole time to end`;
-    return { service, for: 'drained', why, since: provedAt, until };
+    return { service, for: 'drained', why, since, until };
   }
   const ports = new Set(container.publish.map((port) => port.host));
   const open = Object.entries(connections)
@@ -196,7 +204,7 @@ function drainOf(
     .reduce((sum, [, count]) => sum + count, 0);
   if (open === 0) return undefined;
   const why = `${container.name} has ${open} connections that were open before the route was switched`;
-  return { service, for: 'drained', why, since: provedAt, until: Math.min(until, facts.now + DRAIN_LOOK_MS) };
+  return { service, for: 'drained', why, since, until: Math.min(until, facts.now + DRAIN_LOOK_MS) };
 }
 
 function cosmetic(service: string, { component, isCosmetic, drift = [] }: Standing): Waiting[] {

@@ -46,7 +46,7 @@ export function judge(
     const predecessor = lastProved(facts.promised, desired);
     if (!(isLate || isCertain) || predecessor === undefined || staysHere(desired)) return undefined;
     const unready = unreadyOf(facts, desired, standings);
-    if (unready === undefined) return undefined;
+    if (unready === undefined || (!isCertain && !wasAsked(facts, standings))) return undefined;
     // Without a container of its own that is not ready there is nothing that could be blamed; nor is there when it was the
     // proxy that took the time.
     const isOutside =
@@ -66,10 +66,19 @@ export function judge(
   if (trial.phase !== 'returning' || desired.insteadOf === undefined || !isLate) return undefined;
   if (standings.some(({ current }) => current === undefined)) return undefined;
   const unready = unreadyOf(facts, desired, standings);
-  if (unready === undefined) return undefined;
+  if (unready === undefined || !wasAsked(facts, standings)) return undefined;
   return only(
     outsideStep(desired, trial, `the last proved version does not become ready either: ${unready.why}`),
   );
+}
+
+/** An agent that was just started has asked nobody yet: what runs is not called late before it failed to answer once. */
+function wasAsked({ observed }: Facts, standings: readonly Standing[]): boolean {
+  return standings.every(({ current }) => {
+    if (current?.state !== 'running') return true;
+    const probe = observed.probes[current.id];
+    return probe !== undefined && (probe.kind !== 'starting' || probe.last !== undefined);
+  });
 }
 
 /** The last proved version is proved again: the one that gave way is held back, unless its failure came from outside. */

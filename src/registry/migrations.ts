@@ -95,4 +95,8 @@ export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE records (hostname TEXT PRIMARY KEY, service TEXT NOT NULL, addresses TEXT NOT NULL) STRICT;
   `,
+  `
+  ALTER TABLE trials ADD COLUMN resumes INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE routes ADD COLUMN put_at INTEGER;
+  `,
 ];

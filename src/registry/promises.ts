@@ -36,7 +36,10 @@ export interface Promises {
   recordFlap(flap: FlapRecord): void;
   rebuild(rebuilt: Rebuilt): void;
   recordTrial(trial: Trial): void;
-  /** The time in which no agent looked does not count: what is being tried has its whole time again. */
+  /**
+   * The time in which no agent looked does not count: what is being tried has its whole time again. A few times only: an
+   * agent that ends in a loop must not keep a version in its trial for ever.
+   */
   resumeTrials(now: number): void;
 }
 
@@ -66,9 +69,12 @@ export function promisesOn(db: Database.Database, acceptance: Acceptance): Promi
   );
   const imageGone = db.prepare('UPDATE images SET removed = 1 WHERE reference = ?');
   const route = db.prepare(
-    `INSERT INTO routes (hostname, port, service, component, route) VALUES (@hostname, @port, @service, @component, @route)
-     ON CONFLICT DO UPDATE SET service = excluded.service, component = excluded.component, route = excluded.route`,
+    `INSERT INTO routes (hostname, port, service, component, route, put_at)
+     VALUES (@hostname, @port, @service, @component, @route, @putAt)
+     ON CONFLICT DO UPDATE SET service = excluded.service, component = excluded.component, route = excluded.route,
+       put_at = COALESCE(excluded.put_at, put_at)`,
   );
+  const putRoute = (entry: RouteRecord): unknown => route.run({ ...entry, putAt: entry.putAt ?? null });
   const dropRoute = db.prepare('DELETE FROM routes WHERE service = ? AND hostname = ? AND port = ?');
   const applied = db.prepare(
     `INSERT INTO applied (service, definition, state, file, oid, digest, "commit", applied_at, slots) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -90,7 +96,7 @@ export function promisesOn(db: Database.Database, acceptance: Acceptance): Promi
     releaseLeases: (leases) => all(leases, (entry) => release.run(entry)),
     recordImage: imageWriter(db),
     imageRemoved: (reference) => void imageGone.run(reference),
-    putRoutes: (_service, routes) => all(routes, (entry) => route.run(entry)),
+    putRoutes: (_service, routes) => all(routes, (entry) => putRoute(entry)),
     putRecords: (records) => all(records, (entry) => dns.put(entry)),
     removeRecords: (records) => all(records, (entry) => dns.remove(entry)),
     removeRoutes: (service, keys) => all(keys, (key) => dropRoute.run(service, key.hostname, key.port)),
@@ -124,7 +130,7 @@ export function promisesOn(db: Database.Database, acceptance: Acceptance): Promi
       once(() => {
         rebuilt.applied.forEach((entry) => promises.recordApplied(entry));
         promises.lease(rebuilt.leases);
-        for (const entry of rebuilt.routes) route.run(entry);
+        for (const entry of rebuilt.routes) putRoute(entry);
         acceptance.rebuilt(rebuilt.lostAt);
       }),
   };
@@ -162,6 +168,8 @@ function failuresOn(db: Database.Database): Failures {
   };
 }
 
+const MOST_RESUMES = 2;
+
 interface Trials {
   put(trial: Trial): void;
   end(service: string): void;
@@ -172,11 +180,13 @@ function trialsOn(db: Database.Database): Trials {
   const put = db.prepare(
     `INSERT INTO trials (service, digest, phase, since, tries, cause, why, file, "commit")
      VALUES (@service, @digest, @phase, @since, @tries, @cause, @why, @file, @commit)
-     ON CONFLICT DO UPDATE SET digest = excluded.digest, phase = excluded.phase, since = excluded.since,
+     ON CONFLICT DO UPDATE SET resumes = 0, digest = excluded.digest, phase = excluded.phase, since = excluded.since,
        tries = excluded.tries, cause = excluded.cause, why = excluded.why, file = excluded.file, "commit" = excluded."commit"`,
   );
   const end = db.prepare('DELETE FROM trials WHERE service = ?');
-  const resume = db.prepare("UPDATE trials SET since = ? WHERE phase IN ('trying', 'returning')");
+  const resume = db.prepare(
+    `UPDATE trials SET since = ?, resumes = resumes + 1 WHERE phase IN ('trying', 'returning') AND resumes < ${MOST_RESUMES}`,
+  );
   return {
     put: (trial) => void put.run({ ...trial, why: trial.why ?? null, cause: trial.cause ?? null }),
     end: (service) => void end.run(service),
@@ -220,12 +230,14 @@ type TrialRow = Omit<Trial, 'cause' | 'why'> & { readonly cause: Cause | null; r
 function readers(db: Database.Database): () => Omit<Promised, keyof AcceptedFacts> {
   const applied = db.prepare<[], AppliedRow>('SELECT * FROM applied ORDER BY service');
   const leases = db.prepare<[], Lease>('SELECT * FROM leases ORDER BY service, component, route, slot');
-  const routes = db.prepare<[], RouteRecord>(
+  const routes = db.prepare<[], Omit<RouteRecord, 'putAt'> & { readonly put_at: number | null }>(
     'SELECT * FROM routes ORDER BY service, component, route, hostname, port',
   );
   const images = db.prepare<[], ImageRow>('SELECT * FROM images ORDER BY reference');
   const failures = db.prepare<[], FailureRow>('SELECT * FROM failures ORDER BY service');
-  const trials = db.prepare<[], TrialRow>('SELECT * FROM trials ORDER BY service');
+  const trials = db.prepare<[], TrialRow>(
+    'SELECT service, digest, phase, since, tries, cause, why, file, "commit" FROM trials ORDER BY service',
+  );
   return () => {
     return {
       applied: applied.all().map(({ definition, applied_at, state, file, oid, digest, commit, slots }) => ({
@@ -239,7 +251,9 @@ function readers(db: Database.Database): () => Omit<Promised, keyof AcceptedFact
         ...(slots === null ? {} : { slotB: JSON.parse(slots) as string[] }),
       })),
       leases: leases.all(),
-      routes: routes.all(),
+      routes: routes
+        .all()
+        .map(({ put_at, ...rest }) => ({ ...rest, ...(put_at === null ? {} : { putAt: put_at }) })),
       images: images
         .all()
         .map(({ reference, image_id, manifest_digest, first_seen_at, built, revision, removed }) => ({

@@ -58,6 +58,8 @@ export interface RouteRecord {
   readonly route: string;
   readonly hostname: string;
   readonly port: number;
+  /** When it was written to the proxy last, milliseconds since the epoch; absent: by an older agent, or never. */
+  readonly putAt?: number;
 }
 
 /** Records of ours in DNS: what was put there, A and AAAA. */

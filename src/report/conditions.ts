@@ -3,11 +3,15 @@ import type { Condition, ServiceState, View } from './types.ts';
 /** States in which nobody needs to look at a service. */
 const FINE: readonly ServiceState[] = ['converged', 'changing', 'stopped', 'paused', 'removing'];
 
-type Facts = Pick<View, 'source' | 'engine' | 'proxy' | 'dns' | 'services' | 'issues'>;
+type Facts = Pick<View, 'source' | 'engine' | 'proxy' | 'dns' | 'services' | 'issues'> & {
+  readonly node?: string;
+  readonly mode?: 'observe' | undefined;
+};
 
 /** The node at a glance. Derived at every look, never latched: what is mended is well again with the next pass. */
 export function conditionsOf(facts: Facts, looked: boolean, at = 0): Condition[] {
   return [
+    ...(facts.mode === undefined ? [] : [observing(facts.node ?? '')]),
     git(facts.source),
     ...(looked ? [definitions(facts.issues), engine(facts.engine)] : []),
     ...(looked && facts.proxy.driver !== 'none' ? [proxy(facts.proxy)] : []),
@@ -15,6 +19,16 @@ export function conditionsOf(facts: Facts, looked: boolean, at = 0): Condition[]
     ...(facts.dns === undefined ? [] : [dns(facts.dns, facts.services)]),
     ...(looked ? [services(facts.services)] : []),
   ];
+}
+
+/** Whoever looks at a node on which nothing is done must see why, before anything else. */
+function observing(node: string): Condition {
+  return {
+    name: 'mode',
+    ok: false,
+    text: 'observe: everything is planned and shown, and nothing is touched',
+    hint: `Take mode = "observe" out of nodes/${node}.toml to have the node converged.`,
+  };
 }
 
 function git(source: View['source']): Condition {

@@ -10,6 +10,9 @@ export function formatStatus(view: View, service?: string): string {
       ? `commit   none yet: ${view.idle?.why ?? 'the first pass has not ended'}`
       : `commit   ${view.commit.oid.slice(0, 12)} ${view.commit.message} (${view.commit.author}, ${time(view.commit.at)})`,
     `source   ${view.source.url}: ${view.source.reachable ? 'reachable' : `unreachable since ${time(view.source.since)}: ${view.source.why ?? ''}`}`,
+    ...view.conditions
+      .filter(({ name }) => name === 'mode')
+      .map(({ text, hint }) => `mode     ${text}${hint === undefined ? '' : `. ${hint}`}`),
     `engine   ${'kind' in view.engine ? `${view.engine.kind} ${view.engine.version}` : view.engine.why}`,
   ];
   return [...(service === undefined ? head : []), ...chosen.flatMap(serviceLines)].map(visible).join('\n');

@@ -78,7 +78,7 @@ interface DnsView {
 }
 
 export interface Condition {
-  readonly name: 'git' | 'definitions' | 'engine' | 'proxy' | 'certificates' | 'dns' | 'services';
+  readonly name: 'mode' | 'git' | 'definitions' | 'engine' | 'proxy' | 'certificates' | 'dns' | 'services';
   readonly ok: boolean;
   /** One sentence for an operator. */
   readonly text: string;

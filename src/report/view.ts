@@ -28,6 +28,8 @@ export interface ViewInput {
     readonly plan: Plan;
     /** Of this node, as its file has them. */
     readonly addresses?: readonly string[];
+    /** Absent: converge. */
+    readonly mode?: 'observe';
   };
   /** Newest first. */
   readonly passes: readonly PassRecord[];
@@ -68,7 +70,7 @@ export function makeView(input: ViewInput): View {
     ...(seen === undefined ? {} : { at: seen.at }),
     ...(input.idle === undefined ? {} : { idle: clean(input.idle) }),
     ...(seen === undefined ? {} : { commit: commitOf(seen.desired) }),
-    conditions: conditionsOf(facts, seen !== undefined, seen?.at),
+    conditions: conditionsOf({ ...facts, node: input.node, mode: seen?.mode }, seen !== undefined, seen?.at),
     ...facts,
     foreign: seen === undefined ? [] : foreignOf(seen.observed, input.owner),
     notices: input.notices ?? [],

@@ -62,6 +62,7 @@ export const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   'tar-stream': ['src/node/'],
   undici: ['src/base/http.ts'],
   valibot: ['src/base/shape.ts'],
+  yaml: ['src/commands/rendering/compose.ts'],
 };
 
 const MAX_LINES = 400;

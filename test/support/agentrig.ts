@@ -27,6 +27,8 @@ export interface AgentRig {
   readonly lines: string[];
   settings(change?: object): Settings;
   push(files: Readonly<Record<string, string | undefined>>, message?: string): Promise<string>;
+  /** The commit that was pushed last. */
+  head(): string;
   start(change?: object): Promise<Agent>;
   /** Where the agent's pages are. */
   address(): { readonly dashboard: string };
@@ -102,6 +104,7 @@ export async function makeAgentRig(testEngine: Pick<TestEngine, 'socketPath'>): 
     view,
     push: async (files, message) =>
       (head = await definitions.commit(files, message === undefined ? {} : { message })),
+    head: () => head,
     start: async (change) => {
       const log = makeLog('info', { write: (line: string) => void lines.push(line) });
       const started = await startAgent(settings(change), log);

@@ -97,7 +97,12 @@ export class Ledger implements RegistryWriter {
   }
   putRoutes(_service: string, routes: readonly RouteRecord[]): Outcome<undefined> {
     const same = (a: RouteRecord, b: RouteRecord): boolean => a.hostname === b.hostname && a.port === b.port;
-    this.routes = [...this.routes.filter((old) => !routes.some((r) => same(old, r))), ...routes];
+    const times = (route: RouteRecord): Pick<RouteRecord, 'putAt'> => {
+      const putAt = route.putAt ?? this.routes.find((old) => same(old, route))?.putAt;
+      return putAt === undefined ? {} : { putAt };
+    };
+    const written = routes.map((route) => ({ ...route, ...times(route) }));
+    this.routes = [...this.routes.filter((old) => !routes.some((r) => same(old, r))), ...written];
     this.cutHere('put-routes');
     return ok();
   }

@@ -221,7 +221,12 @@ function placeOf(wanted: WantedCertificate, certDir: string): Place | string {
   const name = wanted.isDefault ? wanted.service : wanted.hostname;
   if (!NAME.test(name) || name.includes('..'))
     return `${JSON.stringify(name)} cannot name a certificate file`;
-  return { ...wanted, certPath: join(certDir, `${name}.pem`), keyPath: join(certDir, `${name}.key`) };
+  return { ...wanted, ...certificatePaths(certDir, name) };
+}
+
+/** `name`: the service's for its default host name, else the host name. */
+export function certificatePaths(certDir: string, name: string): { certPath: string; keyPath: string } {
+  return { certPath: join(certDir, `${name}.pem`), keyPath: join(certDir, `${name}.key`) };
 }
 
 function unknownState(error: unknown): CertificateState {

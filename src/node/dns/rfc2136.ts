@@ -59,7 +59,7 @@ export function openRfc2136(options: Rfc2136Options): Dns {
   };
 }
 
-function zoneOf(hostname: string, zones: readonly string[]): string | undefined {
+export function zoneOf(hostname: string, zones: readonly string[]): string | undefined {
   return zones
     .filter((zone) => hostname === zone || hostname.endsWith(`.${zone}`))
     .sort((a, b) => b.length - a.length)[0];

@@ -45,7 +45,9 @@ export async function startContainer(
 /** Gives a container another name, whether it runs or not; one that is gone is as good. */
 export async function renameContainer(site: Site, id: string, renameTo: string): Promise<void> {
   const seen = await ours(site, id);
-  if (seen !== undefined && nameOf(seen.Name) !== renameTo) await rename(site, id, renameTo);
+  if (seen === undefined) return;
+  if (nameOf(seen.Name) !== renameTo) await rename(site, id, renameTo);
+  await readBack(site, id, { name: renameTo });
 }
 
 /** Stops and renames; a container that is gone is as good. */
@@ -59,6 +61,7 @@ export async function retireContainer(
   if (seen === undefined) return;
   await stopSeen(site, seen, stopTimeoutS);
   if (nameOf(seen.Name) !== renameTo) await rename(site, id, renameTo);
+  await readBack(site, id, { isStopped: true, name: renameTo });
 }
 
 /** Stops and renames a container that nobody marked; one that is gone is as good. */
@@ -72,6 +75,7 @@ export async function takeOverContainer(
   if (seen === undefined) return;
   await stopSeen(site, seen, stopTimeoutS);
   if (nameOf(seen.Name) !== renameTo) await rename(site, id, renameTo);
+  await readBack(site, id, { isStopped: true, name: renameTo });
 }
 
 /** Gives one that was taken over its name back, and starts it. */
@@ -80,11 +84,14 @@ export async function giveBackContainer(site: Site, id: string, renameTo: string
   if (seen === undefined) return;
   if (nameOf(seen.Name) !== renameTo) await rename(site, id, renameTo);
   if (!seen.State.Running) await site.api.call(`start ${renameTo}`, 'POST', `${containerPath(id)}/start`);
+  await readBack(site, id, { name: renameTo });
 }
 
 export async function stopContainer(site: Site, id: string, stopTimeoutS: number): Promise<void> {
   const seen = await ours(site, id);
-  if (seen !== undefined) await stopSeen(site, seen, stopTimeoutS);
+  if (seen === undefined) return;
+  await stopSeen(site, seen, stopTimeoutS);
+  await readBack(site, id, { isStopped: true });
 }
 
 /** Stops and removes. Volumes stay, the anonymous ones too: data is never removed (L04). */
@@ -95,6 +102,37 @@ export async function removeContainer(site: Site, id: string, stopTimeoutS: numb
   await site.api
     .call(`remove ${nameOf(seen.Name)}`, 'DELETE', containerPath(id), { query: { force: true, v: false } })
     .catch(unlessGone);
+  const after = await inspect(site.api, id);
+  if (after === undefined || after.Id !== id || after.State.Status === 'removing') return;
+  throw new Refusal(
+    retry(
+      `container ${nameOf(after.Name)} is still there (${after.State.Status}) although the engine removed it`,
+    ),
+  );
+}
+
+/** Success is what the engine shows afterwards, not what it answered (L09). Gone is as good. */
+async function readBack(
+  site: Site,
+  id: string,
+  wanted: { readonly isStopped?: true; readonly name?: string },
+): Promise<void> {
+  const seen = await inspect(site.api, id);
+  if (seen === undefined || seen.Id !== id) return;
+  const name = nameOf(seen.Name);
+  if (wanted.name !== undefined && name !== wanted.name)
+    throw new Refusal(retry(`container ${name} is not called ${wanted.name} although the engine renamed it`));
+  if (wanted.isStopped === true && isUp(seen))
+    throw new Refusal(
+      retry(
+        `container ${name} is ${seen.State.Status} although the engine stopped it`,
+        'Somebody may have started it again. It is stopped again with the next try.',
+      ),
+    );
+}
+
+function isUp({ State: { Running, Status } }: Inspection): boolean {
+  return Running || ['running', 'restarting', 'stopping', 'paused'].includes(Status);
 }
 
 /** A network of ours, made when missing; one that exists is taken as it is. */

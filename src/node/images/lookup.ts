@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { ok, retry, type Failure, type Outcome } from '../../base/outcome.ts';
 import type { ImageRef } from '../../definitions/types.ts';
-import { growingMs } from '../jobs.ts';
+import { growingMs, wallOf } from '../jobs.ts';
 import { keepNewest } from './newest.ts';
 import { readCredentials } from './credentials.ts';
 import { openDistribution } from './distribution.ts';
@@ -41,16 +41,19 @@ export interface LookupOptions {
   readonly retryMs: { readonly first: number; readonly longest: number };
 }
 
+type Failed = Found & { readonly kind: 'failed' };
+
 const KEPT_ANSWERS = 2_000;
 
 export function openLookup(options: LookupOptions): Lookup {
   const { clock, registries, retryMs } = options;
   const distribution = openDistribution(options);
+  /** `until`, like every time in here: monotonic, so that a wall clock that is put right changes no wait (G42). */
   const answers = new Map<string, { readonly found: Found; readonly until: number }>();
   const asking = new Map<string, Promise<Found>>();
   const faults = new Map<string, number>();
   /** Registries that are down as a whole: thirty images of one do not wait for thirty timeouts. */
-  const down = new Map<string, Found & { readonly kind: 'failed' }>();
+  const down = new Map<string, { readonly found: Failed; readonly until: number }>();
   const knows = (host: string | undefined): host is string =>
     host !== undefined && Object.hasOwn(registries, host);
 
@@ -58,27 +61,22 @@ export function openLookup(options: LookupOptions): Lookup {
     keepNewest(answers, key, { found, until }, KEPT_ANSWERS);
     return found;
   };
-  const failed = (counter: string, failure: Failure): Found & { readonly kind: 'failed' } => {
+  const failed = (counter: string, failure: Failure): { found: Failed; until: number } => {
     const count = (faults.get(counter) ?? 0) + 1;
     faults.set(counter, count);
-    const at = clock.now();
-    return {
-      kind: 'failed',
-      at,
-      failure,
-      retryAt: at + Math.max(growingMs(count, retryMs), failure.afterMs ?? 0),
-    };
+    const until = clock.monotonic() + Math.max(growingMs(count, retryMs), failure.afterMs ?? 0);
+    return { found: { kind: 'failed', at: clock.now(), failure, retryAt: wallOf(clock, until) }, until };
   };
   const judge = (host: string, key: string, answer: Answer): Found => {
     if (answer.kind !== 'ok') {
-      const found = failed(answer.registry === true ? host : key, answer);
-      if (answer.registry === true) down.set(host, found);
-      return keep(key, found, found.retryAt);
+      const { found, until } = failed(answer.registry === true ? host : key, answer);
+      if (answer.registry === true) down.set(host, { found, until });
+      return keep(key, found, until);
     }
     faults.delete(key);
     faults.delete(host);
     down.delete(host);
-    const until = clock.now() + options.answerTtlMs;
+    const until = clock.monotonic() + options.answerTtlMs;
     return keep(
       key,
       answer.value === undefined ? { kind: 'absent' } : { kind: 'found', digest: answer.value },
@@ -95,9 +93,10 @@ export function openLookup(options: LookupOptions): Lookup {
     if (!knows(ref.host)) return { kind: 'absent' };
     const key = ref.reference;
     const known = answers.get(key);
-    if (known !== undefined && clock.now() < known.until) return known.found;
+    const now = clock.monotonic();
+    if (known !== undefined && now < known.until) return shown(clock, known);
     const whole = down.get(ref.host);
-    if (whole !== undefined && clock.now() < whole.retryAt) return whole;
+    if (whole !== undefined && now < whole.until) return shown(clock, whole);
     const running = asking.get(key);
     if (running !== undefined) return running;
     const asked = ask(ref.host, key, ref).finally(() => asking.delete(key));
@@ -125,6 +124,11 @@ export function openLookup(options: LookupOptions): Lookup {
       return all.flatMap((one) => (one.kind === 'ok' && one.value !== undefined ? [one.value] : []));
     },
   };
+}
+
+/** As it stands by the wall clock now. */
+function shown(clock: Clock, { found, until }: { readonly found: Found; readonly until: number }): Found {
+  return found.kind === 'failed' ? { ...found, retryAt: wallOf(clock, until) } : found;
 }
 
 async function accountOf(

@@ -77,6 +77,22 @@ describe('node: jobs', () => {
     expect(growingMs(1_000, { first: 10, longest: 40 })).to.equal(40);
   });
 
+  it('G42 waits by the time that passes: a wall clock that is set forward or back shortens and lengthens nothing', async () => {
+    for (const jumpMs of [-86_400_000, 86_400_000]) {
+      const key = `jump ${jumpMs}`;
+      start(key, async () => retry('down'));
+      await ended(key);
+      clock.jump(jumpMs);
+      const state = jobs.state(key);
+      expect(state?.kind === 'failed' && state.retryAt - clock.now()).to.equal(10_000);
+      expect(start(key, async () => ok())).to.include({ kind: 'retry', afterMs: 10_000 });
+      clock.step(10_000);
+      const over = jobs.state(key);
+      expect(over?.kind === 'failed' && over.retryAt <= clock.now()).to.equal(true);
+      expect(start(key, async () => ok()).kind).to.equal('ok');
+    }
+  });
+
   it('one at once in a lane: the others are queued in order', async () => {
     const order: string[] = [];
     const finishes: (() => void)[] = [];

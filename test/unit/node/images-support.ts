@@ -23,15 +23,20 @@ export function imageRef(
 }
 
 /** A clock that stands still until it is moved; sleeping is real, so that nothing waits for it for ever. */
-export function steppedClock(): Clock & { step(ms: number): void } {
+export function steppedClock(): Clock & { step(ms: number): void; jump(ms: number): void } {
   let offset = 0;
+  let wall = 0;
   const start = Date.now();
   return {
-    now: () => start + offset,
+    now: () => start + wall + offset,
     monotonic: () => offset,
     sleep: (ms, signal) => systemClock.sleep(ms, signal),
     step: (ms) => {
       offset += ms;
+    },
+    /** Somebody sets the wall clock. */
+    jump: (ms) => {
+      wall += ms;
     },
   };
 }

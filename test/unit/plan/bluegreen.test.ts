@@ -1,5 +1,7 @@
 import { expect } from 'chai';
+import { retry } from '../../../src/base/outcome.ts';
 import type { Component, Route, Service } from '../../../src/definitions/types.ts';
+import { perform } from '../../../src/execute/perform.ts';
 import { examine } from '../../support/examine.ts';
 import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
@@ -98,7 +100,8 @@ describe('blue-green', () => {
       if (ends) world.connections = {};
       await world.converge();
       expect(running(world, 'v1')).to.equal(0);
-      expect(world.now - provedAt).to.equal(ends ? 0 : 30_000);
+      // The route was switched stable_for before.
+      expect(world.now - provedAt).to.equal(ends ? 0 : 25_000);
     }
   });
 
@@ -112,6 +115,57 @@ describe('blue-green', () => {
     expect(world.container('web')).to.include({ id, state: 'running' });
     expect(world.trials[0]?.phase).to.equal('held back');
     expect(world.containers).to.have.length(1);
+  });
+
+  it('L36 G5 a newer commit replaces an unproved version that has the route: the proved one has it again before the other stops', async () => {
+    const world = await started(web('v1'));
+    const { table } = world;
+    push(world, web('v2'));
+    for (let i = 0; i < 2; i += 1) await world.pass();
+    expect(world.table, 'v2 has the route').to.not.deep.equal(table);
+    push(world, web('v3'));
+    const images: string[] = [];
+    for (let i = 0; i < 12; i += 1) {
+      world.accept();
+      const plan = world.plan();
+      for (const step of plan.steps) {
+        expect((await perform(step, world.tools())).kind).to.equal('ok');
+        const served = world.containers.find(
+          (one) => one.state === 'running' && world.table[0]?.backend.endsWith(`:${one.publish[0]?.host}`),
+        );
+        expect(served, `after ${step.kind} ${step.subject} nobody answers`).to.not.equal(undefined);
+        images.push(served?.image ?? '');
+      }
+      if (plan.steps.length === 0) world.now = plan.wakeAt ?? world.now;
+    }
+    expect([...new Set(images)]).to.deep.equal([ref('v1'), ref('v3')]);
+    expect(world.plan()).to.deep.equal({ steps: [], waiting: [], refused: [] });
+  });
+
+  it('counts the time to drain from the switch of the route, not from the moment the new version was ready', async () => {
+    const world = await started(web('v1'));
+    world.connections = { [world.table[0]?.backend ?? '']: 2 };
+    world.failing.set('route', retry('the proxy is busy'));
+    push(world, web('v2'));
+    for (let i = 0; i < 6; i += 1) {
+      await world.pass();
+      world.now += 20_000;
+    }
+    world.failing.clear();
+    world.now += 60_000;
+    for (
+      let i = 0;
+      world.table[0]?.backend.endsWith(`:${world.container('web')?.publish[0]?.host}`) !== true;
+      i += 1
+    ) {
+      expect(i).to.be.lessThan(5);
+      await world.pass();
+    }
+    const switchedAt = world.now;
+    expect(running(world, 'v1')).to.equal(1);
+    await world.converge();
+    expect(running(world, 'v1')).to.equal(0);
+    expect(world.now - switchedAt).to.equal(30_000);
   });
 
   it('replaces the siblings that are told of a port that moves, and no others', async () => {

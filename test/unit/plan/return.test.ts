@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { blocked, retry, wait } from '../../../src/base/outcome.ts';
 import type { Deploy, Route, Service } from '../../../src/definitions/types.ts';
 import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
+import { makePlan } from '../../../src/plan/plan.ts';
 import { World } from '../../support/world.ts';
 
 const WEB = `web.${SUFFIX}`;
@@ -51,6 +52,22 @@ describe('return to the last proved version', () => {
     expect((await late.pass()).plan.steps).to.deep.equal([]);
     late.now += 1;
     expect((await late.pass()).plan.steps[0]?.because.summary).to.contain('not proved within 90 s');
+  });
+
+  it('G16 does not call a version late that an agent which was just started has not asked once', async () => {
+    const world = await started(web('v1'));
+    push(world, web('v2'), 'v2');
+    await world.pass();
+    world.now += 3_600_000;
+    const facts = world.facts();
+    const id = world.container('web')?.id ?? '';
+    const seen = (last?: string): string[] => {
+      const probe = { kind: 'starting' as const, since: 0, ...(last === undefined ? {} : { last }) };
+      const plan = makePlan({ ...facts, observed: { ...facts.observed, probes: { [id]: probe } } });
+      return plan.steps.map((step) => step.because.summary);
+    };
+    expect(seen()).to.deep.equal([]);
+    expect(seen('nothing answers').join()).to.contain('not proved within 60 s');
   });
 
   it('L07 L32 G41 puts the kept container back when a version is not proved in time, and holds that version back', async () => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Component, Service } from '../../../src/definitions/types.ts';
-import { renderCommands } from '../../../src/plan/render.ts';
+import { runCommands, shellText } from '../../../src/plan/render.ts';
 import { specDigest, specOf } from '../../../src/plan/spec.ts';
 import { component, service } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
@@ -44,17 +44,17 @@ describe('what a container is made of', () => {
   it('is rendered with entrypoint, stop signal, label and limits as the command lines of engines take them', () => {
     const web = component('web', { cmd: ['--all'], ...OWN });
     const spec = specOf(facts, service('web', [web]), web);
-    const create = renderCommands(spec, {
-      engine: 'docker',
-      labels: { 'org.example.team': 'a b' },
-      values: new Map(),
-    })
-      .find(([, word]) => word === 'create')
-      ?.join(' ');
+    const create = shellText(
+      runCommands(spec, {
+        engine: 'docker',
+        labels: { 'org.example.team': 'a b' },
+        values: new Map(),
+      })[0] ?? { groups: [] },
+    ).replaceAll(' \\\n ', '');
     for (const part of [
       '--entrypoint /bin/web',
       '--stop-signal SIGINT',
-      '--label org.example.team=a b',
+      "--label 'org.example.team=a b'",
       '--memory 64000000',
       '--cpus 0.5',
       '--pids-limit 50',

@@ -267,6 +267,33 @@ describe('the registry', () => {
     expect(b).to.deep.equal({ ...TRIAL, service: 'b' });
   });
 
+  it('keeps the begin of a trial when agents end in a loop: its whole time is given again twice, and then no more', () => {
+    let now = 1_000;
+    const clock = { ...systemClock, now: () => now };
+    const since = (): number | undefined => {
+      const registry = must(openRegistry({ path, clock, log }));
+      if (registry.promised().trials.length === 0)
+        must(registry.recordTrial({ ...TRIAL, service: 'a', phase: 'trying', since: now }));
+      const [trial] = registry.promised().trials;
+      registry.close();
+      now += 1_000;
+      return trial?.since;
+    };
+    expect(Array.from({ length: 6 }, since)).to.deep.equal([1_000, 2_000, 3_000, 3_000, 3_000, 3_000]);
+    const registry = must(openRegistry({ path, clock, log }));
+    must(registry.recordTrial({ ...TRIAL, service: 'a', phase: 'returning', since: now }));
+    registry.close();
+    expect(since(), 'another phase is another trial').to.equal(now - 1_000);
+  });
+
+  it('knows when a route was put last, and keeps it when only its record is written again', () => {
+    const registry = open();
+    const route = { service: 'web', component: 'web', route: '', hostname: 'h', port: 443 };
+    must(registry.putRoutes('web', [{ ...route, putAt: 5 }]));
+    must(registry.putRoutes('web', [route]));
+    expect(registry.promised().routes).to.deep.equal([{ ...route, putAt: 5 }]);
+  });
+
   it('forgets a service whole', () => {
     const registry = open();
     must(registry.accept('c1', 5, [{ service: 'web', file: 'f', oid: 'o', commit: 'c1' }]));

@@ -331,6 +331,21 @@ describe('the view', () => {
     expect(empty.conditions.map((condition) => condition.name)).to.deep.equal(['git']);
   });
 
+  it('L27 says of the whole node that it only observes: in the conditions, on the page and in the status', () => {
+    expect(view.conditions.map(({ name }) => name)).to.not.include('mode');
+    const observing = seeing({ mode: 'observe' });
+    expect(observing.conditions[0]).to.deep.equal({
+      name: 'mode',
+      ok: false,
+      text: 'observe: everything is planned and shown, and nothing is touched',
+      hint: 'Take mode = "observe" out of nodes/rift.toml to have the node converged.',
+    });
+    expect(renderPage(observing, { now: 0, refresh: false })).to.contain(
+      'everything is planned and shown, and nothing is touched',
+    );
+    expect(formatStatus(observing)).to.match(/^mode +observe: everything is planned/m);
+  });
+
   it('has a condition for git, definitions, engine, proxy, certificates, dns and services, each with one sentence', () => {
     expect(view.conditions.map(({ name, ok, text }) => [name, ok, text])).to.deep.equal([
       ['git', true, 'answers'],
