@@ -15,7 +15,7 @@ export interface AcmeCall {
   problem?: Problem;
 }
 
-export interface Problem {
+interface Problem {
   readonly status: number;
   /** After `urn:ietf:params:acme:error:`; empty: not an ACME problem. */
   readonly type: string;
