@@ -146,7 +146,23 @@ const schema = v.strictObject({
     }),
     {},
   ),
-  certs: v.optional(v.strictObject({ driver: v.optional(v.picklist(['files', 'local']), 'files') }), {}),
+  certs: v.optional(
+    v.strictObject({
+      driver: v.optional(v.picklist(['files', 'local', 'acme']), 'files'),
+      acme_directory: v.optional(v.pipe(text, v.startsWith('https://', 'must begin with https://'))),
+      acme_challenge: v.optional(v.picklist(['http-01', 'dns-01']), 'http-01'),
+      acme_http_listen: v.optional(address, ':80'),
+      acme_contact: v.optional(v.array(v.pipe(text, v.startsWith('mailto:', 'must begin with mailto:'))), []),
+      acme_agree_terms: v.optional(v.boolean(), false),
+      acme_ca_cert: v.optional(text),
+      acme_roots: v.optional(text),
+      acme_eab_kid: v.optional(text),
+      acme_eab_key_file: v.optional(text),
+      /** One order, from the account to the chain. */
+      acme_timeout_s: v.optional(positive, 300),
+    }),
+    {},
+  ),
   mcns: v.optional(
     v.strictObject({
       driver: v.optional(v.picklist(['none', 'rfc2136']), 'none'),
@@ -266,6 +282,9 @@ function contradictions(file: File, ground: Ground): string[] {
     [['build', 'allowed_signers_file'], file.build.allowed_signers_file],
     [['build', 'keyring_file'], file.build.keyring_file],
     [['mcns', 'key_file'], file.mcns.key_file],
+    [['certs', 'acme_ca_cert'], file.certs.acme_ca_cert],
+    [['certs', 'acme_roots'], file.certs.acme_roots],
+    [['certs', 'acme_eab_key_file'], file.certs.acme_eab_key_file],
     [['notify', 'webhook_file'], file.notify.webhook_file],
     [['notify', 'ntfy_file'], file.notify.ntfy_file],
     [['notify', 'command'], file.notify.command?.[0]],
@@ -277,6 +296,7 @@ function contradictions(file: File, ground: Ground): string[] {
           `${placeIn(['ports', 'range'], ground).text}: ports.range: ${low} is not below ${high}: give [from, to], for example [10000, 60000]`,
         ]),
     ...contradictionsOfBuild(file.build, ground),
+    ...contradictionsOfCerts(file, ground),
     ...(file.mcns.driver !== 'rfc2136' || (file.mcns.servers.length > 0 && file.mcns.zones.length > 0)
       ? []
       : [
@@ -307,6 +327,28 @@ function contradictionsOfBuild(build: File['build'], ground: Ground): string[] {
           `${placeIn(['build', 'require_signed_tag'], ground).text}: build.require_signed_tag needs the keys that may sign: set build.allowed_signers_file (ssh), build.keyring_file (gpg), or both`,
         ]
       : []),
+  ];
+}
+
+function contradictionsOfCerts({ certs, mcns }: File, ground: Ground): string[] {
+  if (certs.driver !== 'acme') return [];
+  const at = (key: string): string => placeIn(['certs', key], ground).text;
+  return [
+    ...(certs.acme_directory === undefined
+      ? [
+          `${at('driver')}: certs: driver "acme" needs acme_directory: for example "https://acme-v02.api.letsencrypt.org/directory"`,
+        ]
+      : []),
+    ...(certs.acme_challenge === 'dns-01' && mcns.driver === 'none'
+      ? [
+          `${at('acme_challenge')}: certs.acme_challenge: "dns-01" needs [mcns] driver = "rfc2136", which writes the answer`,
+        ]
+      : []),
+    ...((certs.acme_eab_kid === undefined) === (certs.acme_eab_key_file === undefined)
+      ? []
+      : [
+          `${at('acme_eab_kid')}: certs: acme_eab_kid and acme_eab_key_file go together: set both, or neither`,
+        ]),
   ];
 }
 

@@ -88,6 +88,7 @@ export function nodeOptions(
       driver: settings.certs.driver,
       certDir: mcproxy.cert_dir,
       caDir: dataPath(settings, 'ca'),
+      ...acmeOf(settings),
       hostnameSuffix: settings.defaults.hostname_suffix,
       clock,
       log,
@@ -178,6 +179,30 @@ function sourcesOf(settings: Settings, log: Log): { readonly sources?: Sources }
   return { sources: signedOnly(opened, keys) };
 }
 
+/** Looks at an order grow from half a second to 15 s; failures are waited out from 2 min to 6 h: a CA counts them by the hour. */
+function acmeOf(settings: Settings): Pick<NodeOptions['certificates'], 'acme'> {
+  const { certs } = settings;
+  if (certs.driver !== 'acme' || certs.acme_directory === undefined) return {};
+  return {
+    acme: {
+      directory: certs.acme_directory,
+      challenge: certs.acme_challenge,
+      contact: certs.acme_contact,
+      agreesTerms: certs.acme_agree_terms,
+      httpListen: certs.acme_http_listen,
+      dir: dataPath(settings, 'acme'),
+      clock: systemClock,
+      pollMs: 500,
+      timeoutMs: certs.acme_timeout_s * 1000,
+      retryMs: { first: 120_000, longest: 6 * 3_600_000 },
+      ...(certs.acme_ca_cert === undefined ? {} : { caFile: certs.acme_ca_cert }),
+      ...(certs.acme_roots === undefined ? {} : { rootsFile: certs.acme_roots }),
+      ...(certs.acme_eab_kid === undefined ? {} : { eabKid: certs.acme_eab_kid }),
+      ...(certs.acme_eab_key_file === undefined ? {} : { eabKeyFile: certs.acme_eab_key_file }),
+    },
+  };
+}
+
 function dnsOf({ mcns, owner }: Settings, log: Log, onSignal: () => void): Dns {
   if (mcns.driver === 'none') return openNoDns();
   return openRfc2136({
@@ -208,6 +233,7 @@ export function planSettings(settings: Settings, keyId: string): House['planSett
     proxy: settings.mcproxy.driver !== 'none',
     hostnameSuffix: defaults.hostname_suffix,
     certificates: settings.certs.driver,
+    ...(settings.certs.driver === 'acme' ? { acmeChallenge: settings.certs.acme_challenge } : {}),
     keepImages: settings.images.keep,
     canBuild: settings.build.workspace !== undefined || settings.build.sources !== undefined,
     protect: policy.protect,

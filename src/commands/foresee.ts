@@ -170,7 +170,7 @@ function assume(state: Standing, desired: Desired): { observed: Facts['observed'
   const newImages = sight.images.filter(({ image }) => observed.images[image.reference] === undefined);
   const newMounts = sight.mounts.filter((mount) => observed.mounts[mount] === undefined);
   const newNames = sight.certificates.filter(({ hostname }) => observed.certificates[hostname] === undefined);
-  const local = state.settings.certificates === 'local';
+  const local = state.settings.certificates !== 'files';
   const certificate = (hostname: string): Facts['observed']['certificates'][string] =>
     local
       ? { kind: 'absent', certPath: hostname, hint: '' }

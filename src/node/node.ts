@@ -59,7 +59,10 @@ export interface Node {
 /** Opens the adapters. The engine may be down: it is tried again at every look. */
 export function openNode(options: NodeOptions): Node {
   const { clock, log, listeners, onSignal, proxy, dns } = options;
-  const certificates = openCertificates(options.certificates);
+  const certificates = openCertificates(options.certificates, {
+    dns,
+    onChange: () => onSignal('certificate'),
+  });
   const handshakes = openHandshakes({ listeners, clock, onSignal: () => onSignal('handshake') });
   const probes = probesOf(options, () => engine());
   const sole = openSole({
@@ -133,7 +136,7 @@ export function openNode(options: NodeOptions): Node {
     },
     async stop() {
       opened?.events.close();
-      await Promise.all([probes.stop(), opened?.images.stop(), sole.close()]);
+      await Promise.all([probes.stop(), opened?.images.stop(), sole.close(), certificates.stop()]);
       opened?.engine.close();
     },
   };

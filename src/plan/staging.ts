@@ -3,13 +3,12 @@ import type { MountState, ObservedContainer } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
 import { appliedOf, ours, type Facts } from './facts.ts';
 import { mayHold, PORT_LINGER_MS } from './leases.ts';
+import { stageCertificates } from './certificates.ts';
 import { stageImage } from './image.ts';
-import { isDefaultHostname } from './look.ts';
 import { isBlueGreen } from './slots.ts';
 import { notYet, READY, refusal, together, type Staging } from './staged.ts';
 import type { Standing } from './standing.ts';
 import { replacedBy } from './takeover.ts';
-import type { Step } from './types.ts';
 
 /** Image → mounts → host ports of others → certificates, for one component that needs a new container. */
 export function stage(
@@ -145,53 +144,4 @@ function clash(a: string, b: string | undefined): boolean {
   const anywhere = (ip: string | undefined): boolean =>
     ip === undefined || ip === '' || ip === '0.0.0.0' || ip === '::';
   return a === b || anywhere(a) || anywhere(b);
-}
-
-/** Every l7 host name has a certificate that may be used (L10); the node's own CA issues what is missing. */
-export function stageCertificates(
-  facts: Facts,
-  desired: DesiredService,
-  component: Component,
-  because: Because,
-): Staging {
-  if (!facts.settings.proxy) return READY;
-  return together(
-    component.routes
-      .filter((route) => route.mode === 'l7')
-      .map((route) => stageCertificate(facts, desired, component, route.hostname, because)),
-  );
-}
-
-function stageCertificate(
-  facts: Facts,
-  desired: DesiredService,
-  component: Component,
-  hostname: string,
-  because: Because,
-): Staging {
-  const service = desired.service.name;
-  const state = facts.observed.certificates[hostname] ?? { kind: 'unknown', why: 'not looked at yet' };
-  if (state.kind === 'valid') return READY;
-  const isDefault = isDefaultHostname(hostname, service, facts.settings.hostnameSuffix);
-  if (state.kind === 'absent' && facts.settings.certificates === 'local') {
-    const step: Step = {
-      service,
-      subject: hostname,
-      because,
-      kind: 'issue-certificate',
-      hostname,
-      isDefault,
-    };
-    return { ...READY, steps: [step] };
-  }
-  return notYet({
-    service,
-    component: component.name,
-    for: 'certificate',
-    why:
-      state.kind === 'absent'
-        ? `no certificate for ${hostname}: ${state.certPath} does not exist`
-        : `certificate for ${hostname}: ${state.why}`,
-    ...('hint' in state ? { hint: state.hint } : {}),
-  });
 }

@@ -185,7 +185,9 @@ export interface PlanSettings {
   readonly addresses?: readonly string[];
   /** Default host name is `<service>.<suffix>`. */
   readonly hostnameSuffix: string;
-  readonly certificates: 'files' | 'local';
+  readonly certificates: 'files' | 'local' | 'acme';
+  /** How the CA of driver `acme` has names proved. */
+  readonly acmeChallenge?: 'http-01' | 'dns-01';
   readonly canBuild: boolean;
   /** Versions of a repository that are kept; absent: all. */
   readonly keepImages?: number;

@@ -15,6 +15,7 @@ type NoticeKind =
   | 'refused'
   | 'flapping'
   | 'degraded'
+  | 'certificate'
   | 'engine unreachable';
 
 /** Why somebody should be told. */
@@ -173,6 +174,17 @@ function waiting({ desired, promised, plan, observed }: Seen, { degradedAfterMs 
       causes.set(`flapping ${service}`, {
         ...{ key: `flapping ${service}`, kind: 'flapping', service, afterMs: 0, ...words },
         text: `${service} is flapping: ${redact(why)}`,
+      });
+    else if (what === 'certificate' && !isInLine(service, desired, promised))
+      causes.set(`certificate ${service}`, {
+        ...{
+          key: `certificate ${service}`,
+          kind: 'certificate',
+          service,
+          afterMs: degradedAfterMs,
+          ...words,
+        },
+        text: `${service} waits for its certificate: ${redact(why)}`,
       });
     else if (what !== 'proved' && what !== 'orphan' && isInLine(service, desired, promised))
       causes.set(`degraded ${service}`, {

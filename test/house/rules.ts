@@ -38,6 +38,7 @@ export const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   '@balena/dockerignore': ['src/node/images/'],
   // BuildKit calls back by gRPC; both come with dockerode anyway.
   '@grpc/grpc-js': ['src/node/engine/session.ts'],
+  'acme-client': ['src/node/certs/acme/'],
   '@peculiar/x509': ['src/node/certs/'],
   '@swimlane/docker-reference': ['src/definitions/'],
   'better-sqlite3': ['src/registry/'],

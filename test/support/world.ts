@@ -57,6 +57,9 @@ export class World extends Ledger {
   proxyKnown = true;
   /** What a handshake through the proxy shows; none is tried while this is undefined. */
   handshakes: Record<string, Handshake> | undefined;
+  /** Where certificates come from; of `acme` an order is under way until `sign`. */
+  certificateDriver: PlanSettings['certificates'] = 'local';
+  acmeChallenge: NonNullable<PlanSettings['acmeChallenge']> = 'http-01';
   /** Zones of the DNS driver; none: no driver. */
   zones: string[] = [];
   addresses: string[] = [];
@@ -102,7 +105,8 @@ export class World extends Ledger {
       proxy: true,
       hostnameSuffix: SUFFIX,
       ...(this.addresses.length === 0 ? {} : { addresses: this.addresses }),
-      certificates: 'local',
+      certificates: this.certificateDriver,
+      ...(this.certificateDriver === 'acme' ? { acmeChallenge: this.acmeChallenge } : {}),
       canBuild: true,
       ...(this.keepImages === undefined ? {} : { keepImages: this.keepImages }),
       removable: removableServices(this.desired, [...this.named, ...this.removable]),
@@ -304,6 +308,27 @@ export class World extends Ledger {
   present(...references: string[]): void {
     for (const reference of references)
       this.images[reference] = { kind: 'present', imageId: `sha256:${reference}`, user: '', volumes: [] };
+  }
+
+  /** The CA begins to look at an order. */
+  order(hostname: string): void {
+    const there = this.certificates[hostname];
+    const order = { kind: 'ordered', since: this.now } as const;
+    this.certificates[hostname] =
+      there?.kind === 'valid'
+        ? { ...there, renewal: order }
+        : { ...order, certPath: `/certs/${hostname}.pem` };
+  }
+
+  /** A certificate is there, new from now on. */
+  sign(hostname: string): void {
+    this.certificates[hostname] = {
+      kind: 'valid',
+      certPath: `/certs/${hostname}.pem`,
+      keyPath: `/certs/${hostname}.key`,
+      notAfter: this.now + 90 * 86_400_000,
+      fingerprint256: `${hostname} ${this.now}`,
+    };
   }
 
   update(name: string, change: Partial<ObservedContainer>): void {

@@ -175,13 +175,8 @@ export function writerOf(world: World): NodeWriter {
     certificates: {
       issue: (hostname) =>
         act('certificate', hostname, () => {
-          world.certificates[hostname] = {
-            kind: 'valid',
-            certPath: `/certs/${hostname}.pem`,
-            keyPath: `/certs/${hostname}.key`,
-            notAfter: world.now + 90 * 86_400_000,
-            fingerprint256: hostname,
-          };
+          if (world.certificateDriver === 'acme') world.order(hostname);
+          else world.sign(hostname);
           return ok();
         }),
     },

@@ -12,14 +12,14 @@ export interface RenderedCertificate {
 /** Commands that make what is missing, and leave what is there. `caDir`: of the node's own CA, where it is known. */
 export function certificateCommands(
   wanted: RenderedCertificate,
-  driver: 'files' | 'local',
+  driver: 'files' | 'local' | 'acme',
   caDir: string | undefined,
 ): string[] {
   const { hostname, certPath, keyPath } = wanted;
   const suffix = hostname.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_');
-  if (driver === 'files')
+  if (driver !== 'local')
     return [
-      `# ${hostname}: the operator's own files, wherever they are kept: the full chain in CHAIN_…, its key in KEY_…`,
+      `# ${hostname}: ${driver === 'files' ? "the operator's own files, wherever they are kept" : 'ordered by the agent; without it take them from another ACME client'}: the full chain in CHAIN_…, its key in KEY_…`,
       `[ -e ${quoted(certPath)} ] || install -D -m 0644 "\${CHAIN_${suffix}?full chain of ${hostname}, PEM}" ${quoted(certPath)}`,
       `[ -e ${quoted(keyPath)} ] || install -D -m 0600 "\${KEY_${suffix}?key of ${hostname}, PEM}" ${quoted(keyPath)}`,
     ];

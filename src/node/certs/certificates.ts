@@ -1,30 +1,26 @@
-import type { KeyObject } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import { writeFileAtomic } from '../../base/files.ts';
 import type { Log } from '../../base/log.ts';
 import { blocked, bug, messageOf, ok, wait, type Outcome } from '../../base/outcome.ts';
-import type { CertificateState } from '../types.ts';
+import { openNoDns, type Dns } from '../dns/dns.ts';
+import type { CertificateOrder, CertificateState } from '../types.ts';
 import { ensureDirectory, writeFailure } from '../writing.ts';
-import { checkCertificate, endOf, parseKey, readBounded, signed, startOf, type Verdict } from './check.ts';
-import { ensureLocalCa, loadLocalCa, makeKey, pemOfKey, type LocalCa } from './localca.ts';
+import { openAcme, type Acme, type AcmeOptions } from './acme/acme.ts';
+import { checkCertificate, endOf, judgeCertificate, signed, startOf, type Verdict } from './check.ts';
+import { ensureLocalCa, loadLocalCa, pemOfKey, type LocalCa } from './localca.ts';
+import { ensureKey, placeOf, type Place, type WantedCertificate } from './place.ts';
 
-const NAME = /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/;
 /** A renewal that failed is tried again after this; until then the old certificate, still valid, is used. */
 const RENEWAL_RETRY_MS = 3_600_000;
 const CERT_MODE = 0o644;
-const KEY_MODE = 0o600;
-
-interface WantedCertificate {
-  readonly hostname: string;
-  readonly service: string;
-  /** The default host name of its service: the files are named after the service. */
-  readonly isDefault: boolean;
-}
 
 export interface CertificateOptions {
-  /** `files`: the operator's own, only checked. `local`: issued by a small CA of the node. */
-  readonly driver: 'files' | 'local';
+  /** `files`: the operator's own, only checked. `local`: issued by a small CA of the node. `acme`: by a CA that speaks RFC 8555. */
+  readonly driver: 'files' | 'local' | 'acme';
+  /** Needed by driver `acme`. */
+  readonly acme?: AcmeOptions;
   readonly certDir: string;
   /** Where the local CA lives; needed by driver `local`. */
   readonly caDir?: string;
@@ -38,29 +34,37 @@ export interface Certificates {
   /**
    * By host name. With driver `local`, `absent` stands for everything that `issue` would mend: no file yet, one of ours
    * that expired or lost its key, one of ours with less than a third of its life left (renewal). `invalid` needs a person.
+   * With driver `acme` a valid one stays so while another is ordered (`renewal`), and an order is told as it stands.
    */
   observe(wanted: readonly WantedCertificate[]): Promise<Record<string, CertificateState>>;
-  /** Ensures a usable certificate; may be run twice. Never replaces a key, nor a certificate that it did not issue. */
+  /**
+   * Ensures a usable certificate, or with driver `acme` that one is ordered; may be run twice. Never replaces a key, nor a
+   * certificate that was not issued here.
+   */
   issue(hostname: string, service: string, isDefault: boolean): Promise<Outcome<undefined>>;
   /** The local CA's root, PEM; `wait` until the first certificate was issued, `blocked` with driver `files`. */
   rootPem(): Promise<Outcome<string>>;
-}
-
-interface Place extends WantedCertificate {
-  readonly certPath: string;
-  readonly keyPath: string;
+  stop(): Promise<void>;
 }
 
 /** Certificates for l7 routes: `<cert_dir>/<service>.pem` and `.key` for the default host name, `<hostname>.pem` for others. */
-export function openCertificates(options: CertificateOptions): Certificates {
+export function openCertificates(
+  options: CertificateOptions,
+  { dns, onChange }: { readonly dns?: Dns; readonly onChange?: () => void } = {},
+): Certificates {
   const { driver, clock, log } = options;
   const caDir = options.caDir ?? join(options.certDir, '.ca');
   const failedAt = new Map<string, number>();
   let queue: Promise<unknown> = Promise.resolve();
+  const acme =
+    driver === 'acme' && options.acme !== undefined
+      ? openAcme({ ...options.acme, dns: dns ?? openNoDns(), log, onChange: onChange ?? (() => undefined) })
+      : undefined;
 
   const observeOne = async (place: Place, ca: Outcome<LocalCa | undefined>): Promise<CertificateState> => {
     const verdict = await checkCertificate(place, clock.now());
     if (driver === 'files') return stateOf(verdict, place);
+    if (acme !== undefined) return observeOrdered(acme, verdict, place, clock.now());
     const need = needOf(verdict, ca.kind === 'ok' ? ca.value : undefined, clock.now());
     if (need.kind === 'none') return stateOf(verdict, place);
     const failed = failedAt.get(place.hostname);
@@ -91,6 +95,7 @@ export function openCertificates(options: CertificateOptions): Certificates {
     issue(hostname, service, isDefault) {
       const place = placeOf({ hostname, service, isDefault }, options.certDir);
       if (typeof place === 'string') return Promise.resolve(blocked(place, 'Mend the definition.'));
+      if (acme !== undefined) return startOrder(acme, place, options);
       // One at a time: two must not make the CA at once.
       const result = queue.then(async () => {
         try {
@@ -106,7 +111,7 @@ export function openCertificates(options: CertificateOptions): Certificates {
       return result;
     },
     async rootPem() {
-      if (driver === 'files') {
+      if (driver !== 'local') {
         return blocked('there is no local CA', 'Set [certs] driver = "local" to have one.');
       }
       const ca = await loadLocalCa(caDir);
@@ -114,7 +119,106 @@ export function openCertificates(options: CertificateOptions): Certificates {
       if (ca.value === undefined) return wait('the local CA has not issued anything yet');
       return ok(ca.value.rootPem);
     },
+    stop: () => acme?.stop() ?? Promise.resolve(),
   };
+}
+
+/** Of a certificate from the CA: what is there, and how the order of the next one stands. */
+async function observeOrdered(
+  acme: Acme,
+  verdict: Verdict,
+  place: Place,
+  now: number,
+): Promise<CertificateState> {
+  const state = stateOf(verdict, place);
+  if (verdict.kind === 'unknown') return state;
+  const job = acme.state(place.hostname);
+  const order = orderOf(acme, place.hostname);
+  if (verdict.kind === 'absent') {
+    if (order !== undefined) return { ...order, certPath: place.certPath };
+    return {
+      kind: 'absent',
+      certPath: place.certPath,
+      hint: 'it is ordered from the CA of [certs] acme_directory',
+    };
+  }
+  if (verdict.leaf === undefined || !(await acme.issued(place.hostname, verdict.leaf))) return state;
+  if (verdict.kind === 'invalid') {
+    if (order !== undefined) return { ...order, certPath: place.certPath };
+    return { kind: 'absent', certPath: place.certPath, hint: `${verdict.why}: another one is ordered` };
+  }
+  const isDue = verdict.notAfter - now < (endOf(verdict.leaf) - startOf(verdict.leaf)) / 3;
+  if (!isDue || state.kind !== 'valid') return state;
+  // One that ended well a moment ago has brought this very certificate: its CA gives none that live longer.
+  if (job?.kind === 'done' && now - job.at < RENEWAL_RETRY_MS) return state;
+  return { ...state, renewal: order ?? { kind: 'due' } };
+}
+
+function orderOf(acme: Acme, hostname: string): CertificateOrder | undefined {
+  const job = acme.state(hostname);
+  switch (job?.kind) {
+    case 'queued':
+      return { kind: 'ordered', since: job.since };
+    case 'running':
+      return {
+        kind: 'ordered',
+        since: job.since,
+        ...(job.progress === undefined ? {} : { progress: job.progress }),
+      };
+    case 'failed':
+      return {
+        kind: 'failed',
+        at: job.at,
+        why: job.failure.why,
+        hint: job.failure.hint ?? 'It is tried again by itself.',
+        retryAt: job.retryAt,
+      };
+    default:
+      return undefined;
+  }
+}
+
+async function startOrder(
+  acme: Acme,
+  place: Place,
+  { certDir, clock }: CertificateOptions,
+): Promise<Outcome<undefined>> {
+  const verdict = await checkCertificate(place, clock.now());
+  if (verdict.kind === 'unknown') return outcomeOf(verdict, place);
+  if (verdict.kind !== 'absent') {
+    const isOurs = verdict.leaf !== undefined && (await acme.issued(place.hostname, verdict.leaf));
+    if (!isOurs) return outcomeOf(verdict, place);
+  }
+  const directory = await ensureDirectory(certDir);
+  if (directory.kind !== 'ok') return directory;
+  return acme.start(
+    place.hostname,
+    () => ensureKey(place.keyPath),
+    (pem) => takeOrdered(acme, pem, place, clock),
+  );
+}
+
+/** What a CA gave is judged before it takes the place of what is there (L10). */
+async function takeOrdered(
+  acme: Acme,
+  pem: string,
+  place: Place,
+  clock: Clock,
+): Promise<Outcome<X509Certificate>> {
+  const key = await ensureKey(place.keyPath);
+  if (key.kind !== 'ok') return key;
+  const roots = await acme.roots();
+  if (roots.kind !== 'ok') return roots;
+  const verdict = await judgeCertificate(pem, pemOfKey(key.value), place, clock.now(), roots.value);
+  if (verdict.kind === 'invalid')
+    return blocked(`what the CA gave cannot be used: ${verdict.why}`, verdict.hint);
+  if (verdict.kind !== 'valid') return blocked('what the CA gave cannot be judged');
+  try {
+    await writeFileAtomic(place.certPath, pem, CERT_MODE);
+    return ok(verdict.leaf);
+  } catch (error) {
+    return writeFailure(error, place.certPath);
+  }
 }
 
 async function issueOne(
@@ -142,30 +246,6 @@ async function issueOne(
   }
   log.info({ hostname: place.hostname, path: place.certPath }, 'certificate issued by the local CA');
   return outcomeOf(await checkCertificate(place, clock.now()), place);
-}
-
-/**
- * The key that is there, or a new one. A key is never replaced: it may be the operator's, and a renewal with the same key
- * is one rename, so that no reader ever sees a certificate and a key that do not belong together.
- */
-async function ensureKey(path: string): Promise<Outcome<KeyObject>> {
-  const there = await readBounded(path);
-  if (there.kind === 'unknown') return blocked(there.why, `Let the agent read ${path}, or remove it.`);
-  if (there.kind === 'text') {
-    const key = parseKey(there.text);
-    if (key !== undefined) return ok(key);
-    return blocked(
-      `${path} holds no usable private key`,
-      'Remove it, or replace it by PEM without a passphrase.',
-    );
-  }
-  const key = makeKey();
-  try {
-    await writeFileAtomic(path, pemOfKey(key), KEY_MODE);
-    return ok(key);
-  } catch (error) {
-    return writeFailure(error, path);
-  }
 }
 
 type Need = { readonly kind: 'none' } | { readonly kind: 'issue'; readonly hint: string };
@@ -213,20 +293,7 @@ function outcomeOf(verdict: Verdict, place: Place): Outcome<undefined> {
 }
 
 function placeHint(certPath: string, keyPath: string): string {
-  return `Put the full chain at ${certPath} and its key (mode 0600) at ${keyPath}, or set [certs] driver = "local".`;
-}
-
-/** The files of a certificate; a sentence when a name cannot be a file name. */
-function placeOf(wanted: WantedCertificate, certDir: string): Place | string {
-  const name = wanted.isDefault ? wanted.service : wanted.hostname;
-  if (!NAME.test(name) || name.includes('..'))
-    return `${JSON.stringify(name)} cannot name a certificate file`;
-  return { ...wanted, ...certificatePaths(certDir, name) };
-}
-
-/** `name`: the service's for its default host name, else the host name. */
-export function certificatePaths(certDir: string, name: string): { certPath: string; keyPath: string } {
-  return { certPath: join(certDir, `${name}.pem`), keyPath: join(certDir, `${name}.key`) };
+  return `Put the full chain at ${certPath} and its key (mode 0600) at ${keyPath}, or set [certs] driver = "local" or "acme".`;
 }
 
 function unknownState(error: unknown): CertificateState {

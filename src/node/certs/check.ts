@@ -40,7 +40,23 @@ export type Verdict =
 export async function checkCertificate(files: CertificateFiles, now: number): Promise<Verdict> {
   const pem = await readBounded(files.certPath);
   if (pem.kind !== 'text') return pem.kind === 'missing' ? { kind: 'absent' } : pem;
-  const chain = parseChain(pem.text);
+  const key = await readBounded(files.keyPath);
+  if (key.kind === 'unknown') return key;
+  return judgeCertificate(pem.text, key.kind === 'text' ? key.text : undefined, files, now);
+}
+
+/**
+ * The same of texts that are not in their place yet. With `roots` (PEM, may be empty) the chain must end in one of them or
+ * of those that this node trusts.
+ */
+export async function judgeCertificate(
+  pem: string,
+  key: string | undefined,
+  files: CertificateFiles,
+  now: number,
+  roots?: string,
+): Promise<Verdict> {
+  const chain = parseChain(pem);
   const leaf = chain[0];
   if (leaf === undefined) {
     return {
@@ -49,14 +65,13 @@ export async function checkCertificate(files: CertificateFiles, now: number): Pr
       hint: FULL_CHAIN,
     };
   }
-  const key = await readBounded(files.keyPath);
-  if (key.kind === 'unknown') return key;
   const finding =
     findNameFault(leaf, files) ??
     findTimeFault(chain, files.certPath, now) ??
     (await findChainFault(chain, files.certPath)) ??
-    findKeyFault(leaf, key.kind === 'text' ? key.text : undefined, files.keyPath) ??
-    findUseFault(pem.text, key.kind === 'text' ? key.text : '', files.certPath);
+    (roots === undefined ? undefined : await findRootFault(chain, roots)) ??
+    findKeyFault(leaf, key, files.keyPath) ??
+    findUseFault(pem, key ?? '', files.certPath);
   if (finding !== undefined) return { kind: 'invalid', ...finding, leaf };
   return { kind: 'valid', leaf, notAfter: Math.min(...chain.map((certificate) => endOf(certificate))) };
 }
@@ -146,6 +161,18 @@ async function findChainFault(chain: readonly X509Certificate[], path: string): 
   };
 }
 
+async function findRootFault(chain: readonly X509Certificate[], roots: string): Promise<Fault | undefined> {
+  const last = chain.at(-1);
+  if (last === undefined) return undefined;
+  const known = [...(await trustedRoots()), ...(roots.match(PEM_CERTIFICATE) ?? [])];
+  if (known.some((pem) => parseChain(pem).some((root) => root.raw.equals(last.raw) || signed(root, last))))
+    return undefined;
+  return {
+    why: `the chain ends in ${oneLine(last.issuer)}, which is no root that this node trusts`,
+    hint: 'Put the root of a private CA into a file, and name it in [certs] acme_roots.',
+  };
+}
+
 function findKeyFault(leaf: X509Certificate, key: string | undefined, path: string): Fault | undefined {
   if (key === undefined) {
     return { why: `the private key ${path} is missing`, hint: 'Put the key there, mode 0600.' };
@@ -172,15 +199,15 @@ function findUseFault(cert: string, key: string, path: string): Fault | undefine
 }
 
 async function isSignedByRoot(leaf: X509Certificate): Promise<boolean> {
-  const system = await readBounded(SYSTEM_ROOTS, 16 * MAX_BYTES);
-  const roots = [
-    ...rootCertificates,
-    ...(system.kind === 'text' ? (system.text.match(PEM_CERTIFICATE) ?? []) : []),
-  ];
-  return roots.some((pem) => {
+  return (await trustedRoots()).some((pem) => {
     const [root] = parseChain(pem);
     return root !== undefined && signed(root, leaf);
   });
+}
+
+async function trustedRoots(): Promise<string[]> {
+  const system = await readBounded(SYSTEM_ROOTS, 16 * MAX_BYTES);
+  return [...rootCertificates, ...(system.kind === 'text' ? (system.text.match(PEM_CERTIFICATE) ?? []) : [])];
 }
 
 function isSelfSigned(certificate: X509Certificate): boolean {

@@ -1,4 +1,4 @@
-import { ok, type Outcome } from '../../base/outcome.ts';
+import { blocked, ok, type Outcome } from '../../base/outcome.ts';
 import type { DnsFacts } from '../types.ts';
 
 /** A host name and the addresses that it shall have, or had from us. */
@@ -17,6 +17,10 @@ export interface Dns {
   put(service: string, records: readonly WantedRecord[]): Promise<Outcome<undefined>>;
   /** Ensures that our values and our mark are gone from every server; foreign ones are left alone. */
   remove(service: string, records: readonly WantedRecord[]): Promise<Outcome<undefined>>;
+  /** One more text at a name, on every server, read back: the answer to a challenge (RFC 8555, section 8.4). Others at it stay. */
+  putText(name: string, value: string): Promise<Outcome<undefined>>;
+  /** Takes this one value away, where it is. */
+  removeText(name: string, value: string): Promise<Outcome<undefined>>;
 }
 
 /** No driver: names are somebody else's business, and the conditions say so (L14). */
@@ -25,5 +29,13 @@ export function openNoDns(): Dns {
     observe: () => Promise.resolve({ driver: 'none', zones: [], names: {} }),
     put: () => Promise.resolve(ok()),
     remove: () => Promise.resolve(ok()),
+    putText: (name) =>
+      Promise.resolve(
+        blocked(
+          `nobody may write ${name}: dns is not configured`,
+          'Set [mcns] driver, or [certs] acme_challenge = "http-01".',
+        ),
+      ),
+    removeText: () => Promise.resolve(ok()),
   };
 }

@@ -54,6 +54,11 @@ export async function lookUp(server: string, hostname: string): Promise<NameSeen
   return { addresses: [...four, ...six].sort(), isAlias: alias.length > 0, texts };
 }
 
+/** Texts at a name, each as one string. */
+export async function textsAt(server: string, name: string): Promise<string[]> {
+  return (await answers(resolverOf(server).resolveTxt(name))).map((strings) => strings.join(''));
+}
+
 /** The serial of a zone: it moves with every change, so what was seen at the same serial still holds. */
 export async function serialOf(server: string, zone: string): Promise<number> {
   return (await resolverOf(server).resolveSoa(zone)).serial;

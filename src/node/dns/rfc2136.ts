@@ -1,11 +1,21 @@
 import pLimit from 'p-limit';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
-import { bug, known, messageOf, ok, unknown, wait, type Known, type Outcome } from '../../base/outcome.ts';
+import {
+  blocked,
+  bug,
+  known,
+  messageOf,
+  ok,
+  unknown,
+  wait,
+  type Known,
+  type Outcome,
+} from '../../base/outcome.ts';
 import type { DnsFacts, NameFacts, ServerRecord } from '../types.ts';
 import type { Dns, WantedRecord } from './dns.ts';
-import { lookUp, markOf, queryFault, resolveAnywhere, serialOf, type NameSeen } from './query.ts';
-import { sendUpdate, updateScript } from './update.ts';
+import { lookUp, markOf, queryFault, resolveAnywhere, serialOf, textsAt, type NameSeen } from './query.ts';
+import { sendUpdate, textScript, updateScript } from './update.ts';
 
 const QUERIES_AT_ONCE = 16;
 const FIRST_PAUSE_MS = 30_000;
@@ -56,6 +66,8 @@ export function openRfc2136(options: Rfc2136Options): Dns {
     observe: (hostnames) => observe(rig, hostnames),
     put: (service, records) => ensureAll(rig, service, records, false),
     remove: (service, records) => ensureAll(rig, service, records, true),
+    putText: (name, value) => ensureText(rig, name, value, true),
+    removeText: (name, value) => ensureText(rig, name, value, false),
   };
 }
 
@@ -172,6 +184,39 @@ async function ensure(
   } catch (error) {
     return isQueryError(error) ? queryFault(server, error) : `${hostname}: ${messageOf(error)}`;
   }
+}
+
+async function ensureText(
+  { options }: Rig,
+  name: string,
+  value: string,
+  there: boolean,
+): Promise<Outcome<undefined>> {
+  const { zones, servers, ttlS, keyFile } = options;
+  const zone = zoneOf(name, zones);
+  if (zone === undefined) {
+    return blocked(
+      `${name} is in none of the zones of [mcns]`,
+      'Add its zone, or set [certs] acme_challenge = "http-01".',
+    );
+  }
+  const onServer = async (server: string): Promise<string | undefined> => {
+    try {
+      if ((await textsAt(server, name)).includes(value) === there) return undefined;
+      const script = textScript({ server, zone, ttlS }, there ? 'add' : 'delete', name, value);
+      const refused = await sendUpdate(script, keyFile);
+      if (refused !== undefined)
+        return `name server ${server} did not take the update of ${name}: ${refused}`;
+      const isSo = (await textsAt(server, name)).includes(value) === there;
+      return isSo ? undefined : `name server ${server} took the update of ${name}, but does not show it`;
+    } catch (error) {
+      return isQueryError(error) ? queryFault(server, error) : `${name}: ${messageOf(error)}`;
+    }
+  };
+  const whys = (await Promise.all(servers.map(onServer))).filter((why) => why !== undefined);
+  return whys.length === 0
+    ? ok()
+    : wait(whys.join('; '), 'Look at the name server, its zone and [mcns] key_file.');
 }
 
 type Change =

@@ -52,6 +52,23 @@ export function updateScript(update: Update): string {
   ].join('\n');
 }
 
+/** One text more or less at a name; what else stands there is not looked at. Throws on a name that is none. */
+export function textScript(
+  { server, zone, ttlS }: Pick<Update, 'server' | 'zone' | 'ttlS'>,
+  change: 'add' | 'delete',
+  name: string,
+  value: string,
+): string {
+  for (const one of [name, zone]) if (!NAME.test(one)) throw new Error(`${one} is no host name`);
+  return [
+    `server ${serverWords(server)}`,
+    `zone ${zone}`,
+    `update ${change} ${name} ${change === 'add' ? `${ttlS} ` : ''}TXT ${quoted([value])}`,
+    'send',
+    '',
+  ].join('\n');
+}
+
 /** Sends a script; resolves with why the server did not take it, or undefined when it did. The key stays in its file. */
 export async function sendUpdate(script: string, keyFile: string | undefined): Promise<string | undefined> {
   try {

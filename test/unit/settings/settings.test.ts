@@ -68,7 +68,7 @@ describe('settings', () => {
       'x.toml:9:1: log.level: must be one of "trace", "debug", "info", "warn", "error", "silent", and is "inf" ("info"?)',
       'x.toml:11:1: ports.range[1]: is missing, and has no default',
       'x.toml:13:1: deploy.stop_timeout_s: must be at most 25, and is 90',
-      'x.toml:15:1: certs.driver: must be one of "files", "local", and is ""',
+      'x.toml:15:1: certs.driver: must be one of "files", "local", "acme", and is ""',
     ]);
   });
 
@@ -93,6 +93,17 @@ describe('settings', () => {
       dns('servers = ["10.0.0.53", "10.0.0.53:5353", "[fd00::1]:53"]\nzones = ["svc.test"]'),
     );
     expect(mcns.servers).to.have.lengthOf(3);
+  });
+
+  it('driver acme says what it needs: a directory, who writes for dns-01, both halves of a binding', () => {
+    const certs = (lines: string): string => `${MINIMAL}[certs]\ndriver = "acme"\n${lines}\n`;
+    const directory = 'acme_directory = "https://ca.example.net/directory"\n';
+    expect(refusal(certs(''))).to.contain('needs acme_directory');
+    expect(refusal(certs('acme_directory = "http://ca.example.net"'))).to.contain('https://');
+    expect(refusal(certs(`${directory}acme_challenge = "dns-01"`))).to.contain('[mcns] driver');
+    expect(refusal(certs(`${directory}acme_eab_kid = "k"`))).to.contain('go together');
+    expect(refusal(certs(`${directory}acme_contact = ["ops@example.net"]`))).to.contain('mailto:');
+    expect(good(certs(directory)).certs).to.include({ acme_challenge: 'http-01', acme_http_listen: ':80' });
   });
 
   it('can be overridden by MC_GITOPS_<SECTION>_<KEY>, with text, numbers and lists', () => {

@@ -1,0 +1,156 @@
+import type { KeyObject, X509Certificate } from 'node:crypto';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../../../base/clock.ts';
+import { writeFileAtomic } from '../../../base/files.ts';
+import type { Log } from '../../../base/log.ts';
+import { blocked, messageOf, ok, type Outcome } from '../../../base/outcome.ts';
+import type { Dns } from '../../dns/dns.ts';
+import { openJobs, type JobState } from '../../jobs.ts';
+import { readBounded } from '../check.ts';
+import { orderCertificate } from './order.ts';
+import { makeResponder } from './responder.ts';
+
+export interface AcmeOptions {
+  /** The CA's directory URL (RFC 8555, section 7.1.1). */
+  readonly directory: string;
+  readonly challenge: 'http-01' | 'dns-01';
+  /** `mailto:…` */
+  readonly contact: readonly string[];
+  readonly agreesTerms: boolean;
+  /** PEM file: roots of the CA's own server instead of the system's. */
+  readonly caFile?: string;
+  /** PEM file: roots besides the system's that issued chains may end in. */
+  readonly rootsFile?: string;
+  readonly eabKid?: string;
+  readonly eabKeyFile?: string;
+  /** Where http-01 is answered. */
+  readonly httpListen: string;
+  /** Account key, account URL, which certificates came from here. */
+  readonly dir: string;
+  readonly clock: Clock;
+  /** From one look at an order to the next; doubled up to 15 s. */
+  readonly pollMs: number;
+  readonly timeoutMs: number;
+  /** Waits after failures in a row. */
+  readonly retryMs: { readonly first: number; readonly longest: number };
+}
+
+/** Puts what a CA wants to see where it looks, and takes it away again. */
+export interface Challenges {
+  open(hostname: string, token: string, answer: string): Promise<Outcome<undefined>>;
+  close(hostname: string, token: string, answer: string): Promise<void>;
+}
+
+/** Certificates of an ACME CA. Nothing of it waits: an order is a job that is observed. */
+export interface Acme {
+  /** Begins an order and what is done with its chain; ok also when one is under way. */
+  start(
+    hostname: string,
+    key: () => Promise<Outcome<KeyObject>>,
+    take: (pem: string) => Promise<Outcome<X509Certificate>>,
+  ): Outcome<undefined>;
+  state(hostname: string): JobState<'order'> | undefined;
+  /** Was this very certificate ordered here? Those of others are never replaced. */
+  issued(hostname: string, leaf: X509Certificate): Promise<boolean>;
+  /** Roots of the settings, PEM. */
+  roots(): Promise<Outcome<string>>;
+  stop(): Promise<void>;
+}
+
+export function openAcme(
+  options: AcmeOptions & { readonly dns: Dns; readonly log: Log; readonly onChange: () => void },
+): Acme {
+  const { clock, dns, log, onChange, timeoutMs, retryMs, dir } = options;
+  const jobs = openJobs({ lanes: { order: { concurrency: 2, timeoutMs } }, clock, retryMs, onChange });
+  const challenges = options.challenge === 'dns-01' ? byDns(dns, dir, log) : byHttp(options.httpListen);
+
+  return {
+    start(hostname, key, take) {
+      const under = jobs.state(hostname);
+      if (under?.kind === 'queued' || under?.kind === 'running') return ok();
+      return jobs.start({
+        key: hostname,
+        lane: 'order',
+        what: `the order of a certificate for ${hostname}`,
+        work: async (context) => {
+          const made = await key();
+          if (made.kind !== 'ok') return made;
+          const ca = await fileOf(options.caFile);
+          if (ca.kind !== 'ok') return ca;
+          const order = { ...options, ...(ca.value === '' ? {} : { ca: ca.value }) };
+          const pem = await orderCertificate(hostname, made.value, order, challenges, context);
+          if (pem.kind !== 'ok') {
+            log.warn({ hostname, why: pem.why, hint: pem.hint }, 'no certificate from the CA');
+            return pem;
+          }
+          const taken = await take(pem.value);
+          if (taken.kind !== 'ok') return taken;
+          await mkdir(join(dir, 'issued'), { recursive: true, mode: 0o700 });
+          await writeFileAtomic(issuedPath(dir, hostname), `${taken.value.fingerprint256}\n`);
+          log.info({ hostname, ca: options.directory }, 'certificate issued by the CA');
+          return ok();
+        },
+      });
+    },
+    state: (hostname) => jobs.state(hostname),
+    issued: async (hostname, leaf) => {
+      const text = await readFile(issuedPath(dir, hostname), 'utf8').catch(() => '');
+      return text.trim() === leaf.fingerprint256;
+    },
+    roots: () => fileOf(options.rootsFile),
+    stop: () => jobs.stop(),
+  };
+}
+
+function issuedPath(dir: string, hostname: string): string {
+  return join(dir, 'issued', hostname);
+}
+
+async function fileOf(path: string | undefined): Promise<Outcome<string>> {
+  if (path === undefined) return ok('');
+  const read = await readBounded(path);
+  if (read.kind === 'text') return ok(read.text);
+  return blocked(
+    read.kind === 'missing' ? `${path} does not exist` : read.why,
+    `Put the CA's root there, PEM.`,
+  );
+}
+
+function byHttp(listen: string): Challenges {
+  const responder = makeResponder(listen);
+  return {
+    open: (_hostname, token, answer) => responder.open(token, answer),
+    close: (_hostname, token) => responder.close(token),
+  };
+}
+
+/** The value is noted before it stands in DNS: an agent that dies in between takes it away at the next order. */
+function byDns(dns: Dns, dir: string, log: Log): Challenges {
+  const noteOf = (hostname: string): string => join(dir, 'pending', hostname);
+  const nameOf = (hostname: string): string => `_acme-challenge.${hostname}`;
+  const drop = async (hostname: string, value: string): Promise<void> => {
+    const gone = await dns.removeText(nameOf(hostname), value);
+    if (gone.kind === 'ok') await rm(noteOf(hostname), { force: true });
+    else log.warn({ hostname, why: gone.why }, 'the challenge in DNS could not be taken away yet');
+  };
+  return {
+    async open(hostname, _token, value) {
+      const left = await readFile(noteOf(hostname), 'utf8').catch(() => '');
+      if (left !== '') await drop(hostname, left);
+      try {
+        await mkdir(join(dir, 'pending'), { recursive: true, mode: 0o700 });
+        await writeFileAtomic(noteOf(hostname), value);
+      } catch (error) {
+        return blocked(
+          `${noteOf(hostname)} cannot be written: ${messageOf(error)}`,
+          'Make room on that disk.',
+        );
+      }
+      const put = await dns.putText(nameOf(hostname), value);
+      if (put.kind !== 'ok') await drop(hostname, value);
+      return put;
+    },
+    close: (hostname, _token, value) => drop(hostname, value),
+  };
+}
