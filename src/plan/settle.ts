@@ -132,7 +132,11 @@ function finishSteps(
   } else if (isOwed) {
     if (isNews) steps.push(recordStep(facts, desired, 'running', because));
     if (verdict !== undefined) steps.push(verdict);
-    const proved = { ...because, summary: 'its successor is proved' };
+    const summary =
+      desired.insteadOf === undefined
+        ? 'its successor is proved'
+        : 'it gave way, and the version before serves again';
+    const proved = { ...because, summary };
     for (const container of predecessors) {
       const drain = drainOf(facts, service.name, container, switchedAt(facts, service.name) ?? provedAt);
       if (drain === undefined) steps.push(removeStep(facts, service.name, container, proved));

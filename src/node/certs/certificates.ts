@@ -8,7 +8,15 @@ import { openNoDns, type Dns } from '../dns/dns.ts';
 import type { CertificateOrder, CertificateState } from '../types.ts';
 import { ensureDirectory, writeFailure } from '../writing.ts';
 import { openAcme, type Acme, type AcmeOptions } from './acme/acme.ts';
-import { checkCertificate, endOf, judgeCertificate, signed, startOf, type Verdict } from './check.ts';
+import {
+  checkCertificate,
+  endOf,
+  judgeCertificate,
+  openCheck,
+  signed,
+  startOf,
+  type Verdict,
+} from './check.ts';
 import { ensureLocalCa, loadLocalCa, pemOfKey, type LocalCa } from './localca.ts';
 import { ensureKey, placeOf, type Place, type WantedCertificate } from './place.ts';
 
@@ -55,6 +63,7 @@ export function openCertificates(
   const { driver, clock, log } = options;
   const caDir = options.caDir ?? join(options.certDir, '.ca');
   const failedAt = new Map<string, number>();
+  const check = openCheck();
   let queue: Promise<unknown> = Promise.resolve();
   const acme =
     driver === 'acme' && options.acme !== undefined
@@ -62,7 +71,7 @@ export function openCertificates(
       : undefined;
 
   const observeOne = async (place: Place, ca: Outcome<LocalCa | undefined>): Promise<CertificateState> => {
-    const verdict = await checkCertificate(place, clock.now());
+    const verdict = await check(place, clock.now());
     if (driver === 'files') return stateOf(verdict, place);
     if (acme !== undefined) return observeOrdered(acme, verdict, place, clock.now());
     const need = needOf(verdict, ca.kind === 'ok' ? ca.value : undefined, clock.now());

@@ -1,4 +1,4 @@
-import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
+import { createHash, createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { constants, open, readFile } from 'node:fs/promises';
 import { createSecureContext, rootCertificates } from 'node:tls';
 import { messageOf } from '../../base/outcome.ts';
@@ -38,11 +38,51 @@ export type Verdict =
  * complete as far as the file goes, all of it is valid now, and a TLS 1.3 server can be made of it.
  */
 export async function checkCertificate(files: CertificateFiles, now: number): Promise<Verdict> {
+  const texts = await readBoth(files);
+  if ('kind' in texts) return texts;
+  return judgeCertificate(texts.pem, texts.key, files, now);
+}
+
+/**
+ * The same for one who asks each pass: files that have the same bytes as before are judged anew only when the clock leaves the
+ * time in which all of the chain is valid. What was at fault is always judged anew.
+ */
+export function openCheck(): typeof checkCertificate {
+  const known = new Map<
+    string,
+    { readonly bytes: string; readonly from: number; readonly verdict: Verdict }
+  >();
+  return async (files, now) => {
+    const place = `${files.hostname} ${files.certPath}`;
+    const texts = await readBoth(files);
+    if ('kind' in texts) {
+      known.delete(place);
+      return texts;
+    }
+    const { pem, key = '' } = texts;
+    // A digest: the key itself is not kept.
+    const bytes = createHash('sha256').update(`${pem}\0${key}`).digest('hex');
+    const before = known.get(place);
+    if (before?.bytes === bytes && before.verdict.kind === 'valid') {
+      if (now >= before.from && now < before.verdict.notAfter) return before.verdict;
+    }
+    const verdict = await judgeCertificate(pem, texts.key, files, now);
+    known.set(place, { bytes, from: Math.max(...parseChain(pem).map(startOf)), verdict });
+    return verdict;
+  };
+}
+
+async function readBoth(
+  files: CertificateFiles,
+): Promise<
+  | { readonly pem: string; readonly key: string | undefined }
+  | Extract<Verdict, { kind: 'absent' | 'unknown' }>
+> {
   const pem = await readBounded(files.certPath);
   if (pem.kind !== 'text') return pem.kind === 'missing' ? { kind: 'absent' } : pem;
   const key = await readBounded(files.keyPath);
   if (key.kind === 'unknown') return key;
-  return judgeCertificate(pem.text, key.kind === 'text' ? key.text : undefined, files, now);
+  return { pem: pem.text, key: key.kind === 'text' ? key.text : undefined };
 }
 
 /**

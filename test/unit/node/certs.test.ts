@@ -141,6 +141,23 @@ describe('node/certs', () => {
         .that.includes('valid only from');
     });
 
+    it('one that was valid is seen with another key, mended, and expired, by the same observer (L10)', async () => {
+      const certificates = open('files');
+      const kind = async (): Promise<string> => (await look(certificates)).kind;
+      const { leaf, middle, key } = await makeChain();
+      await place(leaf + middle, key);
+      expect([await kind(), await kind()]).to.deep.equal(['valid', 'valid']);
+      const middleKey = await readFile(join(root, 'middle.key'), 'utf8');
+      await place(leaf + middle, middleKey);
+      expect(await kind()).to.equal('invalid');
+      await place(leaf + middle, key);
+      expect(await kind()).to.equal('valid');
+      nowMs = Date.parse(new X509Certificate(leaf).validTo);
+      expect(await kind()).to.equal('invalid');
+      nowMs = Date.parse(new X509Certificate(leaf).validFrom) - 1_000;
+      expect(await kind()).to.equal('invalid');
+    });
+
     it('no file is absent; issue says where to put it and writes nothing', async () => {
       const certificates = open('files');
       expect(await look(certificates)).to.include({ kind: 'absent', certPath: join(certDir, 'hello.pem') });
