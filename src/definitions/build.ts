@@ -26,7 +26,7 @@ export interface Built {
   readonly service: Service;
   /** `digestOf(service)`. */
   readonly digest: string;
-  /** By component, then by variable. */
+  /** By `<service>/<component>`, then by variable. */
   readonly values: ReadonlyMap<string, ReadonlyMap<string, string>>;
   readonly claims: readonly Claim[];
   /** What the policy and the node say about it. */
@@ -70,7 +70,7 @@ function buildService(draft: Draft, definition: Definition, context: BuildContex
   return {
     service,
     digest: digestOf(service),
-    values: new Map(definition.components.map(({ name, env }) => [name, env])),
+    values: new Map(definition.components.map(({ name, env }) => [`${definition.name}/${name}`, env])),
     claims: claimsOf(draft.file.path, service, definition),
     findings,
     good: !findings.some(isError),

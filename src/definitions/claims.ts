@@ -1,6 +1,6 @@
 import type { TomlPath } from '../base/tomlindex.ts';
 import { overlaps } from './fields.ts';
-import { finding, shownPath, type Finding } from './findings.ts';
+import { finding, order, shownPath, type Finding } from './findings.ts';
 
 /** Something that one service has for itself alone. */
 export interface Claim {
@@ -20,8 +20,6 @@ export interface Claim {
 export interface Contender {
   readonly file: string;
   readonly claims: readonly Claim[];
-  /** Claims of its last good state: what it holds already. */
-  held(): readonly Claim[];
 }
 
 export interface Conflict {
@@ -38,16 +36,15 @@ const RULE = {
   port: 'ports/duplicate',
 } as const;
 
-/** The incumbent keeps what it holds and the newcomer is refused; of two newcomers both are (house.md section 4, L16). */
-export function judgeClaims(contenders: readonly Contender[]): Conflict[] {
+/** `heldBy`: claims of the last good state of a file. The incumbent keeps what it holds and the newcomer is refused; of two newcomers both are (house.md section 4, L16). */
+export function judgeClaims(
+  contenders: readonly Contender[],
+  heldBy: (file: string) => readonly Claim[],
+): Conflict[] {
   const groups = contested(contenders);
   if (groups.length === 0) return [];
-  const contenderOf = new Map(contenders.map((contender) => [contender.file, contender]));
   const isHeld = (claim: Claim): boolean =>
-    contenderOf
-      .get(claim.file)
-      ?.held()
-      .some((held) => held.slot === claim.slot && held.ip === claim.ip) ?? false;
+    heldBy(claim.file).some((held) => held.slot === claim.slot && held.ip === claim.ip);
   const conflicts: Conflict[] = [];
   for (const group of groups) {
     for (const claim of group) {
@@ -74,23 +71,65 @@ export function judgeClaims(contenders: readonly Contender[]): Conflict[] {
   return conflicts;
 }
 
-/** The claims that stand more than once. Of ten thousand services nearly none does. */
+/** The claims that stand more than once, in the order of the contenders. Of ten thousand services nearly none does. */
 function contested(contenders: readonly Contender[]): Claim[][] {
-  const first = new Map<string, Claim>();
-  const many = new Map<string, Claim[]>();
-  for (const { claims } of contenders) {
+  const { many, bySlot } = enter(contenders);
+  if (many.size === 0) return [];
+  const place = new Map(contenders.map(({ file }, at) => [file, at]));
+  const placeOf = ({ file }: Claim): number => place.get(file) ?? 0;
+  return [...many].sort(order).map((slot) => {
+    const group = bySlot.get(slot);
+    return Array.isArray(group) ? [...group].sort((a, b) => placeOf(a) - placeOf(b)) : [];
+  });
+}
+
+interface Register {
+  readonly byFile: Map<string, readonly Claim[]>;
+  /** The one claim of a slot, or all of them. */
+  readonly bySlot: Map<string, Claim | Claim[]>;
+  /** Slots that are claimed more than once. */
+  readonly many: Set<string>;
+}
+
+/** Of the set that was judged last. A commit changes a few of its files: only those are entered anew. */
+let register: Register = { byFile: new Map(), bySlot: new Map(), many: new Set() };
+
+/** The register of these contenders, whatever it was of before. */
+function enter(contenders: readonly Contender[]): Register {
+  const known = register.byFile;
+  const fresh = contenders.filter(({ file, claims }) => known.get(file) !== claims);
+  const added = fresh.reduce((sum, { file }) => sum + (known.has(file) ? 0 : 1), 0);
+  const isAnother = fresh.length * 4 > contenders.length;
+  if (isAnother) register = { byFile: new Map(), bySlot: new Map(), many: new Set() };
+  else if (known.size + added > contenders.length) {
+    const there = new Set(contenders.map(({ file }) => file));
+    for (const file of known.keys()) if (!there.has(file)) withdraw(register, file);
+  }
+  for (const { file, claims } of isAnother ? contenders : fresh) {
+    withdraw(register, file);
+    register.byFile.set(file, claims);
     for (const claim of claims) {
-      const before = first.get(claim.slot);
-      if (before === undefined) {
-        first.set(claim.slot, claim);
-        continue;
+      const before = register.bySlot.get(claim.slot);
+      if (before === undefined) register.bySlot.set(claim.slot, claim);
+      else {
+        register.bySlot.set(claim.slot, Array.isArray(before) ? [...before, claim] : [before, claim]);
+        register.many.add(claim.slot);
       }
-      const group = many.get(claim.slot);
-      if (group === undefined) many.set(claim.slot, [before, claim]);
-      else group.push(claim);
     }
   }
-  return [...many.values()];
+  return register;
+}
+
+function withdraw({ byFile, bySlot, many }: Register, file: string): void {
+  for (const claim of byFile.get(file) ?? []) {
+    const there = bySlot.get(claim.slot);
+    const left = Array.isArray(there) ? there.filter((other) => other !== claim) : [];
+    const [only] = left;
+    if (only === undefined) bySlot.delete(claim.slot);
+    else bySlot.set(claim.slot, left.length === 1 ? only : left);
+    if (left.length < 2) many.delete(claim.slot);
+  }
+  byFile.delete(file);
 }
 
 function describe(claim: Claim, rival: Claim, isIncumbent: boolean): string {

@@ -164,6 +164,7 @@ function checkNames(service: string, components: readonly ReadComponent[], findi
 
 /** `PEER_<COMPONENT>` and `PEER_<COMPONENT>_<ROUTE>` of all components: the siblings read them (L25). */
 function checkPeers(components: readonly ReadComponent[], findings: Finding[]): void {
+  if (components.length < 2) return;
   const variables = new Map<string, { component: string }>();
   for (const [at, component] of components.entries()) {
     const own = new Set(

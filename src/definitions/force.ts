@@ -1,7 +1,7 @@
 import type { DefinitionFile } from '../source/types.ts';
 import { canonicalJson } from '../base/json.ts';
 import { builtOf, type BuildContext, type Built } from './build.ts';
-import { judgeClaims, type Claim } from './claims.ts';
+import { judgeClaims, type Claim, type Contender } from './claims.ts';
 import { readDraft, type Definition, type Draft } from './draft.ts';
 import { kindOf, nameOf, type SortedFiles } from './files.ts';
 import { finding, order, quote, type Finding } from './findings.ts';
@@ -51,9 +51,9 @@ export function judge(
 ): Judged {
   const candidates = candidatesOf(sorted, input, nodes, badNodes);
   do settleClaims(candidates);
-  while (settleWaits(candidates));
+  while (waits(candidates) && settleWaits(candidates));
   limitServices(candidates);
-  addFindings(candidates, idleWaits(candidates.map(waiterOf)));
+  if (waits(candidates)) addFindings(candidates, idleWaits(candidates.map(waiterOf)));
   const force = candidates.flatMap((candidate) => forceOf(candidate, input));
   const bad = candidates.filter((candidate) => candidate.standing !== 'newest');
   const ofNode = (candidate: Candidate): boolean => {
@@ -147,6 +147,7 @@ function lastGoodFinder(
   sorted: SortedFiles,
   { lastGood, root, node: asking }: DefinitionsInput,
 ): (file: DefinitionFile, node: string | undefined) => LastGood | undefined {
+  if (lastGood.size === 0) return () => undefined;
   const present = new Set(sorted.services.map(({ path }) => path));
   const moved = new Map<string, LastGood>();
   for (const [path, last] of lastGood) {
@@ -203,23 +204,29 @@ function movedNode(
 
 /** Who loses a claim falls back on its last good state, which may claim something else: until nothing changes any more. */
 function settleClaims(candidates: readonly Candidate[]): void {
-  const byPath = new Map(candidates.map((candidate) => [candidate.path, candidate]));
   for (;;) {
-    const contenders = candidates.flatMap((candidate) => {
-      const built = standing(candidate);
-      if (built === undefined) return [];
-      return [
-        { file: candidate.path, claims: at(built.claims, candidate.path), held: () => heldBy(candidate) },
-      ];
-    });
-    const lost = judgeClaims(contenders).filter(({ file }) => byPath.get(file)?.standing === 'newest');
+    const contenders: Contender[] = [];
+    for (const candidate of candidates) {
+      const claims = standing(candidate)?.claims;
+      if (claims !== undefined) contenders.push({ file: candidate.path, claims: at(claims, candidate.path) });
+    }
+    let byPath: Map<string, Candidate> | undefined;
+    const of = (file: string): Candidate | undefined =>
+      (byPath ??= new Map(candidates.map((candidate) => [candidate.path, candidate]))).get(file);
+    const conflicts = judgeClaims(contenders, (file) => heldBy(of(file)));
+    const lost = conflicts.filter(({ file }) => of(file)?.standing === 'newest');
     if (lost.length === 0) return;
-    for (const { file, finding: found } of lost) byPath.get(file)?.findings.push(found);
+    for (const { file, finding: found } of lost) of(file)?.findings.push(found);
     for (const { file } of lost) {
-      const candidate = byPath.get(file);
+      const candidate = of(file);
       if (candidate !== undefined) candidate.standing = candidate.last === undefined ? 'none' : 'last';
     }
   }
+}
+
+/** Does anybody wait for another service? */
+function waits(candidates: readonly Candidate[]): boolean {
+  return candidates.some((candidate) => standing(candidate)?.service.after !== undefined);
 }
 
 /** Who waits in vain, or in a ring, falls back too. True when somebody did: the claims are to be judged again. */
@@ -263,8 +270,8 @@ function standing(candidate: Candidate): Built | undefined {
   return candidate.standing === 'last' ? candidate.last?.built : undefined;
 }
 
-function heldBy({ last, path }: Candidate): readonly Claim[] {
-  return at(last?.built.claims ?? [], path);
+function heldBy(candidate: Candidate | undefined): readonly Claim[] {
+  return candidate === undefined ? [] : at(candidate.last?.built.claims ?? [], candidate.path);
 }
 
 /** Beyond the limit only what runs already stays (G46). */

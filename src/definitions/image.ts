@@ -19,7 +19,8 @@ const DIGEST = /^sha256:[0-9a-f]{64}$/;
  * digest; a leading `v` is allowed, `+build` is not (house.md section 6; grammar of github.com/distribution/reference).
  */
 export function readImage(reference: string): ReadImage {
-  const shown = quote(reference);
+  // Only what is told is made fit to be shown.
+  const shown = (): string => quote(reference);
   const bad = (rule: RuleId, message: string, hint?: string): ReadImage => ({
     ok: false,
     rule,
@@ -27,20 +28,20 @@ export function readImage(reference: string): ReadImage {
     ...(hint === undefined ? {} : { hint }),
   });
   if (reference.length > MAX_LENGTH)
-    return bad('image/reference', `${shown} is longer than ${MAX_LENGTH} characters`);
+    return bad('image/reference', `${shown()} is longer than ${MAX_LENGTH} characters`);
   const { host, repository, tag, digest } = split(reference);
   const wrong = wrongPart(host, repository, digest);
-  if (wrong !== undefined) return bad('image/reference', `${shown} is no image reference: ${wrong}`);
+  if (wrong !== undefined) return bad('image/reference', `${shown()} is no image reference: ${wrong}`);
   if (tag === undefined) {
     return bad(
       'image/semver-tag',
-      `${shown} has no version`,
+      `${shown()} has no version`,
       `Pin the released version: "${short(reference, digest)}:v1.0.0".`,
     );
   }
   if (tag.includes('+')) return bad('image/build-metadata', `the version ${quote(tag)} has a +build part`);
   if (!/^\w[\w.-]{0,127}$/.test(tag))
-    return bad('image/reference', `${shown} is no image reference: ${quote(tag)} is no tag`);
+    return bad('image/reference', `${shown()} is no image reference: ${quote(tag)} is no tag`);
   const fault = tagFault(tag);
   // What has a digest does not move: whether that is enough is the node's policy.
   if (fault !== undefined && digest === undefined) return bad('image/semver-tag', fault.message, fault.hint);

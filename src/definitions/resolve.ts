@@ -68,6 +68,8 @@ export function resolve(input: DefinitionsInput): Resolution {
     .filter(({ built }) => input.node === undefined || built.service.node === input.node)
     .map(desiredOf)
     .sort((a, b) => order(a.service.name, b.service.name) || order(a.service.node, b.service.node));
+  let values: EnvValues | undefined;
+  let nodeOf: ReadonlyMap<string, string> | undefined;
   return {
     desired: {
       node: input.node ?? '',
@@ -83,11 +85,14 @@ export function resolve(input: DefinitionsInput): Resolution {
       removals: [...new Set(removals?.services)].sort(order),
       issues,
     },
-    values: valuesOf(judged.force, input.node),
+    // Put together for whoever asks: most do not.
+    get values() {
+      return (values ??= valuesOf(judged.force, input.node));
+    },
     nodes: read.nodes,
-    nodeOf: new Map(
-      judged.drafts.flatMap(({ draft }) => (draft.node === undefined ? [] : [[draft.file.path, draft.node]])),
-    ),
+    get nodeOf() {
+      return (nodeOf ??= nodesOf(judged));
+    },
     ...(read.nodeFile === undefined ? {} : { nodeFile: read.nodeFile }),
   };
 }
@@ -162,11 +167,17 @@ function locatedIn(file: DefinitionFile, findings: readonly Finding[], service?:
   return locate(file.path, new TextDecoder('utf-8').decode(file.bytes), findings, service);
 }
 
+function nodesOf({ drafts }: Judged): Map<string, string> {
+  const nodes = new Map<string, string>();
+  for (const { draft } of drafts) if (draft.node !== undefined) nodes.set(draft.file.path, draft.node);
+  return nodes;
+}
+
 function valuesOf(force: readonly Force[], node: string | undefined): EnvValues {
   const values = new Map<string, ReadonlyMap<string, string>>();
   for (const { built } of force) {
     if (node !== undefined && built.service.node !== node) continue;
-    for (const [component, env] of built.values) values.set(`${built.service.name}/${component}`, env);
+    for (const [component, env] of built.values) values.set(component, env);
   }
   return values;
 }

@@ -50,28 +50,32 @@ function describe(input: unknown, message: string): string {
   return `${typeof input === 'string' ? quote(input) : String(input)} ${message}`;
 }
 
-/** Types, keys and choices, without the schema library: it stops at the first unknown key, and it repeats values. */
-function checkNode(schema: SchemaNode, value: unknown, path: TomlPath, findings: Finding[]): void {
+/**
+ * Types, keys and choices, without the schema library: it stops at the first unknown key, and it repeats values. `path` is
+ * the way to `value`, one array that grows and shrinks on the walk: whoever keeps it copies it.
+ */
+function checkNode(schema: SchemaNode, value: unknown, path: (string | number)[], findings: Finding[]): void {
   const node = unwrap(schema);
   switch (node.type) {
     case 'strict_object':
       if (isTable(value)) checkTable(node, value, path, findings);
-      else findings.push(wrongType(path, 'a table', value));
+      else findings.push(wrongType([...path], 'a table', value));
       return;
     case 'record':
       if (!isTable(value)) {
-        findings.push(wrongType(path, 'a table', value));
+        findings.push(wrongType([...path], 'a table', value));
         return;
       }
       for (const [key, part] of Object.entries(value)) {
         if (isReserved(key)) findings.push(reserved([...path, key]));
-        else if (node.value !== undefined) checkNode(node.value, part, [...path, key], findings);
+        else if (node.value !== undefined) below(node.value, part, path, key, findings);
       }
       return;
     case 'array':
-      if (!Array.isArray(value)) findings.push(wrongType(path, 'an array', value));
+      if (!Array.isArray(value)) findings.push(wrongType([...path], 'an array', value));
       else if (node.item !== undefined) {
-        for (const [index, part] of value.entries()) checkNode(node.item, part, [...path, index], findings);
+        for (let index = 0; index < value.length; index += 1)
+          below(node.item, value[index], path, index, findings);
       }
       return;
     case 'picklist':
@@ -79,18 +83,30 @@ function checkNode(schema: SchemaNode, value: unknown, path: TomlPath, findings:
       return;
     default:
       if (typeof value !== node.type || Number.isNaN(value))
-        findings.push(wrongType(path, `a ${node.type}`, value));
+        findings.push(wrongType([...path], `a ${node.type}`, value));
   }
+}
+
+function below(
+  schema: SchemaNode,
+  value: unknown,
+  path: (string | number)[],
+  key: string | number,
+  findings: Finding[],
+): void {
+  path.push(key);
+  checkNode(schema, value, path, findings);
+  path.pop();
 }
 
 function checkTable(
   node: SchemaNode,
   table: Record<string, unknown>,
-  path: TomlPath,
+  path: (string | number)[],
   findings: Finding[],
 ): void {
   const entries = node.entries ?? {};
-  for (const [key, part] of Object.entries(table)) {
+  for (const key of Object.keys(table)) {
     const entry = Object.hasOwn(entries, key) ? entries[key] : undefined;
     if (isReserved(key)) findings.push(reserved([...path, key]));
     else if (entry === undefined) {
@@ -98,13 +114,19 @@ function checkTable(
       const isTold = findings.length < MAX_FINDINGS;
       const free = isTold ? Object.keys(entries).filter((known) => !Object.hasOwn(table, known)) : undefined;
       findings.push(unknownKey([...path, key], key, free));
-    } else checkNode(entry, part, [...path, key], findings);
+    } else below(entry, table[key], path, key, findings);
   }
-  for (const [key, entry] of Object.entries(entries)) {
-    if (entry.type === 'optional' || Object.hasOwn(table, key)) continue;
+  for (const key of Object.keys(entries)) {
+    const entry = entries[key];
+    if (entry === undefined || entry.type === 'optional' || Object.hasOwn(table, key)) continue;
     const where = path.length === 0 ? 'the file' : formatPath(path);
     findings.push(
-      keyFinding('key/missing', path, `${where} has no \`${key}\``, `Add \`${key} = …\`${title(entry)}.`),
+      keyFinding(
+        'key/missing',
+        [...path],
+        `${where} has no \`${key}\``,
+        `Add \`${key} = …\`${title(entry)}.`,
+      ),
     );
   }
 }
@@ -113,14 +135,14 @@ function checkChoice(node: SchemaNode, value: unknown, path: TomlPath, findings:
   const options = node.options ?? [];
   if (options.some((option) => option === value)) return;
   if (typeof value !== 'string') {
-    findings.push(wrongType(path, 'a string', value));
+    findings.push(wrongType([...path], 'a string', value));
     return;
   }
   const meant = nearest(value, options.map(String));
   const choices = options.map((option) => `"${option}"`).join(', ');
   const hint =
     meant === undefined ? `Take one of ${choices}.` : `Did you mean "${meant}"? There are ${choices}.`;
-  findings.push(finding('value/choice', path, `${quote(value)} is none of ${choices}`, hint));
+  findings.push(finding('value/choice', [...path], `${quote(value)} is none of ${choices}`, hint));
 }
 
 function title(entry: SchemaNode): string {

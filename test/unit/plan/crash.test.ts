@@ -69,7 +69,7 @@ const CHANGES: readonly Change[] = [
 
 describe('a crash of the agent', () => {
   for (const change of CHANGES) {
-    it(`G13 after every step of ${change.title} ends as if there had been none`, async () => {
+    it(`G13 after every step of ${change.title} ends as if there had been none, and no component runs twice meanwhile`, async () => {
       const whole = await started(change);
       const total = await run(whole, Infinity);
       expect(total).to.be.greaterThan(0);
@@ -161,6 +161,10 @@ async function take(world: World, step: Step): Promise<void> {
   const what = `${step.kind} ${step.subject}`;
   expect(outcome.kind, `${what}: ${'why' in outcome ? outcome.why : ''}`).to.equal('ok');
   expect(examine(world), what).to.deep.equal([]);
+  const isBeside = world.desired.services.some(
+    ({ service: { deploy } }) => deploy?.strategy === 'blue-green',
+  );
+  expect(isBeside ? [] : runTwice(world), `two of one component run after ${what}`).to.deep.equal([]);
   // The predecessor is not given up before its successor runs (L07).
   const desired = world.desired.services.find((entry) => entry.service.name === step.service);
   if (step.kind !== 'remove-container' || desired?.service.active !== true) return;
@@ -168,6 +172,14 @@ async function take(world: World, step: Step): Promise<void> {
   if (gone?.startedAt === undefined) return;
   for (const { container } of desired.service.components)
     expect(world.container(container)?.state, `${what}, and ${container} does not run`).to.equal('running');
+}
+
+/** Two processes on one database, say: never but with blue-green. */
+function runTwice(world: World): string[] {
+  const up = world.containers
+    .filter(({ state }) => state === 'running')
+    .map(({ identity }) => `${identity?.service}/${identity?.component}`);
+  return up.filter((name, index) => up.indexOf(name) !== index);
 }
 
 async function ends(world: World, when: string): Promise<void> {
