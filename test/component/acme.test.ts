@@ -13,7 +13,7 @@ import type { Dns } from '../../src/node/dns/dns.ts';
 import { openRfc2136 } from '../../src/node/dns/rfc2136.ts';
 import type { CertificateState } from '../../src/node/types.ts';
 import { makeCa } from '../support/certs.ts';
-import { startKnot, type Knot } from '../support/knot.ts';
+import { startKnot, type NameServer } from '../support/nameserver.ts';
 import { endWithConnections, freePort, listen } from '../support/mcproxy.ts';
 import { startPebble, type Pebble } from '../support/pebble.ts';
 import { until } from '../support/until.ts';
@@ -22,7 +22,7 @@ const NAME = 'hello.svc.test';
 const CHALLENGE = `_acme-challenge.${NAME}`;
 
 describe('certificates by ACME, with a real Pebble that proves names by a real Knot', () => {
-  let knot: Knot;
+  let knot: NameServer;
   let pebble: Pebble;
   let dir: string;
   let dns: Dns;

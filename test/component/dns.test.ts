@@ -5,16 +5,23 @@ import { openRfc2136 } from '../../src/node/dns/rfc2136.ts';
 import type { Dns } from '../../src/node/dns/dns.ts';
 import { sendUpdate, updateScript } from '../../src/node/dns/update.ts';
 import type { NameFacts } from '../../src/node/types.ts';
-import { startKnot, type Knot } from '../support/knot.ts';
+import { startBind, startKnot, type NameServer, type ServerOptions } from '../support/nameserver.ts';
 
 const OWNER = 'rift/main';
 const NAME = 'hello.svc.test';
 const FOUR = '10.0.0.1';
 const SIX = 'fd00::1';
 
-describe('DNS by RFC 2136, with a real Knot', () => {
-  let knot: Knot;
-  let second: Knot;
+for (const [kind, startServer] of [
+  ['Knot', startKnot],
+  ['BIND', startBind],
+] as const) {
+  describe(`DNS by RFC 2136, with a real ${kind}`, () => dnsBy(startServer));
+}
+
+function dnsBy(startServer: (options?: ServerOptions) => Promise<NameServer>): void {
+  let knot: NameServer;
+  let second: NameServer;
   const open = (more: Partial<Parameters<typeof openRfc2136>[0]> = {}): Dns =>
     openRfc2136({
       owner: OWNER,
@@ -34,7 +41,7 @@ describe('DNS by RFC 2136, with a real Knot', () => {
   const record = { hostname: NAME, addresses: [FOUR, SIX] };
 
   before(async () => {
-    [knot, second] = await Promise.all([startKnot(), startKnot()]);
+    [knot, second] = await Promise.all([startServer(), startServer()]);
   });
   after(() => Promise.all([knot.stop(), second.stop()]));
   afterEach(async () => {
@@ -155,6 +162,32 @@ describe('DNS by RFC 2136, with a real Knot', () => {
     expect(await second.dig(NAME, 'A')).to.deep.equal([]);
   });
 
+  it('several servers: one that refuses the update, or has a foreign record, keeps the other from nothing, and is named (L20)', async () => {
+    const refusing = await startServer({ readOnly: true });
+    try {
+      const both = open({ servers: [knot.server, refusing.server] });
+      const half = await both.put('hello', [record]);
+      expect(half.kind).to.equal('wait');
+      expect(half).to.have.property('why').that.includes(refusing.server).and.does.not.include(knot.server);
+      expect(half)
+        .to.have.property('why')
+        .that.matches(/did not take the update of .*(REFUSED|NOTAUTH)/);
+      expect([await knot.dig(NAME, 'A'), await refusing.dig(NAME, 'A')]).to.deep.equal([[FOUR], []]);
+      expect((await inside(both)).failed?.retryAt).to.be.greaterThan(Date.now());
+      expect(await both.remove('hello', [record])).to.have.property('kind', 'ok');
+      expect(await knot.dig(NAME, 'A')).to.deep.equal([]);
+    } finally {
+      await refusing.stop();
+    }
+    const both = open({ servers: [knot.server, second.server] });
+    await second.update(`update add ${NAME} 60 A 10.9.9.9`);
+    const half = await both.put('hello', [record]);
+    expect(half).to.have.property('why').that.includes(second.server).and.does.not.include(knot.server);
+    expect([await knot.dig(NAME, 'A'), await second.dig(NAME, 'A')]).to.deep.equal([[FOUR], ['10.9.9.9']]);
+    expect(await both.remove('hello', [record])).to.have.property('kind', 'ok');
+    expect(await second.dig(NAME, 'A')).to.deep.equal(['10.9.9.9']);
+  });
+
   it('an unknown key, and a zone that the server does not have, are named', async () => {
     const refused = await open({ keyFile: knot.strangerKeyFile }).put('hello', [record]);
     expect(refused.kind).to.equal('wait');
@@ -177,4 +210,4 @@ describe('DNS by RFC 2136, with a real Knot', () => {
     );
     expect(await knot.serial()).to.equal(serial);
   });
-});
+}

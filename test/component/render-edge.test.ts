@@ -10,13 +10,13 @@ import { runRender } from '../../src/commands/render.ts';
 import { parseHaproxy } from '../../src/node/proxy/haproxyconfig.ts';
 import { makeCa } from '../support/certs.ts';
 import { command, type Said } from '../support/command.ts';
-import { startKnot, type Knot } from '../support/knot.ts';
+import { startKnot, type NameServer } from '../support/nameserver.ts';
 
 const EXAMPLE = join(import.meta.dirname, '../../definitions-example');
 
 describe('mc-gitops render: routes, certificates, records and all services', () => {
   let dir: string;
-  let knot: Knot;
+  let knot: NameServer;
 
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), 'mcg-render-'));

@@ -1,0 +1,174 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { freePort } from './mcproxy.ts';
+import { until } from './until.ts';
+
+const run = promisify(execFile);
+const SECRET = 'bWMtZ2l0b3BzIHRlc3Qga2V5LCBub3Qgc2VjcmV0Lg==';
+
+/** A real name server of one test: one zone, that takes updates with the key. */
+export interface NameServer {
+  /** `127.0.0.1:port`. */
+  readonly server: string;
+  readonly zone: string;
+  /** As `tsig-keygen` writes it. */
+  readonly keyFile: string;
+  /** Another key, which the server does not know. */
+  readonly strangerKeyFile: string;
+  /** `dig +short`, lines sorted. */
+  dig(name: string, type: string): Promise<string[]>;
+  serial(): Promise<number>;
+  /** What somebody else writes there, as nsupdate reads it. */
+  update(...lines: string[]): Promise<void>;
+  start(): Promise<void>;
+  halt(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export function startKnot(options?: ServerOptions): Promise<NameServer> {
+  return startNameServer(KNOT, options);
+}
+
+export function startBind(options?: ServerOptions): Promise<NameServer> {
+  return startNameServer(BIND, options);
+}
+
+export interface ServerOptions {
+  readonly zone?: string;
+  /** It takes no update from anybody. */
+  readonly readOnly?: boolean;
+}
+
+interface Kind {
+  readonly name: string;
+  /** The configuration file, and what is run with it. */
+  config(place: { directory: string; port: number; zone: string; readOnly: boolean }): string;
+  command(config: string): readonly [string, ...string[]];
+}
+
+const KNOT: Kind = {
+  name: 'Knot',
+  command: (config) => ['knotd', '-c', config],
+  config: ({ directory, port, zone, readOnly }) => `server:
+    rundir: "${directory}/run"
+    listen: 127.0.0.1@${port}
+database:
+    storage: "${directory}/db"
+key:
+  - id: mc
+    algorithm: hmac-sha256
+    secret: ${SECRET}
+acl:
+  - id: ours
+    key: mc
+    action: update
+template:
+  - id: default
+    storage: "${directory}"
+    journal-content: none
+zone:
+  - domain: ${zone}
+    file: zone
+    zonefile-sync: -1
+    zonefile-load: whole
+    journal-content: changes
+${readOnly ? '' : '    acl: ours\n'}`,
+};
+
+const BIND: Kind = {
+  name: 'BIND',
+  command: (config) => ['named', '-f', '-c', config, '-n', '1'],
+  config: ({ directory, port, zone, readOnly }) => `include "${directory}/key";
+options {
+  directory "${directory}/db";
+  pid-file "${directory}/run/named.pid";
+  session-keyfile "${directory}/run/session.key";
+  listen-on port ${port} { 127.0.0.1; };
+  listen-on-v6 { none; };
+  recursion no;
+  dnssec-validation no;
+  notify no;
+};
+controls { };
+zone "${zone}" { type primary; file "${directory}/zone"; allow-update { ${readOnly ? 'none' : 'key "mc"'}; }; };
+`,
+};
+
+async function startNameServer(
+  kind: Kind,
+  { zone = 'svc.test', readOnly = false }: ServerOptions = {},
+): Promise<NameServer> {
+  const directory = await mkdtemp(join(tmpdir(), 'ns-'));
+  const at = (name: string): string => join(directory, name);
+  const port = await freePort();
+  const key = (name: string, secret: string): string =>
+    `key "${name}" {\n\talgorithm hmac-sha256;\n\tsecret "${secret}";\n};\n`;
+  await writeFile(at('key'), key('mc', SECRET), { mode: 0o600 });
+  await writeFile(at('stranger'), key('stranger', Buffer.from('x'.repeat(32)).toString('base64')), {
+    mode: 0o600,
+  });
+  await writeFile(
+    at('zone'),
+    `$ORIGIN ${zone}.\n@ 300 SOA ns.${zone}. host.${zone}. 1 300 300 300 300\n@ 300 NS ns.${zone}.\nns 300 A 127.0.0.1\n`,
+  );
+  for (const name of ['db', 'run']) await mkdir(at(name), { mode: 0o777 });
+  await writeFile(at('conf'), kind.config({ directory, port, zone, readOnly }));
+  await chmod(directory, 0o755);
+  let child: ReturnType<typeof spawn> | undefined;
+  const [program, ...options] = kind.command(at('conf'));
+  const server: NameServer = {
+    server: `127.0.0.1:${port}`,
+    zone,
+    keyFile: at('key'),
+    strangerKeyFile: at('stranger'),
+    dig: async (name, type) => {
+      const { stdout } = await run('dig', [
+        '@127.0.0.1',
+        '-p',
+        String(port),
+        '+short',
+        '+tries=1',
+        '+time=2',
+        name,
+        type,
+      ]);
+      return stdout
+        .split('\n')
+        .filter((line) => line !== '')
+        .sort();
+    },
+    serial: async () => Number((await server.dig(zone, 'SOA'))[0]?.split(' ')[2] ?? -1),
+    update: async (...lines) => {
+      const sent = spawn('nsupdate', ['-k', at('key')], { stdio: ['pipe', 'ignore', 'pipe'] });
+      let said = '';
+      sent.stderr.on('data', (text) => (said += String(text)));
+      sent.stdin.end([`server 127.0.0.1 ${port}`, `zone ${zone}`, ...lines, 'send', ''].join('\n'));
+      const [code] = (await once(sent, 'close')) as [number];
+      if (code !== 0) throw new Error(said);
+    },
+    start: async () => {
+      child = spawn(program, options, { stdio: 'ignore' });
+      await until(
+        `${kind.name} to answer`,
+        async () => (await server.dig(`ns.${zone}`, 'A').catch(() => [])).length > 0,
+      );
+    },
+    halt: async () => {
+      if (child === undefined || child.exitCode !== null) return;
+      const gone = once(child, 'exit');
+      child.kill('SIGTERM');
+      await gone;
+      child = undefined;
+    },
+    stop: async () => {
+      await server.halt();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+  await server.start();
+  return server;
+}
