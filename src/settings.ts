@@ -115,6 +115,8 @@ const schema = v.strictObject({
       cpus: v.optional(v.pipe(v.number(), v.minValue(0.01))),
       /** No build begins with less on the engine's disk. */
       min_free_mib: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0)), 1024),
+      /** What the builder may remember. */
+      cache_mib: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0)), 10_240),
       max_context_mib: v.optional(positive, 1024),
       max_context_files: v.optional(positive, 50_000),
     }),

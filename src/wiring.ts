@@ -235,6 +235,7 @@ export function planSettings(settings: Settings, keyId: string): House['planSett
     certificates: settings.certs.driver,
     ...(settings.certs.driver === 'acme' ? { acmeChallenge: settings.certs.acme_challenge } : {}),
     keepImages: settings.images.keep,
+    buildCacheBytes: settings.build.cache_mib * MIB,
     canBuild: settings.build.workspace !== undefined || settings.build.sources !== undefined,
     protect: policy.protect,
     budgetShare: policy.budget,

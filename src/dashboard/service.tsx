@@ -39,6 +39,8 @@ export function Service({ service, now }: Props): VNode {
   );
 }
 
+const PUSH = 'image push';
+
 /** Everything expected that does not happen, with what to do about it. */
 function Lines({ service, now }: Props): VNode | null {
   const { waiting, refused, issues } = service;
@@ -46,7 +48,10 @@ function Lines({ service, now }: Props): VNode | null {
   // The pause after a failure says the same with the time of the next try.
   const told = waiting.some((entry) => entry.why.includes(service.lastError?.why ?? '\n'));
   const lastError = told ? undefined : service.lastError;
-  const count = waiting.length + refused.length + issues.length + silenced.length;
+  const unmet = (service.conditions ?? []).filter(({ status }) => status === 'False');
+  // The condition says the same.
+  const others = unmet.length === 0 ? waiting : waiting.filter((entry) => entry.for !== PUSH);
+  const count = unmet.length + waiting.length + refused.length + issues.length + silenced.length;
   if (count === 0 && lastError === undefined) return null;
   return (
     <ul class="lines">
@@ -63,7 +68,12 @@ function Lines({ service, now }: Props): VNode | null {
       {silenced.map(({ rule, reason }) => (
         <Line kind="silenced" text={`${rule}: ${reason}`} hint={undefined} />
       ))}
-      {waiting.map((entry) => (
+      {unmet.map(({ type, status, reason, message, hint, since }) => (
+        <Line kind="condition" text={`${type}=${status} (${reason}): ${message}`} hint={hint}>
+          {since !== undefined && <For since={since} now={now} />}
+        </Line>
+      ))}
+      {others.map((entry) => (
         <Line kind="waiting" text={`${entry.for}: ${entry.why}`} hint={entry.hint}>
           {entry.since !== undefined && <For since={entry.since} now={now} />}
           {entry.until !== undefined && entry.until > now && (

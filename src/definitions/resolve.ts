@@ -1,4 +1,5 @@
 import type { Commit, DefinitionFile } from '../source/types.ts';
+import { builtElsewhere } from './builders.ts';
 import { judge, type Force, type Judged } from './force.ts';
 import { kindOf, nameOf, sortFiles, wholeIssue, type SortedFiles, type UnreadFile } from './files.ts';
 import { byPlace, locate, order, type Finding } from './findings.ts';
@@ -68,6 +69,13 @@ export function resolve(input: DefinitionsInput): Resolution {
     .filter(({ built }) => input.node === undefined || built.service.node === input.node)
     .map(desiredOf)
     .sort((a, b) => order(a.service.name, b.service.name) || order(a.service.node, b.service.node));
+  const elsewhere =
+    input.node === undefined
+      ? undefined
+      : builtElsewhere(
+          judged.force.map(({ built }) => built.service),
+          input.node,
+        );
   let values: EnvValues | undefined;
   let nodeOf: ReadonlyMap<string, string> | undefined;
   return {
@@ -84,6 +92,7 @@ export function resolve(input: DefinitionsInput): Resolution {
         judged.unreadable,
       removals: [...new Set(removals?.services)].sort(order),
       issues,
+      ...(elsewhere === undefined ? {} : { builtElsewhere: elsewhere }),
     },
     // Put together for whoever asks: most do not.
     get values() {

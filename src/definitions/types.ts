@@ -206,6 +206,8 @@ export interface Desired {
   readonly removals: readonly string[];
   /** Sorted by file, line, column. */
   readonly issues: readonly Issue[];
+  /** By image reference: the other node that builds it for this one too. Absent: none. */
+  readonly builtElsewhere?: Readonly<Record<string, string>>;
 }
 
 /** Environment values by `<service>/<component>`, then by variable name. Never reaches `plan`, journal or view. */

@@ -41,6 +41,7 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
     const removed = await node.images.remove(step.reference, step.imageId);
     return removed.kind === 'ok' ? registry.imageRemoved(step.reference) : removed;
   },
+  'prune-build-cache': (step, { node }) => node.builder.prune(step.keepBytes),
   'create-network': (step, { node }) => node.engine.createNetwork(step.name),
   'remove-network': (step, { node }) => node.engine.removeNetwork(step.name),
   'lease-ports': (step, { registry }) => registry.lease(step.leases),

@@ -54,6 +54,9 @@ export interface NodeWriter {
     /** Gone is as good; a reference that names another image by now stays. */
     remove(reference: string, imageId: string): Promise<Outcome<undefined>>;
   };
+  readonly builder: {
+    prune(keepBytes: number): Promise<Outcome<undefined>>;
+  };
   readonly proxy: {
     put(routes: readonly ObservedRoute[]): Promise<Outcome<undefined>>;
     remove(routes: readonly RouteKey[]): Promise<Outcome<undefined>>;

@@ -6,9 +6,9 @@ import type { NodeWriter } from './types.ts';
 export async function writerOf(node: Node): Promise<NodeWriter> {
   const engine = await node.engine();
   const images = node.images();
-  const { proxy, certificates, dns } = node;
+  const { builder, proxy, certificates, dns } = node;
   if (engine.kind === 'ok' && images !== undefined)
-    return { engine: engine.value, images, proxy, certificates, dns };
+    return { engine: engine.value, images, builder, proxy, certificates, dns };
   const down: Failure = engine.kind === 'ok' ? retry('the container engine was only just found') : engine;
   const fail = (): Promise<Failure> => Promise.resolve(down);
   return {
@@ -25,6 +25,7 @@ export async function writerOf(node: Node): Promise<NodeWriter> {
       remove: fail,
     },
     images: { startPull: () => down, startBuild: () => down, startPush: () => down, remove: fail },
+    builder,
     proxy,
     certificates,
     dns,

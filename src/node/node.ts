@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { bug, known, unknown, type Known, type Outcome } from '../base/outcome.ts';
 import { openCertificates, type CertificateOptions, type Certificates } from './certs/certificates.ts';
+import { openDisk, type Disk } from './disk.ts';
 import type { Dns } from './dns/dns.ts';
 import { openEngine, type Engine, type EngineOptions } from './engine/engine.ts';
 import { openImages, type Images, type ImagesOptions } from './images/images.ts';
@@ -50,6 +51,7 @@ export interface Node {
   /** The engine, once it answered; `retry` before. */
   engine(): Promise<Outcome<Engine>>;
   images(): Images | undefined;
+  readonly builder: Pick<Disk, 'prune'>;
   readonly proxy: Proxy;
   readonly certificates: Certificates;
   readonly dns: Dns;
@@ -71,6 +73,7 @@ export function openNode(options: NodeOptions): Node {
     onFree: () => onSignal('other agent gone'),
   });
   const exits = openExits();
+  const disk = diskOf(options, () => engine());
   let opened: { engine: Engine; images: Images; events: { close(): void } } | undefined;
   let opening: Promise<Outcome<Engine>> | undefined;
 
@@ -102,6 +105,7 @@ export function openNode(options: NodeOptions): Node {
   return {
     engine,
     images: () => opened?.images,
+    builder: disk,
     proxy,
     certificates,
     dns,
@@ -130,7 +134,7 @@ export function openNode(options: NodeOptions): Node {
         pushes: images.pushes,
         findings: images.findings,
         probes: {},
-        ...(engineSeen.known ? exitsIn(exits.seen(engineSeen.value.containers, at)) : {}),
+        ...(engineSeen.known ? beside(exits.seen(engineSeen.value.containers, at), disk.facts()) : {}),
       };
       return engineSeen.known ? { ...seen, probes: probes.observe(targetsOf(seen)) } : seen;
     },
@@ -138,6 +142,7 @@ export function openNode(options: NodeOptions): Node {
       opened?.events.close();
       await Promise.all([probes.stop(), opened?.images.stop(), sole.close(), certificates.stop()]);
       opened?.engine.close();
+      await disk.stop();
     },
   };
 }
@@ -154,9 +159,20 @@ function probesOf({ clock, log, onSignal }: NodeOptions, engine: () => Promise<O
   });
 }
 
-/** A node on which nothing ends has no such part. */
-function exitsIn(exits: NonNullable<Observed['exits']>): Pick<Observed, 'exits'> {
-  return Object.keys(exits).length === 0 ? {} : { exits };
+function diskOf({ clock, log, images, onSignal }: NodeOptions, engine: () => Promise<Outcome<Engine>>): Disk {
+  const minFreeBytes = images.build.minFreeBytes ?? 0;
+  return openDisk({ engine, minFreeBytes, clock, log, onNews: () => onSignal('disk') });
+}
+
+/** A node on which nothing ends, or whose disk was not measured yet, has no such parts. */
+function beside(
+  exits: NonNullable<Observed['exits']>,
+  disk: Observed['disk'],
+): Pick<Observed, 'exits' | 'disk'> {
+  return {
+    ...(Object.keys(exits).length === 0 ? {} : { exits }),
+    ...(disk === undefined ? {} : { disk }),
+  };
 }
 
 /** Our own routes that are served: whether what a client sees is what was meant. */

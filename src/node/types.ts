@@ -369,8 +369,25 @@ export interface Observed {
   readonly mounts: Readonly<Record<string, MountState>>;
   /** By container id. */
   readonly probes: Readonly<Record<string, ProbeState>>;
+  /** Absent until it was measured. */
+  readonly disk?: DiskFacts;
   /** By container id: when the engine started it again, as far as this agent saw it. Absent: never. */
   readonly exits?: Readonly<Record<string, readonly number[]>>;
+}
+
+/** The disk of the engine; sizes in bytes. */
+export interface DiskFacts {
+  /** When it was measured. */
+  readonly at: number;
+  readonly imagesBytes: number;
+  /** What the builder remembers; absent where the engine does not tell. */
+  readonly cacheBytes?: number;
+  /** Logs of all containers; absent where none can be seen. */
+  readonly logsBytes?: number;
+  /** Absent when the engine is on another machine. */
+  readonly freeBytes?: number;
+  /** With less no build begins. */
+  readonly minFreeBytes: number;
 }
 
 export type MountState =

@@ -1,4 +1,5 @@
 import type { Service } from '../definitions/types.ts';
+import { restAfterFailure } from './rest.ts';
 import type { Because, ImageRecord } from '../registry/types.ts';
 import type { Facts, ServicePlan } from './facts.ts';
 import type { Step } from './types.ts';
@@ -42,6 +43,30 @@ export function housekeeping(facts: Facts, settled: ReadonlySet<string>): Servic
     }
   }
   return { steps, waiting: [], refused: [] };
+}
+
+/**
+ * The builder's cache is held to its budget. It is nobody's data: what is forgotten is built again. Of others on the same
+ * engine, too, as it cannot be told apart; only what no build is using goes.
+ */
+export function cacheSteps({ observed, settings, ...facts }: Facts): ServicePlan {
+  const budget = settings.buildCacheBytes;
+  const used = observed.disk?.cacheBytes;
+  const nothing: ServicePlan = { steps: [], waiting: [], refused: [] };
+  if (budget === undefined || used === undefined || used <= budget) return nothing;
+  const rest = restAfterFailure({ observed, settings, ...facts }, NOBODY, '');
+  if (rest !== undefined) return { ...nothing, waiting: [] };
+  const summary = `the builder's cache has ${mib(used)} MiB, and its budget is ${mib(budget)} MiB`;
+  const because: Because = { summary };
+  const subject = "builder's cache";
+  return {
+    ...nothing,
+    steps: [{ service: NOBODY, subject, because, kind: 'prune-build-cache', keepBytes: budget }],
+  };
+}
+
+function mib(bytes: number): number {
+  return Math.ceil(bytes / 1_048_576);
 }
 
 /** Every definition that is in force or recorded in any way: applied, held back, proved. */

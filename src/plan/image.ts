@@ -130,6 +130,16 @@ function movedTag(facts: Facts, component: Component): Omit<Refused, 'service'> 
 function absentImage(facts: Facts, desired: DesiredService, component: Component, because: Because): Staging {
   const { image, dockerfile } = component;
   const { service } = desired;
+  const builder = builderOf(facts, component);
+  if (builder !== undefined) {
+    return notYet({
+      service: service.name,
+      component: component.name,
+      for: 'image',
+      why: `${image.reference}: is built by node ${builder}, the first by name of those that share it, and is taken from ${image.host ?? ''} once it is there`,
+      hint: `See what keeps ${builder} from it. A version that its services do not name is built here.`,
+    });
+  }
   if (dockerfile !== undefined && facts.settings.canBuild) {
     const step: Step = {
       service: service.name,
@@ -155,6 +165,12 @@ function absentImage(facts: Facts, desired: DesiredService, component: Component
     );
   }
   return refusal({ service: service.name, ...nowhere(facts, component) });
+}
+
+/** The other node that builds it, where this one can take it from a registry: two would give one tag two meanings (L19). */
+function builderOf({ desired, settings }: Facts, { image }: Component): string | undefined {
+  const canPull = image.host !== undefined && settings.registries?.includes(image.host) === true;
+  return canPull ? desired.builtElsewhere?.[image.reference] : undefined;
 }
 
 /** Neither here nor to be had: what is missing for it to be. */

@@ -3,7 +3,7 @@ import type { Component, DesiredService } from '../definitions/types.ts';
 import type { Facts, ServicePlan } from './facts.ts';
 import { flapSteps, watchOf } from './flap.ts';
 import { judge } from './guard.ts';
-import { housekeeping } from './housekeeping.ts';
+import { cacheSteps, housekeeping } from './housekeeping.ts';
 import { heldTo, holdsOfAfter, holdsOfLoss, rolloutOf, type Rollout } from './holds.ts';
 import { judgeEngine } from './identity.ts';
 import { withLeases } from './leases.ts';
@@ -49,6 +49,7 @@ export function makePlan(given: Facts): Plan {
     );
   }
   parts.push(alone('images', () => housekeeping(facts, settledOf(facts, parts))));
+  parts.push(alone('images', () => cacheSteps(facts)));
   const waiting = [...parts.flatMap((part) => part.waiting), ...trialWaiting(facts)];
   if (facts.settings.mode === 'observe') return onlyShown(facts, parts, verdict.refused);
   const wakes = [

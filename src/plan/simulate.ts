@@ -63,6 +63,10 @@ function applyStep(facts: Facts, step: Step): Facts {
       return observe(facts, {
         pushes: { ...facts.observed.pushes, [step.image.reference]: { kind: 'pushed' } },
       });
+    case 'prune-build-cache': {
+      const { disk } = facts.observed;
+      return disk === undefined ? facts : observe(facts, { disk: { ...disk, cacheBytes: step.keepBytes } });
+    }
     case 'issue-certificate':
       return observe(facts, {
         certificates: { ...facts.observed.certificates, [step.hostname]: issued(step.hostname, facts.now) },

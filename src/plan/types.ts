@@ -43,6 +43,8 @@ export type StepBody =
   | { readonly kind: 'push-image'; readonly image: ImageRef }
   /** Takes an old version away, when the reference still names this very image; what it meant stays recorded. */
   | { readonly kind: 'remove-image'; readonly reference: string; readonly imageId: string }
+  /** Lets the builder forget what it has not used for longest, until so much is left. */
+  | { readonly kind: 'prune-build-cache'; readonly keepBytes: number }
   | { readonly kind: 'create-network'; readonly name: string }
   | { readonly kind: 'remove-network'; readonly name: string }
   /** A lease of the same route and slot is replaced by it (a stolen port). */
@@ -191,6 +193,8 @@ export interface PlanSettings {
   readonly canBuild: boolean;
   /** Versions of a repository that are kept; absent: all. */
   readonly keepImages?: number;
+  /** What the builder may remember on its disk; absent: as much as it likes. */
+  readonly buildCacheBytes?: number;
   /** Hosts of the settings' registries; absent in states of older agents. */
   readonly registries?: readonly string[];
   /** Services that may go although the budget is spent: named by a commit trailer or `removals.toml`. */

@@ -3,7 +3,7 @@ import type { Condition, ServiceState, View } from './types.ts';
 /** States in which nobody needs to look at a service. */
 const FINE: readonly ServiceState[] = ['converged', 'changing', 'stopped', 'paused', 'removing'];
 
-type Facts = Pick<View, 'source' | 'engine' | 'proxy' | 'dns' | 'services' | 'issues'> & {
+type Facts = Pick<View, 'source' | 'engine' | 'proxy' | 'dns' | 'disk' | 'services' | 'issues'> & {
   readonly node?: string;
   readonly mode?: 'observe' | undefined;
 };
@@ -17,6 +17,7 @@ export function conditionsOf(facts: Facts, looked: boolean, at = 0): Condition[]
     ...(looked && facts.proxy.driver !== 'none' ? [proxy(facts.proxy)] : []),
     ...certificates(facts.services, at),
     ...(facts.dns === undefined ? [] : [dns(facts.dns, facts.services)]),
+    ...(facts.disk === undefined ? [] : [disk(facts.disk)]),
     ...(looked ? [services(facts.services)] : []),
   ];
 }
@@ -121,6 +122,28 @@ function dns(state: NonNullable<View['dns']>, all: View['services']): Condition 
     text: `${managed}; ${first.why}${others}`,
     hint: 'Those names are managed elsewhere: mend them there.',
   };
+}
+
+/** Images, cache and logs, and what is left: a full disk stops everything that runs on it. */
+function disk(state: NonNullable<View['disk']>): Condition {
+  const { imagesBytes, cacheBytes, logsBytes, freeBytes, minFreeBytes } = state;
+  const parts = [
+    `images ${size(imagesBytes)}`,
+    cacheBytes === undefined ? 'cache not told by this engine' : `cache ${size(cacheBytes)}`,
+    logsBytes === undefined ? 'logs not seen' : `logs ${size(logsBytes)}`,
+  ];
+  const text = `${parts.join(', ')}${freeBytes === undefined ? '' : `; ${size(freeBytes)} free`}`;
+  if (freeBytes === undefined || freeBytes >= minFreeBytes) return { name: 'disk', ok: true, text };
+  return {
+    ...{ name: 'disk', ok: false, text },
+    hint: `No image is built with less than ${size(minFreeBytes)} free ([build] min_free_mib); what runs is not touched.`,
+  };
+}
+
+/** `312 MiB`, `1.4 GiB`. */
+function size(bytes: number): string {
+  const mib = bytes / 1_048_576;
+  return mib < 1_024 ? `${Math.round(mib)} MiB` : `${(mib / 1_024).toFixed(1)} GiB`;
 }
 
 function services(all: View['services']): Condition {

@@ -2,6 +2,7 @@ import { redact } from '../base/secret.ts';
 import type { Component, DesiredService, Issue, Route, Service } from '../definitions/types.ts';
 import type { CertificateState, Handshake, Observed, ObservedContainer, ProbeState } from '../node/types.ts';
 import type { Applied, StepRecord, Trial } from '../registry/types.ts';
+import { imagePushed } from './pushed.ts';
 import { clean, issueShown, reasonOf } from './shown.ts';
 import type { ContainerView, RouteView, ServiceState, ServiceView } from './types.ts';
 import type { Seen } from './view.ts';
@@ -48,6 +49,7 @@ export function serviceView(
       ),
       ...findingsOf(wanted, observed),
     ].map(issueShown),
+    ...conditionsIn(wanted, observed),
     ...(trial === undefined ? {} : { trial: trialShown(trial) }),
     ...(last === undefined ? {} : { lastReason: lastReasonOf(last) }),
     ...(failure === undefined
@@ -60,6 +62,14 @@ export function serviceView(
           }),
         }),
   };
+}
+
+function conditionsIn(
+  wanted: DesiredService | undefined,
+  observed: Observed,
+): Pick<ServiceView, 'conditions'> {
+  const conditions = wanted?.service.active === true ? imagePushed(wanted.service, observed) : [];
+  return conditions.length === 0 ? {} : { conditions };
 }
 
 /** What the rules for Dockerfiles say of its images. */

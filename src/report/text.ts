@@ -77,10 +77,15 @@ function serviceLines(service: ServiceView): string[] {
       (r) =>
         `  route     ${r.hostname}:${r.port} ${r.mode} -> ${r.backend ?? 'nothing yet'}${r.served ? '' : ' (not served)'}`,
     ),
-    ...service.waiting.flatMap((w) => [
-      `  waiting   ${w.for}: ${w.why}${w.since === undefined ? '' : ` (since ${time(w.since)})`}`,
-      ...hint(w.hint),
-    ]),
+    ...service.waiting
+      .filter((w) => w.for !== 'image push')
+      .flatMap((w) => [
+        `  waiting   ${w.for}: ${w.why}${w.since === undefined ? '' : ` (since ${time(w.since)})`}`,
+        ...hint(w.hint),
+      ]),
+    ...(service.conditions ?? [])
+      .filter(({ status }) => status === 'False')
+      .flatMap((c) => [`  condition ${c.type}=${c.status} (${c.reason}): ${c.message}`, ...hint(c.hint)]),
     ...service.refused.flatMap((r) => [`  refused   ${r.why}`, ...hint(r.hint)]),
     ...service.issues.flatMap((i) => [
       `  ${i.severity.padEnd(9)} ${i.file}:${i.line}:${i.column} ${i.message}`,

@@ -1,4 +1,5 @@
 import type { FixedPort, Issue } from '../definitions/types.ts';
+import type { DiskFacts } from '../node/types.ts';
 import type { Refused, Waiting } from '../plan/types.ts';
 import type { Because, NoticeRecord, PassRecord, StepRecord } from '../registry/types.ts';
 
@@ -55,6 +56,8 @@ export interface View {
     | { readonly driver: string; readonly routes: number; readonly serving: boolean; readonly why?: string };
   /** Absent before the first look. */
   readonly dns?: DnsView;
+  /** What lies on the disk of the engine, in bytes; absent until it was measured. */
+  readonly disk?: DiskFacts;
   /** The node at a glance: what it depends on, and whether it is as it should be. */
   readonly conditions: readonly Condition[];
   readonly services: readonly ServiceView[];
@@ -78,7 +81,8 @@ interface DnsView {
 }
 
 export interface Condition {
-  readonly name: 'mode' | 'git' | 'definitions' | 'engine' | 'proxy' | 'certificates' | 'dns' | 'services';
+  readonly name:
+    'mode' | 'git' | 'definitions' | 'engine' | 'proxy' | 'certificates' | 'dns' | 'disk' | 'services';
   readonly ok: boolean;
   /** One sentence for an operator. */
   readonly text: string;
@@ -120,6 +124,8 @@ export interface ServiceView {
   readonly refused: readonly Refused[];
   /** Of its definition, and of the Dockerfiles of its images. */
   readonly issues: readonly Issue[];
+  /** What is so beside its state; absent: nothing to tell. */
+  readonly conditions?: readonly ServiceCondition[];
   /** The version that git wants while it is not proved, and after it gave way to the last proved one. */
   readonly trial?: {
     readonly phase: 'trying' | 'returning' | 'held back' | 'outside';
@@ -138,6 +144,18 @@ export interface ServiceView {
     readonly result?: NonNullable<StepRecord['result']>;
   };
   readonly lastError?: { readonly why: string; readonly hint?: string; readonly at: number };
+}
+
+/** One fact of a service that is so or not, with the reason as one word and as a sentence. */
+export interface ServiceCondition {
+  readonly type: 'ImagePushed';
+  readonly status: 'True' | 'False';
+  readonly reason: 'Pushed' | 'Pushing' | 'Pending' | 'PushFailed';
+  readonly message: string;
+  readonly hint?: string;
+  readonly since?: number;
+  /** When it is tried again. */
+  readonly until?: number;
 }
 
 export interface ContainerView {

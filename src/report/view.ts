@@ -53,6 +53,7 @@ export function makeView(input: ViewInput): View {
     engine: engineOf(seen),
     proxy: proxyOf(input.proxyDriver, seen?.observed.proxy),
     ...(seen?.observed.dns === undefined ? {} : { dns: dnsOf(seen.observed.dns, seen.addresses ?? []) }),
+    ...(seen?.observed.disk === undefined ? {} : { disk: seen.observed.disk }),
     services:
       seen === undefined
         ? []

@@ -88,6 +88,21 @@ for (const { name, start } of ENGINES) {
       expect(await rig.look(images, c)).to.include({ kind: 'building', progress: 'queued' });
     });
 
+    it("the disk of the engine is measured, and the builder's cache is held to its budget", async () => {
+      await rig.source({ 'src/disk': rig.unique });
+      const images = rig.open();
+      const image = rig.wanted('disk');
+      await rig.build(images, image);
+      const before = okOf(await rig.engine.disk());
+      expect(before.imagesBytes).to.be.above(1 << 20);
+      if (name === 'docker') expect(before.cacheBytes).to.be.above(1 << 19);
+      else expect(before, 'Podman keeps it as images').to.not.have.property('cacheBytes');
+      okOf(await rig.engine.pruneBuildCache(0));
+      const after = okOf(await rig.engine.disk());
+      if (name === 'docker') expect(after.cacheBytes).to.be.below((before.cacheBytes ?? 0) / 2);
+      expect((await rig.look(images, image)).kind, 'the image stays').to.equal('present');
+    });
+
     it('a rebuild without the memory of the builder: the equal id on Podman; on Docker another one, of the same commit (L19)', async () => {
       await rig.source({ 'src/anew': rig.unique });
       const image = rig.wanted('anew');

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { httpRequest } from '../../src/base/http.ts';
+import { until } from '../support/until.ts';
 import { imageRef } from '../unit/node/images-support.ts';
 import { ENGINES, imagesRig, okOf } from './images.kit.ts';
 
@@ -39,6 +41,74 @@ for (const { name, start } of ENGINES) {
         });
       });
     }
+
+    it('a push that fails is tried again, and goes through when the registry is there again (L02)', async () => {
+      const [registry, entry] = await rig.registry({});
+      await rig.source();
+      const images = rig.open({ [registry.host]: entry }, {}, { retryMs: { first: 200, longest: 1_000 } });
+      const image = rig.wanted('later', 'v1.0.0', registry.host);
+      expect((await rig.build(images, image)).kind).to.equal('present');
+      await registry.halt();
+      okOf(images.startPush(image));
+      const failed = await until('the push to fail', async () => {
+        const push = (await images.observe([{ image, build: true }])).pushes[image.reference];
+        return push?.kind === 'failed' ? push : undefined;
+      });
+      expect(failed.why).to.contain(registry.host);
+      expect((await rig.look(images, image)).kind, 'it is here all the same').to.equal('present');
+      await registry.restart();
+      await until('the push', async () => {
+        const kind = await rig.pushOf(images, image);
+        if (kind === 'pending') images.startPush(image);
+        return kind === 'pushed';
+      });
+      expect(await rig.look(images, image))
+        .to.have.property('manifestDigest')
+        .that.matches(/^sha256:/);
+    });
+
+    it('several registries, each with an account and a CA of its own: every image goes to its own', async () => {
+      const [first, firstEntry] = await rig.registry({ auth: true, tls: true });
+      const [second, secondEntry] = await rig.registry({ auth: true, tls: true });
+      await rig.source({ 'src/two': rig.unique });
+      const entries = { [first.host]: firstEntry, [second.host]: secondEntry };
+      const images = rig.open(entries);
+      for (const { host } of [first, second]) {
+        const image = rig.wanted('two', 'v1.0.0', host);
+        await rig.build(images, image);
+        await rig.push(images, image);
+        await rig.remove(images, image.reference);
+        expect((await rig.look(rig.open(entries), image)).kind).to.equal('remote');
+      }
+      // With the CA or the account of the other one it is told, and never taken for absent.
+      const crossed = { ...firstEntry, caCert: secondEntry.caCert ?? '' };
+      const image = rig.wanted('two', 'v1.0.0', first.host);
+      expect(await rig.look(rig.open({ [first.host]: crossed }), image))
+        .to.have.property('why')
+        .that.matches(/certificate/);
+      const foreign = { ...firstEntry, credentialsFile: secondEntry.credentialsFile ?? '' };
+      expect(await rig.look(rig.open({ [first.host]: foreign }), image))
+        .to.have.property('why')
+        .that.contains('refuses the account');
+    });
+
+    it('a manifest list without the platform of this node is told as what it is, again after a growing wait', async () => {
+      const [registry, entry] = await rig.registry({});
+      await rig.source();
+      const images = rig.open({ [registry.host]: entry });
+      const one = rig.wanted('list', 'v1.0.0', registry.host);
+      await rig.build(images, one);
+      await rig.push(images, one);
+      await putForeignList(registry.url, one.repository, 'v1.0.0', 'v2.0.0');
+      const list = rig.wanted('list', 'v2.0.0', registry.host);
+      expect((await rig.look(images, list, false)).kind).to.equal('remote');
+      okOf(images.startPull(list));
+      const state = await rig.ended(images, list);
+      if (state.kind !== 'failed') throw new Error(JSON.stringify(state));
+      expect(state.why).to.match(/no matching manifest|no image found in .*index|architecture/i);
+      expect(state.hint).to.contain('platform');
+      expect(state.retryAt).to.be.above(state.at);
+    });
 
     it('a pinned image is pulled by its digest, and never built', async () => {
       const [registry, entry] = await rig.registry({});
@@ -101,3 +171,36 @@ for (const { name, start } of ENGINES) {
     });
   });
 }
+
+/** A list under `to` with the manifest of `from` as that of a machine of another kind. */
+async function putForeignList(url: string, repository: string, from: string, to: string): Promise<void> {
+  const types = [
+    'application/vnd.docker.distribution.manifest.v2+json',
+    'application/vnd.oci.image.manifest.v1+json',
+  ];
+  const limits = { deadlineMs: 5_000, maxBytes: 1_000_000 };
+  const found = await httpRequest({
+    ...{ method: 'GET', url: `${url}/v2/${repository}/manifests/${from}`, ...limits },
+    headers: { accept: types.join(', ') },
+  });
+  const list = JSON.stringify({
+    schemaVersion: 2,
+    mediaType: LIST,
+    manifests: [
+      {
+        mediaType:
+          (JSON.parse(Buffer.from(found.body).toString()) as { mediaType?: string }).mediaType ?? types[1],
+        digest: found.headers['docker-content-digest'],
+        size: found.body.length,
+        platform: { architecture: 's390x', os: 'linux' },
+      },
+    ],
+  });
+  const put = await httpRequest({
+    ...{ method: 'PUT', url: `${url}/v2/${repository}/manifests/${to}`, ...limits },
+    ...{ headers: { 'content-type': LIST }, body: Buffer.from(list) },
+  });
+  if (put.status !== 201) throw new Error(`${put.status} ${Buffer.from(put.body).toString()}`);
+}
+
+const LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';

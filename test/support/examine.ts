@@ -51,6 +51,7 @@ export const STEP_KINDS: Readonly<Record<StepKind, Actor>> = {
   'build-image': 'images',
   'push-image': 'images',
   'remove-image': 'images',
+  'prune-build-cache': 'images',
   'put-routes': 'proxy',
   'remove-routes': 'proxy',
   'issue-certificate': 'certificates',

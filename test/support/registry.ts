@@ -23,6 +23,9 @@ export interface TestRegistry {
   readonly url: string;
   readonly credentials?: { readonly username: string; readonly password: string };
   readonly caPem?: string;
+  /** Ends it, and starts it again at the same place with what it had. */
+  halt(): Promise<void>;
+  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -36,6 +39,26 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
   if (options.token !== undefined) await writeFile(join(directory, 'tokens.pem'), options.token.certPem);
   const port = await freePort();
   await writeFile(join(directory, 'config.yml'), config(directory, port, options));
+  let running = await serve(directory);
+  const host = `127.0.0.1:${port}`;
+  return {
+    host,
+    url: `${options.tls === true ? 'https' : 'http'}://${host}`,
+    ...(credentials === undefined ? {} : { credentials }),
+    ...(caPem === undefined ? {} : { caPem }),
+    halt: () => running.stop(),
+    restart: async () => {
+      await running.stop();
+      running = await serve(directory);
+    },
+    stop: async () => {
+      await running.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+async function serve(directory: string): Promise<{ stop(): Promise<void> }> {
   const registry = spawn('docker-registry', ['serve', 'config.yml'], {
     cwd: directory,
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -56,17 +79,11 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
     },
     20_000,
   );
-  const host = `127.0.0.1:${port}`;
   return {
-    host,
-    url: `${options.tls === true ? 'https' : 'http'}://${host}`,
-    ...(credentials === undefined ? {} : { credentials }),
-    ...(caPem === undefined ? {} : { caPem }),
     stop: async () => {
       process.off('exit', kill);
       registry.kill('SIGKILL');
       await ended;
-      await rm(directory, { recursive: true, force: true });
     },
   };
 }

@@ -14,6 +14,7 @@ import type {
   ObservedContainer,
   ObservedRoute,
   ProbeState,
+  PushState,
   ServerRecord,
 } from '../../src/node/types.ts';
 import type { Facts } from '../../src/plan/facts.ts';
@@ -48,6 +49,13 @@ export class World extends Ledger {
   unwell = new Map<string, number>();
   engineUp = true;
   engineKind: 'docker' | 'podman' = 'docker';
+  /** By image reference: is it in its registry too? */
+  pushes: Record<string, PushState> = {};
+  /** Hosts of the settings' registries. */
+  registries: string[] | undefined;
+  /** As it was measured last. */
+  disk: Observed['disk'];
+  buildCacheBytes: number | undefined;
   /** Versions of a repository that are kept. */
   keepImages: number | undefined;
   /** As images name it. */
@@ -109,6 +117,8 @@ export class World extends Ledger {
       ...(this.certificateDriver === 'acme' ? { acmeChallenge: this.acmeChallenge } : {}),
       canBuild: true,
       ...(this.keepImages === undefined ? {} : { keepImages: this.keepImages }),
+      ...(this.buildCacheBytes === undefined ? {} : { buildCacheBytes: this.buildCacheBytes }),
+      ...(this.registries === undefined ? {} : { registries: this.registries }),
       removable: removableServices(this.desired, [...this.named, ...this.removable]),
       protect: this.protect,
       budgetShare: 0.2,
@@ -234,7 +244,8 @@ export class World extends Ledger {
           })
         : unknown('engine unreachable'),
       images: this.images,
-      pushes: {},
+      pushes: this.pushes,
+      ...(this.disk === undefined ? {} : { disk: this.disk }),
       ports: this.portsKnown
         ? known({ listening: [...this.listening, ...this.published()], ephemeral: [32768, 60999] })
         : unknown('/proc/net cannot be read'),

@@ -116,11 +116,24 @@ export function writerOf(world: World): NodeWriter {
     images: {
       startPull: (image) => begin('pull', image.reference),
       startBuild: ({ image }) => begin('build', image.reference),
-      startPush: (image) => begin('push', image.reference),
+      startPush: (image) => {
+        const begun = begin('push', image.reference);
+        if (begun.kind === 'ok' && image.reference in world.pushes)
+          world.pushes[image.reference] = { kind: 'pushed' };
+        return begun;
+      },
       remove: (reference) =>
         act('remove-image', reference, () => {
           const rest = Object.entries(world.images).filter(([name]) => name !== reference);
           world.images = Object.fromEntries(rest);
+          return ok();
+        }),
+    },
+    builder: {
+      prune: (keepBytes) =>
+        act('prune-build-cache', String(keepBytes), () => {
+          // Until it is measured again nothing is known of it.
+          world.disk = undefined;
           return ok();
         }),
     },

@@ -15,6 +15,7 @@ import {
   takeOverContainer,
 } from './containers.ts';
 import { createContainer } from './create.ts';
+import { pruneBuildCache, readDisk, type EngineDisk } from './disk.ts';
 import { openChecks } from './exec.ts';
 import { ours, type Site } from './lookup.ts';
 import { EventStream } from './events.ts';
@@ -100,6 +101,10 @@ export interface Engine {
   removeImage(reference: string): Promise<Outcome<undefined>>;
   /** Tagged references that begin with `prefix`, sorted. */
   listImages(prefix: string): Promise<Outcome<string[]>>;
+  /** What its things take on its disk. May take minutes. */
+  disk(): Promise<Outcome<EngineDisk>>;
+  /** Lets the builder forget until so many bytes are left. Podman has no such thing: it is then done. */
+  pruneBuildCache(keepBytes: number): Promise<Outcome<undefined>>;
   /** The last lines of a container of ours, registered secrets masked. */
   logs(id: string, options: { readonly tail: number }): Promise<Outcome<string[]>>;
   /** The log driver of a container of ours; `blocked` when the engine cannot give its log back (L21). */
@@ -190,6 +195,9 @@ function engineOn(api: Api, { kind, storageRoot }: EngineIdentity, options: Engi
     tagImage: (source, target) => quiet(`tag image ${source}`, () => tagImage(api, source, target)),
     removeImage: (reference) => quiet(`remove image ${reference}`, () => removeImage(api, kind, reference)),
     listImages: (prefix) => door('list images', () => listImages(api, prefix)),
+    disk: () => door('measure the disk of the engine', () => readDisk(api, kind)),
+    pruneBuildCache: (keepBytes) =>
+      quiet('prune the cache of the builder', () => pruneBuildCache(api, kind, keepBytes)),
     logs: (id, { tail }) =>
       door(`read the log of container ${short(id)}`, async () => {
         if ((await ours(site, id)) === undefined)

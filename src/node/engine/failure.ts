@@ -156,6 +156,12 @@ const RULES: readonly Rule[] = [
     cause: 'outside',
   },
   {
+    pattern: /no matching manifest for|no image found in .* for architecture/i,
+    kind: 'blocked',
+    hint: 'The list under that tag has no image for the platform of this node: build and push one for it.',
+    cause: 'definition',
+  },
+  {
     pattern: /manifest.*unknown|manifest for .* not found|repository .*not found|name unknown/i,
     kind: 'blocked',
     hint: 'The registry has no such image: push it, or correct the reference.',

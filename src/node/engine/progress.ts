@@ -85,10 +85,15 @@ function progressFailure(what: string, message: string, last: readonly string[])
   return new Refusal(
     blocked(
       `${what} failed: ${brief(message)}${log}`,
-      'Mend the Dockerfile or the source and tag a new version; the same tag is tried again later.',
+      NO_BASE.test(message)
+        ? 'A base image cannot be had: see that FROM names one that is there, and that [registries] has the account for its host. It is tried again by itself.'
+        : 'Mend the Dockerfile or the source and tag a new version; the same tag is tried again later.',
     ),
   );
 }
+
+const NO_BASE =
+  /failed to (resolve source metadata|create LLB definition|do request)|pull access denied|manifest (unknown|for .* not found)|initializing source docker:|load metadata for/i;
 
 function text(value: unknown): string {
   return typeof value === 'string' ? value : '';

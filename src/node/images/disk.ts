@@ -5,7 +5,7 @@ const MIB = 1024 * 1024;
 const LOOK_AGAIN_MS = 60_000;
 
 /** Bytes that are free for this process below `path`; undefined where that cannot be told (an engine on another machine). */
-async function freeBytes(path: string): Promise<number | undefined> {
+export async function freeBytes(path: string): Promise<number | undefined> {
   try {
     const { bavail, bsize } = await statfs(path);
     return bavail * bsize;

@@ -54,6 +54,23 @@ describe('definitions: what a file becomes', () => {
     });
   });
 
+  it('an image that services of several nodes build is told with the first of them by name, by its very tag', () => {
+    const text = (name: string, node: string, tag: string, top = ''): string =>
+      `name = "${name}"\nnode = "${node}"\n${top}[build.images]\nshared = "Dockerfile"\n[[components]]\nname = "web"\nimage = "registry.example.net/shared:${tag}"\n`;
+    const elsewhere = (files: Record<string, string>): unknown => resolved(files).desired.builtElsewhere;
+    const own = { 'services/own.toml': text('own', 'rift', 'v1.0.0') };
+    expect(elsewhere(own)).to.equal(undefined);
+    const other = (node: string, tag = 'v1.0.0', top = ''): Record<string, string> => ({
+      [`services/of-${node}.toml`]: text(`of-${node}`, node, tag, top),
+    });
+    expect(elsewhere({ ...own, ...other('deimos'), ...other('atlas'), ...other('zeus') })).to.deep.equal({
+      'registry.example.net/shared:v1.0.0': 'atlas',
+    });
+    expect(elsewhere({ ...own, ...other('zeus') }), 'this node is the first').to.equal(undefined);
+    expect(elsewhere({ ...own, ...other('atlas', 'v2.0.0') }), 'another version').to.equal(undefined);
+    expect(elsewhere({ ...own, ...other('atlas', 'v1.0.0', 'active = false\n') })).to.equal(undefined);
+  });
+
   it('the defaults of the node come before those of the settings, and the file before both', () => {
     const files = {
       'services/a.toml': serviceText('a', 'user = "1:1"\n' + L4),

@@ -78,6 +78,25 @@ describe('the planner: housekeeping of images', () => {
     expect(removed().slice(1)).to.deep.equal([`remove-image ${HOST}/a:v1.1.0`]);
   });
 
+  it("the builder's cache is held to its budget, and not touched while it is not known", async () => {
+    define('v1.0.0');
+    await world.converge();
+    world.buildCacheBytes = 100;
+    const disk = { at: world.now, imagesBytes: 1, minFreeBytes: 0 };
+    for (const cacheBytes of [undefined, 0, 100]) {
+      world.disk = { ...disk, ...(cacheBytes === undefined ? {} : { cacheBytes }) };
+      expect(world.plan().steps).to.deep.equal([]);
+    }
+    world.disk = { ...disk, cacheBytes: 101 };
+    expect(await world.converge()).to.deep.equal(['prune-build-cache 100']);
+    world.disk = { ...disk, cacheBytes: 101 };
+    world.failing.set('prune-build-cache', { kind: 'retry', why: 'the engine is busy' });
+    await world.pass();
+    expect(world.plan().steps, 'it rests after a failure').to.deep.equal([]);
+    world.now += 60_000;
+    expect(world.plan().steps).to.have.length(1);
+  });
+
   it('nothing goes while a file cannot be read, or while the engine is not known; a stopped service keeps its image', async () => {
     world.keepImages = 1;
     await versions('v1.0.0');

@@ -125,6 +125,54 @@ describe('the planner: images', () => {
     });
   });
 
+  describe('an image that is missing', () => {
+    const C = 'mcr.example.net/b:v1.0.0';
+
+    it('of several images of a service each is built when its own tag is missing, and only then', async () => {
+      const built = { dockerfile: 'Dockerfile' };
+      world.desired = desiredOf([service('a', [component('a', built), component('b', built)])]);
+      world.images[C] = { kind: 'absent' };
+      const one = world.plan().steps.filter(({ kind }) => kind === 'build-image');
+      expect(one.map(({ subject }) => subject)).to.deep.equal([C]);
+      world.images = { [REFERENCE]: { kind: 'absent' }, [C]: { kind: 'absent' } };
+      const both = world.plan().steps.filter(({ kind }) => kind === 'build-image');
+      expect(both.map(({ subject }) => subject)).to.deep.equal([REFERENCE, C]);
+    });
+
+    it('that services of several nodes build is built by the first by name; the others wait for it, and pull it', async () => {
+      define({ dockerfile: 'Dockerfile' });
+      world.images = { [REFERENCE]: { kind: 'absent' } };
+      world.desired = { ...world.desired, builtElsewhere: { [REFERENCE]: 'm9' } };
+      world.registries = ['mcr.example.net'];
+      expect(await world.converge()).to.deep.equal([]);
+      expect(told()).to.deep.equal([
+        `waiting: ${REFERENCE}: is built by node m9, the first by name of those that share it, and is taken from mcr.example.net once it is there`,
+      ]);
+      world.images[REFERENCE] = { kind: 'remote', manifestDigest: B };
+      expect((await world.converge()).slice(0, 1)).to.deep.equal([`pull ${REFERENCE}`]);
+      expect(world.container('a')?.state).to.equal('running');
+    });
+
+    it('is built here all the same where no registry could bring it', () => {
+      define({ dockerfile: 'Dockerfile' });
+      world.images = { [REFERENCE]: { kind: 'absent' } };
+      world.desired = { ...world.desired, builtElsewhere: { [REFERENCE]: 'm9' } };
+      expect(world.plan().steps.map(({ kind }) => kind)).to.deep.equal(['build-image']);
+    });
+  });
+
+  it('a push that fails holds nothing back: the service runs, and is pushed later', async () => {
+    define({ dockerfile: 'Dockerfile' });
+    const failed = { kind: 'failed', at: world.now, why: 'registry is down' } as const;
+    world.pushes[REFERENCE] = { ...failed, retryAt: world.now + 60_000 };
+    const steps = await world.converge();
+    expect(world.container('a')?.state).to.equal('running');
+    expect(steps.indexOf('applied a running'))
+      .to.be.below(steps.indexOf(`push ${REFERENCE}`))
+      .and.at.least(0);
+    expect(world.pushes[REFERENCE]).to.deep.equal({ kind: 'pushed' });
+  });
+
   describe('the configuration of an image is looked at before anything is started from it (L18)', () => {
     const built = { dockerfile: 'Dockerfile' };
     const cases: readonly [string, Partial<Present>, Parameters<typeof component>[1], RegExp | undefined][] =

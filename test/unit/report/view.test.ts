@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { unknown } from '../../../src/base/outcome.ts';
+import type { PushState } from '../../../src/node/types.ts';
 import type { Trial } from '../../../src/registry/types.ts';
 import { Secret } from '../../../src/base/secret.ts';
 import type { Seen, ViewInput } from '../../../src/report/view.ts';
@@ -356,6 +357,43 @@ describe('the view', () => {
       ['dns', true, 'records are not managed: no driver is configured'],
       ['services', false, '6 of 9 need a look: 2 degraded, 1 held back, 1 orphan, 1 refused, 1 waiting'],
     ]);
+  });
+
+  it('says what lies on the disk of the engine, and when it is too little for a build', () => {
+    const GIB = 2 ** 30;
+    const disk = {
+      at: 0,
+      imagesBytes: 1.5 * GIB,
+      cacheBytes: 300 * 2 ** 20,
+      logsBytes: 0,
+      minFreeBytes: GIB,
+    };
+    const found = (change: object): unknown =>
+      seeing({ observed: { ...input.seen.observed, disk: { ...disk, ...change } } }).conditions.find(
+        ({ name }) => name === 'disk',
+      );
+    expect(found({ freeBytes: 2 * GIB })).to.deep.equal({
+      ...{ name: 'disk', ok: true, text: 'images 1.5 GiB, cache 300 MiB, logs 0 MiB; 2.0 GiB free' },
+    });
+    expect(found({ freeBytes: GIB / 2 })).to.include({ ok: false });
+    expect(found({ cacheBytes: undefined, logsBytes: undefined })).to.include({
+      text: 'images 1.5 GiB, cache not told by this engine, logs not seen',
+    });
+  });
+
+  it('ImagePushed of a service: False with the reason while its image is not in its registry, True then, and absent where nothing is pushed', () => {
+    const reference = of('hello').desired?.images[0] ?? '';
+    const told = (push: PushState): unknown =>
+      seeing({ observed: { ...input.seen.observed, pushes: { [reference]: push } } })
+        .services.flatMap(({ conditions = [] }) => conditions)
+        .map(({ type, status, reason }) => `${type}=${status} ${reason}`);
+    expect(told({ kind: 'none' })).to.deep.equal([]);
+    expect(told({ kind: 'pending' })).to.deep.equal(['ImagePushed=False Pending']);
+    expect(told({ kind: 'pushing', since: 0 })).to.deep.equal(['ImagePushed=False Pushing']);
+    expect(told({ kind: 'failed', at: 0, why: 'down', retryAt: 1 })).to.deep.equal([
+      'ImagePushed=False PushFailed',
+    ]);
+    expect(told({ kind: 'pushed' })).to.deep.equal(['ImagePushed=True Pushed']);
   });
 
   it('speaks of a certificate 30, 14, 7 and 1 days before its end, also of one that is not ours (L15)', () => {
