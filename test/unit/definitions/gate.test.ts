@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -45,6 +45,19 @@ describe('definitions-example as the gate', function () {
     for (const command of ['validate', 'plan']) {
       const program = ['--import', 'tsx', 'src/main.ts', command, '--help'];
       help.set(command, execFileSync(process.execPath, program, { encoding: 'utf8' }));
+    }
+  });
+
+  it('who calls a command wrongly gets exit code 2 and is told what there is', () => {
+    for (const [args, told] of [
+      [['validate', '--format', 'xml'], 'text, json, github'],
+      [['validate', '--nowhere'], "unknown option '--nowhere'"],
+      [['render', '--format', 'json'], 'shell, compose'],
+    ] as const) {
+      const program = ['--import', 'tsx', 'src/main.ts', ...args];
+      const { status, stderr } = spawnSync(process.execPath, program, { encoding: 'utf8' });
+      expect(status, args.join(' ')).to.equal(2);
+      expect(stderr).to.contain(told);
     }
   });
 
