@@ -203,7 +203,7 @@ async function startOrder(
   return acme.start(
     place.hostname,
     () => ensureKey(place.keyPath),
-    (pem) => takeOrdered(acme, pem, place, clock),
+    (pem, note) => takeOrdered(acme, pem, note, place, clock),
   );
 }
 
@@ -211,9 +211,10 @@ async function startOrder(
 async function takeOrdered(
   acme: Acme,
   pem: string,
+  note: (leaf: X509Certificate) => Promise<void>,
   place: Place,
   clock: Clock,
-): Promise<Outcome<X509Certificate>> {
+): Promise<Outcome<undefined>> {
   const key = await ensureKey(place.keyPath);
   if (key.kind !== 'ok') return key;
   const roots = await acme.roots();
@@ -223,8 +224,9 @@ async function takeOrdered(
     return blocked(`what the CA gave cannot be used: ${verdict.why}`, verdict.hint);
   if (verdict.kind !== 'valid') return blocked('what the CA gave cannot be judged');
   try {
+    await note(verdict.leaf);
     await writeFileAtomic(place.certPath, pem, CERT_MODE);
-    return ok(verdict.leaf);
+    return ok();
   } catch (error) {
     return writeFailure(error, place.certPath);
   }

@@ -51,8 +51,12 @@ export async function openAccount(options: AcmeOptions): Promise<Outcome<Account
         ...(terms === null ? {} : { termsOfServiceAgreed: true }),
         ...(options.contact.length === 0 ? {} : { contact: [...options.contact] }),
       });
-      await writeFileAtomic(urlPath, `${client.getAccountUrl()}\n`, 0o600);
-      return ok();
+      try {
+        await writeFileAtomic(urlPath, `${client.getAccountUrl()}\n`, 0o600);
+        return ok();
+      } catch (error) {
+        return writeFailure(error, urlPath);
+      }
     },
     forget: () => rm(urlPath, { force: true }),
   });

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import type { Clock } from '../../../base/clock.ts';
 import { writeFileAtomic } from '../../../base/files.ts';
 import type { Log } from '../../../base/log.ts';
-import { blocked, messageOf, ok, type Outcome } from '../../../base/outcome.ts';
+import { blocked, ok, type Outcome } from '../../../base/outcome.ts';
 import type { Dns } from '../../dns/dns.ts';
 import { openJobs, type JobState } from '../../jobs.ts';
+import { writeFailure } from '../../writing.ts';
 import { readBounded } from '../check.ts';
 import { orderCertificate } from './order.ts';
 import { makeResponder } from './responder.ts';
@@ -48,7 +49,7 @@ export interface Acme {
   start(
     hostname: string,
     key: () => Promise<Outcome<KeyObject>>,
-    take: (pem: string) => Promise<Outcome<X509Certificate>>,
+    take: (pem: string, note: (leaf: X509Certificate) => Promise<void>) => Promise<Outcome<undefined>>,
   ): Outcome<undefined>;
   state(hostname: string): JobState<'order'> | undefined;
   /** Was this very certificate ordered here? Those of others are never replaced. */
@@ -84,10 +85,8 @@ export function openAcme(
             log.warn({ hostname, why: pem.why, hint: pem.hint }, 'no certificate from the CA');
             return pem;
           }
-          const taken = await take(pem.value);
+          const taken = await take(pem.value, (leaf) => noteIssued(dir, hostname, leaf));
           if (taken.kind !== 'ok') return taken;
-          await mkdir(join(dir, 'issued'), { recursive: true, mode: 0o700 });
-          await writeFileAtomic(issuedPath(dir, hostname), `${taken.value.fingerprint256}\n`);
           log.info({ hostname, ca: options.directory }, 'certificate issued by the CA');
           return ok();
         },
@@ -96,7 +95,7 @@ export function openAcme(
     state: (hostname) => jobs.state(hostname),
     issued: async (hostname, leaf) => {
       const text = await readFile(issuedPath(dir, hostname), 'utf8').catch(() => '');
-      return text.trim() === leaf.fingerprint256;
+      return text.split('\n').includes(leaf.fingerprint256);
     },
     roots: () => fileOf(options.rootsFile),
     stop: () => jobs.stop(),
@@ -105,6 +104,14 @@ export function openAcme(
 
 function issuedPath(dir: string, hostname: string): string {
   return join(dir, 'issued', hostname);
+}
+
+/** Before it takes its place, and beside the one that is there: neither is ever taken for somebody else's (G40). */
+async function noteIssued(dir: string, hostname: string, leaf: X509Certificate): Promise<void> {
+  const path = issuedPath(dir, hostname);
+  const [before = ''] = (await readFile(path, 'utf8').catch(() => '')).split('\n');
+  await mkdir(join(dir, 'issued'), { recursive: true, mode: 0o700 });
+  await writeFileAtomic(path, `${leaf.fingerprint256}\n${before}\n`);
 }
 
 async function fileOf(path: string | undefined): Promise<Outcome<string>> {
@@ -142,10 +149,7 @@ function byDns(dns: Dns, dir: string, log: Log): Challenges {
         await mkdir(join(dir, 'pending'), { recursive: true, mode: 0o700 });
         await writeFileAtomic(noteOf(hostname), value);
       } catch (error) {
-        return blocked(
-          `${noteOf(hostname)} cannot be written: ${messageOf(error)}`,
-          'Make room on that disk.',
-        );
+        return writeFailure(error, noteOf(hostname));
       }
       const put = await dns.putText(nameOf(hostname), value);
       if (put.kind !== 'ok') await drop(hostname, value);
