@@ -1,0 +1,349 @@
+import { createHash } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTcpServer, type Server as TcpServer } from 'node:net';
+import type { CallFault } from './simulation/faults.ts';
+
+/**
+ * A Docker Engine API 1.41 in memory, on a Unix socket: for faults that a real engine cannot be made to show. It promises
+ * what the engine adapter asks of Docker, with Docker's statuses and words: containers are created once a name (409), renamed,
+ * started (500 when another one runs on their port), stopped (304 when they do not run) and removed (409 while they run, without
+ * force), listed and inspected with their labels, networks and mounts; networks are made, joined and removed; images are there or
+ * are not. What is published listens on its port, and accepts for nobody (L17). It runs no process: what is started runs until
+ * it is stopped, and exits well. The stream of events is open and silent.
+ */
+export interface FakeEngine {
+  readonly socketPath: string;
+  /** Requests so far, without those for events. */
+  calls(): number;
+  /** The request after `skip` more of them fails so, once or from then on; undefined: none does. */
+  fail(fault: CallFault | undefined, skip?: number, isLasting?: boolean): void;
+  /** How often a fault was answered. */
+  fired(): number;
+  /** Everything it holds, without ids and times. */
+  shape(): string;
+  reset(): void;
+  addImage(reference: string): void;
+  close(): Promise<void>;
+}
+
+interface Container {
+  readonly id: string;
+  name: string;
+  status: 'created' | 'running' | 'exited';
+  startedAt: string;
+  finishedAt: string;
+  readonly body: CreateBody;
+  readonly networks: Record<string, { Aliases: readonly string[] }>;
+  forwarders: TcpServer[];
+}
+
+interface CreateBody {
+  readonly Image: string;
+  readonly Labels: Record<string, string>;
+  readonly Env: readonly string[];
+  readonly Cmd?: readonly string[];
+  readonly Entrypoint?: readonly string[];
+  readonly User?: string;
+  readonly StopSignal?: string;
+  readonly HostConfig: {
+    readonly PortBindings: Record<string, readonly { HostIp: string; HostPort: string }[]>;
+    readonly Mounts: readonly { Type: string; Source: string; Target: string; ReadOnly: boolean }[];
+    readonly NetworkMode: string;
+    readonly [key: string]: unknown;
+  };
+  readonly NetworkingConfig?: { readonly EndpointsConfig: Record<string, { Aliases: readonly string[] }> };
+}
+
+type Answer = readonly [status: number, body?: unknown];
+
+const NEVER = '0001-01-01T00:00:00Z';
+const DRIP_EVERY_MS = 20;
+
+export async function startFakeEngine(socketPath: string): Promise<FakeEngine> {
+  let containers: Container[] = [];
+  let networks: { Name: string; Id: string; Labels: Record<string, string> }[] = [];
+  let images = new Set<string>();
+  let count = 0;
+  let fired = 0;
+  let made = 0;
+  let fault: { readonly kind: CallFault; readonly at: number; readonly isLasting: boolean } | undefined;
+
+  const find = (key: string): Container | undefined =>
+    containers.find(({ id, name }) => id === key || name === key || id.startsWith(key));
+  const missing = (what: string): Answer => [404, { message: `No such ${what}` }];
+
+  const onContainer = (method: string, id: string, action: string, query: URLSearchParams): Answer => {
+    const container = find(id);
+    if (container === undefined) return missing(`container: ${id}`);
+    if (method === 'DELETE') {
+      if (container.status === 'running' && query.get('force') !== 'true' && query.get('force') !== '1')
+        return [409, { message: 'You cannot remove a running container' }];
+      end(container);
+      containers = containers.filter((one) => one !== container);
+      return [204];
+    }
+    if (action === 'json') return [200, inspectionOf(container)];
+    if (action === 'rename') {
+      const name = query.get('name') ?? '';
+      if (containers.some((one) => one.name === name))
+        return [409, { message: `Conflict. The container name "/${name}" is already in use by container` }];
+      container.name = name;
+      return [204];
+    }
+    if (action === 'stop') {
+      if (container.status !== 'running') return [304];
+      end(container);
+      return [204];
+    }
+    if (action !== 'start') return missing(`page: ${action}`);
+    if (container.status === 'running') return [304];
+    const taken = portsOf(container).find((port) =>
+      containers.some((one) => one.status === 'running' && portsOf(one).includes(port)),
+    );
+    if (taken !== undefined)
+      return [500, { message: `Bind for 127.0.0.1:${taken} failed: port is already allocated` }];
+    container.status = 'running';
+    container.startedAt = new Date().toISOString();
+    container.finishedAt = NEVER;
+    // As a real engine's forwarder: it takes every connection, also when nobody listens inside (L17).
+    container.forwarders = portsOf(container).map((port) =>
+      createTcpServer((socket) => socket.on('error', () => undefined)).listen(Number(port), '127.0.0.1'),
+    );
+    return [204];
+  };
+
+  const create = (name: string, body: CreateBody): Answer => {
+    if (!images.has(body.Image)) return missing(`image: ${body.Image}`);
+    if (containers.some((one) => one.name === name))
+      return [409, { message: `Conflict. The container name "/${name}" is already in use by container` }];
+    const id = createHash('sha256')
+      .update(String((made += 1)))
+      .digest('hex');
+    const first = body.NetworkingConfig?.EndpointsConfig ?? {};
+    containers.push({
+      ...{ id, name, body, status: 'created', startedAt: NEVER, finishedAt: NEVER, forwarders: [] },
+      networks: { ...first },
+    });
+    return [201, { Id: id, Warnings: [] }];
+  };
+
+  const onNetwork = (method: string, name: string, action: string, body: unknown): Answer => {
+    const network = networks.find((one) => one.Name === name);
+    if (network === undefined) return missing(`network: ${name}`);
+    if (method === 'DELETE') {
+      networks = networks.filter((one) => one !== network);
+      return [204];
+    }
+    if (action === 'connect') {
+      const { Container: id, EndpointConfig } = body as {
+        Container: string;
+        EndpointConfig: { Aliases: readonly string[] };
+      };
+      const container = find(id);
+      if (container === undefined) return missing(`container: ${id}`);
+      container.networks[name] = EndpointConfig;
+      return [200];
+    }
+    return [200, network];
+  };
+
+  const answer = (method: string, path: string, query: URLSearchParams, body: unknown): Answer => {
+    const [room = '', id = '', action = ''] = path.split('/').slice(1).map(decodeURIComponent);
+    if (room === 'version') return [200, { Version: '27.0.0', Components: [{ Name: 'Engine' }] }];
+    if (room === 'info') return [200, { ID: 'fake', DockerRootDir: '/var/lib/fake' }];
+    if (room === 'containers' && id === 'json') return [200, containers.map(listedOf)];
+    if (room === 'containers' && id === 'create') return create(query.get('name') ?? '', body as CreateBody);
+    if (room === 'containers') return onContainer(method, id, action, query);
+    if (room === 'networks' && id === '') return [200, networks];
+    if (room === 'networks' && id === 'create') {
+      const { Name, Labels } = body as { Name: string; Labels: Record<string, string> };
+      networks.push({ Name, Id: Name, Labels });
+      return [201, { Id: Name }];
+    }
+    if (room === 'networks') return onNetwork(method, id, action, body);
+    if (room === 'volumes') return [201, {}];
+    if (room === 'images') {
+      const reference = path.slice('/images/'.length, -'/json'.length);
+      return images.has(decodeURIComponent(reference))
+        ? [200, { Id: imageIdOf(decodeURIComponent(reference)), Config: {} }]
+        : missing(`image: ${reference}`);
+    }
+    return missing(`page: ${path}`);
+  };
+
+  const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const url = new URL(request.url ?? '/', 'http://engine');
+    const path = url.pathname.replace(/^\/v\d[\d.]*/, '');
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const text = Buffer.concat(chunks).toString();
+    const body: unknown = text === '' ? {} : JSON.parse(text);
+    if (path === '/events') {
+      response.writeHead(200).flushHeaders();
+      return;
+    }
+    count += 1;
+    const strikes = fault !== undefined && (fault.isLasting ? count >= fault.at : count === fault.at);
+    const act = (): Answer => answer(request.method ?? 'GET', path, url.searchParams, body);
+    if (!strikes || fault === undefined) {
+      send(response, act());
+      return;
+    }
+    fired += 1;
+    spoil(fault.kind, response, act, request.method === 'GET');
+  };
+
+  const server = createServer((request, response) => {
+    serve(request, response).catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+  return {
+    socketPath,
+    calls: () => count,
+    fired: () => fired,
+    fail: (kind, skip = 0, isLasting = false) => {
+      fired = 0;
+      fault = kind === undefined ? undefined : { kind, at: count + skip + 1, isLasting };
+    },
+    shape: () =>
+      JSON.stringify([
+        containers.map(({ name, status, networks: joined }) => [name, status, Object.keys(joined)]).sort(),
+        networks.map(({ Name }) => Name).sort(),
+      ]),
+    reset: () => {
+      containers.forEach(end);
+      containers = [];
+      networks = [];
+    },
+    addImage: (reference) => void (images = images.add(reference)),
+    close: async () => {
+      containers.forEach(end);
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+function end(container: Container): void {
+  if (container.status === 'running') {
+    container.status = 'exited';
+    container.finishedAt = new Date().toISOString();
+  }
+  for (const forwarder of container.forwarders.splice(0)) forwarder.close();
+}
+
+function send(response: ServerResponse, [status, body]: Answer): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(body === undefined ? '' : JSON.stringify(body));
+}
+
+/** The answer as this fault has it; what is done is done before. */
+function spoil(kind: CallFault, response: ServerResponse, act: () => Answer, isRead: boolean): void {
+  const refuse = (status: number, message: string): void => send(response, [status, { message }]);
+  switch (kind) {
+    case 'refused':
+      return void response.destroy();
+    case '500': {
+      refuse(500, 'server error');
+      return;
+    }
+    case '404': {
+      refuse(404, 'page not found');
+      return;
+    }
+    case '409': {
+      refuse(409, 'conflict');
+      return;
+    }
+    case '401': {
+      refuse(401, 'unauthorized: authentication required');
+      return;
+    }
+    case '429':
+      response.setHeader('retry-after', '5');
+      {
+        refuse(429, 'too many requests');
+        return;
+      }
+    case 'hang':
+      return;
+    case 'success, not done': {
+      send(response, isRead ? act() : [200, { Id: 'f'.repeat(64) }]);
+      return;
+    }
+    default:
+      break;
+  }
+  const [status, body] = act();
+  const text = JSON.stringify(body ?? {});
+  const head = { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) };
+  switch (kind) {
+    case 'done, error said': {
+      refuse(500, 'server error after it was done');
+      return;
+    }
+    case 'reset midway':
+      response.writeHead(status === 204 ? 200 : status, head);
+      response.write(text.slice(0, 1), () => response.destroy());
+      return;
+    case 'slow drip':
+      response.writeHead(200, { 'content-type': 'application/json' });
+      {
+        drip(response);
+        return;
+      }
+    case 'empty body':
+      response.writeHead(200, { 'content-type': 'application/json' });
+      return void response.end();
+    case 'half JSON':
+      response.writeHead(200, { 'content-type': 'application/json' });
+      return void response.end(text.slice(0, Math.max(1, text.length / 2)));
+    case 'wrong shape': {
+      send(response, [200, isRead && Array.isArray(body) ? { a: 1 } : [1]]);
+      return;
+    }
+    default:
+      throw new Error(kind);
+  }
+}
+
+function drip(response: ServerResponse): void {
+  const timer = setInterval(() => response.write(' '), DRIP_EVERY_MS);
+  response.on('close', () => clearInterval(timer));
+}
+
+function portsOf({ body }: Container): string[] {
+  return Object.values(body.HostConfig.PortBindings).flatMap((bindings) =>
+    bindings.map(({ HostPort }) => HostPort),
+  );
+}
+
+function imageIdOf(reference: string): string {
+  return `sha256:${createHash('sha256').update(reference).digest('hex')}`;
+}
+
+function listedOf({ id, name, status, body }: Container): object {
+  return {
+    ...{ Id: id, Names: [`/${name}`], Image: body.Image, ImageID: imageIdOf(body.Image), State: status },
+    ...{ Labels: body.Labels, Ports: [] },
+  };
+}
+
+function inspectionOf({ id, name, status, startedAt, finishedAt, body, networks }: Container): object {
+  const { Image, Labels, Env, HostConfig } = body;
+  return {
+    ...{ Id: id, Name: `/${name}`, Image: imageIdOf(Image), RestartCount: 0, HostConfig },
+    State: {
+      ...{ Status: status, Running: status === 'running', ExitCode: 0, Error: '', StartedAt: startedAt },
+      ...{ FinishedAt: finishedAt, Pid: status === 'running' ? 1 : 0 },
+    },
+    Config: {
+      ...{ Image, Labels, Env, User: body.User ?? '', Cmd: body.Cmd ?? null },
+      ...{ Entrypoint: body.Entrypoint ?? null, StopSignal: body.StopSignal ?? '' },
+    },
+    Mounts: HostConfig.Mounts.map(({ Type, Source, Target, ReadOnly }) => ({
+      ...{ Type, Source, Name: Source, Destination: Target, RW: !ReadOnly },
+    })),
+    NetworkSettings: { Networks: networks },
+  };
+}
