@@ -56,6 +56,8 @@ export interface GitMirror {
   readTree(commit: string, prefix: string, limits: TreeLimits): Promise<Outcome<GitFile[]>>;
   readBlob(oid: string, maxBytes: number): Promise<Outcome<Uint8Array>>;
   blobSize(oid: string): Promise<number | undefined>;
+  /** Of many at once; those whose store does not tell are left out. */
+  blobSizes(oids: Iterable<string>): Promise<ReadonlyMap<string, number>>;
   /** Is this object here? Does not ask the remote. */
   has(oid: string): Promise<boolean>;
   /** Is `ancestor` in the history of `commit`, or the same commit? */
@@ -121,6 +123,11 @@ function mirrorOf(shown: string, backend: Backend, settings: MirrorSettings): Gi
     readTree: (commit, prefix, limits) =>
       door(async () => walkTree(await backend.reader(), commit, prefix, limits)),
     readBlob: (oid, maxBytes) => door(async () => (await backend.reader()).blob(oid, maxBytes)),
+    blobSizes: async (oids) =>
+      backend.reader().then(
+        (reader) => reader.blobSizes(oids),
+        () => new Map<string, number>(),
+      ),
     blobSize: async (oid) =>
       backend.reader().then(
         (reader) => reader.blobSize(oid),
@@ -277,6 +284,7 @@ function brokenMirror(what: string): GitMirror {
     resolveTag: refuse,
     readTag: refuse,
     blobSize: async () => undefined,
+    blobSizes: async () => new Map<string, number>(),
     has: async () => false,
     watchPaths: async () => [],
     release: () => undefined,

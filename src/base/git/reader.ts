@@ -18,6 +18,8 @@ export interface GitReader {
   blob(oid: string, maxBytes: number): Promise<Uint8Array>;
   /** Bytes of a blob without reading it, where its store tells. */
   blobSize(oid: string): Promise<number | undefined>;
+  /** Of many at once; those whose store does not tell are left out. */
+  blobSizes(oids: Iterable<string>): Promise<ReadonlyMap<string, number>>;
   /** Is this object here? Says nothing about whether it can be read. */
   has(oid: string): Promise<boolean>;
   /** The commit behind a commit or an annotated tag. */
@@ -68,6 +70,7 @@ export function openReader(gitdir: string): GitReader {
       return new Uint8Array(bytes);
     },
     blobSize: (oid) => sizes.size(oid),
+    blobSizes: (oids) => sizes.sizes(oids),
     async has(oid) {
       if (await sizes.has(oid)) return true;
       // A pack may have come, or `git gc` may have run, since the indexes were read.

@@ -8,6 +8,8 @@ export interface SizeReader {
   has(oid: string): Promise<boolean>;
   /** The size of a blob. */
   size(oid: string): Promise<number | undefined>;
+  /** Of many at once, each pack opened once; what is not told is not in it. Remembered for `size`. */
+  sizes(oids: Iterable<string>): Promise<ReadonlyMap<string, number>>;
 }
 
 /**
@@ -23,6 +25,7 @@ export function openSizes(gitdir: string): SizeReader {
     indexes.catch(() => (indexes = undefined));
     return indexes;
   };
+  const remembered = new Map<string, number>();
   const packed = async (oid: string): Promise<number | undefined> => {
     for (const [name, index] of await all()) {
       const offset = packOffset(index, oid);
@@ -45,12 +48,43 @@ export function openSizes(gitdir: string): SizeReader {
     },
     async size(oid) {
       if (!isOid(oid)) return undefined;
+      const known = remembered.get(oid);
+      if (known !== undefined) return known;
       try {
         return (await packed(oid)) ?? (await looseSize(gitdir, oid));
       } catch {
         // Whatever is wrong here is found and named when the object itself is read.
         return undefined;
       }
+    },
+    async sizes(oids) {
+      const left = new Set([...oids].filter(isOid));
+      try {
+        for (const [name, index] of await all()) {
+          const found = [...left].flatMap((oid) => {
+            const offset = packOffset(index, oid);
+            return offset === undefined ? [] : [{ oid, offset }];
+          });
+          if (found.length === 0) continue;
+          const file = await open(join(folder, name.replace(/idx$/, 'pack')), 'r');
+          try {
+            for (const { oid, offset } of found) {
+              const size = sizeIn(await readAt(file, offset, 256));
+              if (size !== undefined) remembered.set(oid, size);
+              left.delete(oid);
+            }
+          } finally {
+            await file.close();
+          }
+        }
+        for (const oid of left) {
+          const size = await looseSize(gitdir, oid);
+          if (size !== undefined) remembered.set(oid, size);
+        }
+      } catch {
+        // Found and named when the object itself is read.
+      }
+      return remembered;
     },
   };
 }
@@ -101,7 +135,11 @@ function offsetAt(index: Buffer, position: number, total: number): number {
 
 async function entrySize(packPath: string, offset: number): Promise<number | undefined> {
   const file = await open(packPath, 'r');
-  const bytes = await readAt(file, offset, 256).finally(() => file.close());
+  return sizeIn(await readAt(file, offset, 256).finally(() => file.close()));
+}
+
+/** What the beginning of an entry of a pack says of its size. */
+function sizeIn(bytes: Buffer): number | undefined {
   const type = ((bytes[0] ?? 0) >> 4) & 7;
   let at = 0;
   let size = (bytes[0] ?? 0) & 15;

@@ -44,7 +44,25 @@ export async function prepareContext(
     return { ...selected, why: `.dockerignore of ${options.what}: ${selected.why}` };
   const checked = await checkTree(tree, selected.value.files, options);
   if (checked.kind !== 'ok') return checked;
+  const oversized = await tooLarge(tree, selected.value.files, options);
+  if (oversized !== undefined) return oversized;
   return ok(stream(tree, selected.value, checked.value, { ...options, dockerfile }));
+}
+
+/** What is too much as a whole is refused before a byte of it is read or sent. */
+async function tooLarge(
+  tree: TagTree,
+  files: readonly TreeFile[],
+  limits: { readonly what: string } & ContextLimits,
+): Promise<Failure | undefined> {
+  const sizes = await tree.sizesOf?.(files.map(({ oid }) => oid));
+  if (sizes === undefined) return undefined;
+  let bytes = 0;
+  for (const file of files) {
+    bytes += sizes.get(file.oid) ?? 0;
+    if (bytes > limits.maxBytes) return tooMuch(file, limits);
+  }
+  return undefined;
 }
 
 const MAX_IGNORE_BYTES = 1024 * 1024;

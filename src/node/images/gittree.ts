@@ -36,6 +36,7 @@ async function treeAt(
     taggedAt: tagDate(object) ?? time,
     files: await walkTree(reader, commit, only, { maxEntries: MAX_ENTRIES }),
     ...(object === undefined ? {} : { object }),
+    sizesOf: (oids) => reader.blobSizes(oids),
     readBlob: (blob, maxBytes) => door(directory, () => reader.blob(blob, maxBytes)),
   };
 }

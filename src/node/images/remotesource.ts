@@ -50,6 +50,7 @@ export function remoteSources(settings: RemoteSettings): Sources {
         commit,
         taggedAt: tagDate(object.value) ?? info.value.time,
         files: files.value,
+        sizesOf: (oids) => mirror.blobSizes(oids),
         readBlob: (blob, maxBytes) => mirror.readBlob(blob, maxBytes),
         ...(object.value === undefined ? {} : { object: object.value }),
       };

@@ -61,6 +61,8 @@ export interface TagTree {
   readonly files: readonly TreeFile[];
   /** `blocked` when the blob is longer than `maxBytes`; it is then not read, where its size is known. */
   readBlob(oid: string, maxBytes: number): Promise<Outcome<Uint8Array>>;
+  /** Sizes in bytes by object id, without reading a blob; those that the store does not tell are left out. */
+  sizesOf?(oids: Iterable<string>): Promise<ReadonlyMap<string, number>>;
 }
 
 /** Opens the tree of a tag of the repository in `directory`; `ok(undefined)` when there is no such tag. `only`: of this path alone. */
