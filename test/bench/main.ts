@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { cpus, loadavg, totalmem } from 'node:os';
 import { parseArgs, promisify } from 'node:util';
 import { openBench, type Bench, type Measure } from './bench.ts';
+import { measureContext, runContext } from './context.ts';
 import { measureDefinitions, runDefinitions } from './definitions.ts';
 import { measureConverge, measureMemory, measurePass } from './fleet.ts';
 import { measurePoll } from './poll.ts';
@@ -13,6 +14,7 @@ import { measureWorldMemory, measureWorldPass, runWorld } from './world.ts';
 const BENCHES: Readonly<Record<string, readonly Measure[]>> = {
   push: [measurePush],
   build: [measureBuild],
+  context: [measureContext],
   pass: [measurePass, measureWorldPass],
   memory: [measureMemory, measureWorldMemory],
   poll: [measurePoll],
@@ -25,6 +27,7 @@ const BENCHES: Readonly<Record<string, readonly Measure[]>> = {
 const CHILDREN: Readonly<Record<string, (input: never) => Promise<unknown>>> = {
   world: runWorld,
   definitions: runDefinitions,
+  context: runContext,
   backend: runBackend,
   load: runLoad,
 };

@@ -68,6 +68,16 @@ for (const { name, start } of ENGINES) {
       );
     });
 
+    it('a base image that cannot be had is told as what it is, with what to do', async () => {
+      await rig.source({ Dockerfile: 'FROM 127.0.0.1:1/none:v1.0.0\nENV A=b\n' });
+      const images = rig.open();
+      const state = await rig.build(images, rig.wanted('baseless'));
+      if (state.kind !== 'failed') throw new Error(JSON.stringify(state));
+      expect(state.why).to.contain('127.0.0.1:1').and.contain('none');
+      expect(state.hint).to.contain('A base image cannot be had');
+      expect(state.retryAt).to.be.above(state.at);
+    });
+
     it('two images are built at once where the limit is two, and the third is queued', async () => {
       await rig.source({
         Dockerfile: `${DOCKERFILE}ARG VERSION\nRUN while :; do : ${rig.unique} $VERSION; done\n`,
