@@ -229,7 +229,12 @@ async function pollGit(house: House, memory: Memory): Promise<void> {
   }
   // Told once, not with every poll.
   if (memory.pollFailure?.why !== polled.why)
-    log.warn({ why: polled.why, hint: polled.hint, accepted }, 'git: the accepted commit stays in force');
+    log.warn(
+      { why: polled.why, hint: polled.hint, accepted },
+      accepted === undefined
+        ? 'git: nothing is done before its first answer'
+        : 'git: the accepted commit stays in force',
+    );
   memory.pollFailure = polled;
 }
 

@@ -150,6 +150,8 @@ const ORDER: readonly ServiceState[] = [
 ];
 
 function Services({ view, now }: { readonly view: View; readonly now: number }): VNode {
+  // Without the engine nobody knows what runs: that is not "no container".
+  const unseen = view.conditions.some(({ name, ok }) => name === 'engine' && !ok);
   const sorted = [...view.services].sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state));
   return (
     <section>
@@ -158,7 +160,7 @@ function Services({ view, now }: { readonly view: View; readonly now: number }):
       </h2>
       {sorted.length === 0 && <p class="empty">No definition names this node yet.</p>}
       {sorted.map((service) => (
-        <Service service={service} now={now} />
+        <Service service={service} now={now} unseen={unseen} />
       ))}
     </section>
   );

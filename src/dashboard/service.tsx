@@ -12,7 +12,7 @@ interface Props {
 }
 
 /** One service: the word, the three columns that are never one (L13), and why anything waits. */
-export function Service({ service, now }: Props): VNode {
+export function Service({ service, now, unseen }: Props & { readonly unseen: boolean }): VNode {
   const calm = service.desired?.active === false;
   return (
     <article class={`service s-${service.state.replaceAll(' ', '-')}`}>
@@ -26,7 +26,7 @@ export function Service({ service, now }: Props): VNode {
         <Column name="desired">{desired(service)}</Column>
         <Column name="applied">{applied(service, now)}</Column>
         <Column name="observed">
-          {service.observed.length === 0 ? <p class="quiet">no container</p> : null}
+          {service.observed.length === 0 && <p class="quiet">{unseen ? 'unknown' : 'no container'}</p>}
           {service.observed.map((container) => (
             <Container container={container} now={now} calm={calm} />
           ))}

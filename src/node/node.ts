@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
-import { bug, known, unknown, type Known, type Outcome } from '../base/outcome.ts';
+import { bug, known, ok, unknown, type Known, type Outcome } from '../base/outcome.ts';
 import { openCertificates, type CertificateOptions, type Certificates } from './certs/certificates.ts';
 import { openDisk, type Disk } from './disk.ts';
 import type { Dns } from './dns/dns.ts';
@@ -60,7 +60,7 @@ export interface Node {
 
 /** Opens the adapters. The engine may be down: it is tried again at every look. */
 export function openNode(options: NodeOptions): Node {
-  const { clock, log, listeners, onSignal, proxy, dns } = options;
+  const { clock, listeners, onSignal, proxy, dns } = options;
   const certificates = openCertificates(options.certificates, {
     dns,
     onChange: () => onSignal('certificate'),
@@ -74,20 +74,14 @@ export function openNode(options: NodeOptions): Node {
   });
   const exits = openExits();
   const disk = diskOf(options, () => engine());
-  let opened: { engine: Engine; images: Images; events: { close(): void } } | undefined;
+  let opened: Opened | undefined;
   let opening: Promise<Outcome<Engine>> | undefined;
 
   const open = async (): Promise<Outcome<Engine>> => {
-    const outcome = await openEngine(options.engine);
+    const outcome = await openWatched(options);
     if (outcome.kind !== 'ok') return outcome;
-    const engine = outcome.value;
-    const images = openImages({ ...options.images, engine, clock, log, onSignal: () => onSignal('image') });
-    const events = engine.events((about) => {
-      if (about.images) images.imagesChanged();
-      onSignal('engine event');
-    });
-    opened = { engine, images, events };
-    return outcome;
+    opened = outcome.value;
+    return ok(opened.engine);
   };
   const engine = async (): Promise<Outcome<Engine>> => {
     if (opened !== undefined) return { kind: 'ok', value: opened.engine };
@@ -145,6 +139,26 @@ export function openNode(options: NodeOptions): Node {
       await disk.stop();
     },
   };
+}
+
+interface Opened {
+  readonly engine: Engine;
+  readonly images: Images;
+  readonly events: { close(): void };
+}
+
+/** The engine, its images, and a signal for whatever it tells of itself. */
+async function openWatched(options: NodeOptions): Promise<Outcome<Opened>> {
+  const { clock, log, onSignal } = options;
+  const outcome = await openEngine(options.engine);
+  if (outcome.kind !== 'ok') return outcome;
+  const engine = outcome.value;
+  const images = openImages({ ...options.images, engine, clock, log, onSignal: () => onSignal('image') });
+  const events = engine.events((about) => {
+    if (about.images) images.imagesChanged();
+    onSignal('engine event');
+  });
+  return ok({ engine, images, events });
 }
 
 function probesOf({ clock, log, onSignal }: NodeOptions, engine: () => Promise<Outcome<Engine>>): Probes {

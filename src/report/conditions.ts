@@ -12,7 +12,7 @@ type Facts = Pick<View, 'source' | 'engine' | 'proxy' | 'dns' | 'disk' | 'servic
 export function conditionsOf(facts: Facts, looked: boolean, at = 0): Condition[] {
   return [
     ...(facts.mode === undefined ? [] : [observing(facts.node ?? '')]),
-    git(facts.source),
+    git(facts.source, looked),
     ...(looked ? [definitions(facts.issues), engine(facts.engine)] : []),
     ...(looked && facts.proxy.driver !== 'none' ? [proxy(facts.proxy)] : []),
     ...certificates(facts.services, at),
@@ -21,6 +21,8 @@ export function conditionsOf(facts: Facts, looked: boolean, at = 0): Condition[]
     ...(looked ? [services(facts.services)] : []),
   ];
 }
+
+const NOTHING_YET = 'No commit was accepted yet: nothing is done before its first answer.';
 
 /** Whoever looks at a node on which nothing is done must see why, before anything else. */
 function observing(node: string): Condition {
@@ -32,13 +34,13 @@ function observing(node: string): Condition {
   };
 }
 
-function git(source: View['source']): Condition {
+function git(source: View['source'], looked: boolean): Condition {
   if (source.reachable) return { name: 'git', ok: true, text: 'answers' };
   return {
     name: 'git',
     ok: false,
     text: `does not answer: ${source.why ?? 'not asked yet'}`,
-    hint: 'The last accepted commit goes on being enforced.',
+    hint: looked ? 'The last accepted commit goes on being enforced.' : NOTHING_YET,
   };
 }
 

@@ -32,10 +32,14 @@ export function formatPs(view: View): string {
       time(container.since),
     ]),
   );
-  return table([
+  const lines = table([
     ['CONTAINER', 'SERVICE', 'COMPONENT', 'IMAGE', 'STATE', 'READY', 'RESTARTS', 'SINCE'],
     ...rows,
   ]);
+  const engine = view.conditions.find(({ name }) => name === 'engine');
+  // An empty list would say that nothing runs.
+  if (engine === undefined || engine.ok) return lines;
+  return `${lines}\n${visible(`unknown: nothing is known of the containers; the engine ${engine.text}`)}`;
 }
 
 /** Columns padded to the widest cell; control characters of names made visible, so that a row is one line. */

@@ -51,7 +51,10 @@ function lastingOf(situation: Situation | undefined): Lasting[] {
   if (!source.reachable && source.since !== undefined)
     told.push({
       ...{ key: 'source', kind: 'source', what: 'git', why: redact(source.why ?? 'it does not answer') },
-      hint: 'The last accepted commit goes on being enforced.',
+      hint:
+        situation.commit === undefined
+          ? 'No commit was accepted yet: nothing is done before its first answer.'
+          : 'The last accepted commit goes on being enforced.',
     });
   if (idle !== undefined)
     told.push({

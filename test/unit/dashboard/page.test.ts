@@ -40,6 +40,14 @@ describe('the dashboard page', () => {
       expect(html.split(`<h4>${column}</h4>`), column).to.have.length(view.services.length + 1);
   });
 
+  it('says unknown, not "no container", of what runs while the engine does not answer', () => {
+    const services = view.services.map((service) => ({ ...service, observed: [] }));
+    const conditions = [{ name: 'engine' as const, ok: false, text: 'does not answer' }];
+    expect(textOf(page({ services }))).to.contain('no container');
+    expect(textOf(page({ services, conditions }))).to.not.contain('no container');
+    expect(textOf(page({ services, conditions }))).to.contain('observedunknown');
+  });
+
   it('has every waiting and refused line, issue and last error with its hint, once for each service it is about', () => {
     const text = textOf(page());
     for (const service of view.services) {

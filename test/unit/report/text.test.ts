@@ -36,6 +36,15 @@ describe('the text of status and ps', () => {
     expect(lines.some((line) => line.startsWith('postgres-test'))).to.equal(false);
   });
 
+  it('ps says that nothing is known while the engine does not answer, not that nothing runs', () => {
+    const conditions = [{ name: 'engine' as const, ok: false, text: 'does not answer' }];
+    const services = view.services.map((service) => ({ ...service, observed: [] }));
+    expect(formatPs({ ...view, conditions, services })).to.match(
+      /^CONTAINER .*\nunknown: .*does not answer$/,
+    );
+    expect(formatPs(view)).to.not.contain('unknown');
+  });
+
   it('G53 hostile text stays on its line and sends nothing to the terminal', () => {
     const hostile = poisoned(view, '\u001b[2J\r\nfake: converged\u202e');
     for (const text of [formatStatus(hostile), formatPs(hostile)]) {

@@ -32,8 +32,7 @@ describe('[registries] of the settings', () => {
   });
 
   it('leave local images alone, and everything where none is listed: nobody is asked then', () => {
-    for (const image of ['a:v1.0.0', 'mc/a:v1.0.0'])
-      expect(told(image, LISTED), image).to.deep.equal([]);
+    for (const image of ['a:v1.0.0', 'mc/a:v1.0.0']) expect(told(image, LISTED), image).to.deep.equal([]);
     expect(told('quay.io/a/a:v1.0.0', '')).to.deep.equal([]);
   });
 });
