@@ -152,7 +152,8 @@ for (const { name: engineName, start } of allEngines) {
       expect(image?.cmd).to.deep.equal(['/bin/busybox', 'true']);
       expect(image?.volumes).to.deep.equal([]);
       expect(imageId).to.match(/^sha256:[0-9a-f]{64}$/);
-      expect(lines.join('\n')).to.match(/step 1.*from scratch/i);
+      // Each builder numbers its steps in its own way.
+      expect(lines.join('\n')).to.match(/^(step \d|#\d+ \[\d).*copy/im);
 
       valueOf(await kit.engine.tagImage(reference, `mc/built-${kit.mark}:v1.0.1`));
       expect(valueOf(await kit.engine.inspectImage(`mc/built-${kit.mark}:v1.0.1`))?.imageId).to.equal(

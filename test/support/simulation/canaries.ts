@@ -1,0 +1,226 @@
+import { cpSync, mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import type { Program } from './agent.ts';
+
+/** A bug planted in a copy of the program: these texts of one file become others. */
+export interface Canary {
+  readonly bug: string;
+  readonly file: string;
+  readonly patches: readonly (readonly [from: string, to: string])[];
+}
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+
+/** Bugs that others have had, or that this program nearly had. Each must be found by a life of faults. */
+export const CANARIES: readonly Canary[] = [
+  {
+    bug: 'the name alone is trusted, not what the container was made of',
+    file: 'plan/standing.ts',
+    patches: [['inPlace !== undefined && (fits(inPlace) || isCosmetic);', 'inPlace !== undefined;']],
+  },
+  {
+    bug: 'foreign containers count as ours',
+    file: 'plan/facts.ts',
+    patches: [
+      ['`${identity.owner} ${identity.service}`', 'identity.service'],
+      ['.get(`${facts.settings.owner} ${service}`)', '.get(service)'],
+      [
+        '(containersByOwner(engine.value.containers).get(facts.settings.owner) ?? [])',
+        'engine.value.containers',
+      ],
+    ],
+  },
+  {
+    bug: 'the old one is stopped before the new one is made',
+    file: 'plan/swap.ts',
+    patches: [
+      ['    ...create,\n    ...takeOverSteps', '    ...retire,\n    ...create,\n    ...takeOverSteps'],
+      ['changing, because),\n    ...retire,', 'changing, because),'],
+    ],
+  },
+  {
+    bug: 'the old one is not set aside',
+    file: 'plan/swap.ts',
+    patches: [['changing, because),\n    ...retire,', 'changing, because),']],
+  },
+  {
+    bug: 'the old one goes at once, before the new one is proved',
+    file: 'plan/settle.ts',
+    patches: [['if (isOwed && provedAt > facts.now)', 'if (isOwed && provedAt < 0)']],
+  },
+  {
+    bug: 'running counts as ready',
+    file: 'plan/ready.ts',
+    patches: [
+      [
+        "if (probe?.kind === 'ready') return { kind: 'ready', since: probe.since };",
+        "if (probe !== undefined) return { kind: 'ready', since: probe.since };",
+      ],
+    ],
+  },
+  {
+    bug: 'what stopped is not started again',
+    file: 'plan/ready.ts',
+    patches: [
+      ["  return { kind: 'start', why: `${container.name}: ${why}` };", "  return wait('has stopped');"],
+    ],
+  },
+  {
+    bug: 'a route comes before its certificate',
+    file: 'plan/routes.ts',
+    patches: [["if (route.mode === 'l7' && certificate?.kind !== 'valid') return [];", '']],
+  },
+  {
+    bug: 'old routes are never taken away',
+    file: 'plan/routes.ts',
+    patches: [['complete && wanted.length === all.length\n', 'all.length < 0\n']],
+  },
+  {
+    bug: 'a container is stopped although nobody knows whether its route is gone',
+    file: 'plan/stop.ts',
+    patches: [
+      [
+        "if (!proxy.known) return { steps: [], waiting: [{ service, for: 'proxy', why: proxy.why }] };",
+        'if (!proxy.known) return { steps: [], waiting: [] };',
+      ],
+    ],
+  },
+  {
+    bug: 'a stop forgets the routes',
+    file: 'plan/stop.ts',
+    patches: [['steps: [...routes.steps, ...stops, ...record]', 'steps: [...stops, ...record]']],
+  },
+  {
+    bug: 'a removal forgets the service and not its containers',
+    file: 'plan/stop.ts',
+    patches: [['...records.steps, ...containers, ...network, forget]', '...records.steps, forget]']],
+  },
+  {
+    bug: 'services are removed while a file cannot be read',
+    file: 'plan/guard.ts',
+    patches: [['if (desired.unreadable) {', 'if (desired.services.length < 0) {']],
+  },
+  {
+    bug: 'an image that cannot be seen counts as absent',
+    file: 'plan/image.ts',
+    patches: [
+      [
+        "    case 'unknown':\n      return notYet(waiting(state.why));",
+        "    case 'unknown':\n      return absentImage(facts, desired, component, because);",
+      ],
+    ],
+  },
+  {
+    bug: 'nobody is told what is waited for',
+    file: 'plan/service.ts',
+    patches: [
+      ['waiting: [...staging.waiting, ...kept.waiting, ...(routes?.waiting ?? [])],', 'waiting: [],'],
+    ],
+  },
+  {
+    bug: 'an engine that cannot be seen is an empty one, and silently',
+    file: 'plan/plan.ts',
+    patches: [
+      [
+        'if (!engine.known) return allWaiting(facts, engine.why);',
+        'if (!engine.known) return { ...allWaiting(facts, engine.why), waiting: [] };',
+      ],
+    ],
+  },
+  {
+    bug: 'a lease is not written down',
+    file: 'execute/perform.ts',
+    patches: [
+      ["'lease-ports': (step, { registry }) => registry.lease(step.leases)", "'lease-ports': () => ok()"],
+    ],
+  },
+  {
+    bug: 'leases of routes that are gone are kept',
+    file: 'plan/leases.ts',
+    patches: [
+      [
+        '      lease.service === service.name &&\n      !service.components.some(',
+        '      lease.service === service.node &&\n      !service.components.some(',
+      ],
+    ],
+  },
+  {
+    bug: 'the act comes before its intent is written',
+    file: 'execute/execute.ts',
+    patches: [
+      [
+        'const intent = registry.intend(',
+        'const early = await perform(step, tools).catch((error: unknown) => bug(error));\n  const intent = registry.intend(',
+      ],
+      ['outcome = await perform(step, tools);', 'outcome = await Promise.resolve(early);'],
+    ],
+  },
+  {
+    bug: 'the chain of a service goes on after a step that failed',
+    file: 'execute/execute.ts',
+    patches: [
+      [
+        '      remember(service, result.outcome, tools, occasion);\n      return results;',
+        '      remember(service, result.outcome, tools, occasion);',
+      ],
+    ],
+  },
+  {
+    bug: 'a step is journalled without its reason',
+    file: 'execute/execute.ts',
+    patches: [
+      [
+        '{ service, kind, subject, because, startedAt }',
+        "{ service, kind, subject, because: { summary: '' }, startedAt }",
+      ],
+    ],
+  },
+  {
+    bug: 'the values of variables are logged',
+    file: 'execute/execute.ts',
+    patches: [
+      [
+        "if (outcome.kind === 'ok') log.info(fields,",
+        "if (outcome.kind === 'ok') log.info({ ...fields, env: [...tools.values.values()].map((one) => [...one.values()]) },",
+      ],
+    ],
+  },
+  {
+    bug: 'the last good state of a bad file is forgotten',
+    file: 'reading.ts',
+    patches: [
+      ['lastGood: new Map([...lastGood].filter(([, { file }]) => isRead(file))),', 'lastGood: new Map(),'],
+    ],
+  },
+  {
+    bug: 'a wait is measured by a clock that somebody can set',
+    file: 'plan/facts.ts',
+    patches: [['return from > now ? now : from + ms;', 'return from + Math.max(ms, now - now);']],
+  },
+];
+
+/** A copy of the program with the bug in it. A bug whose place is gone is an error: it has to be planted anew. */
+export async function planted({
+  bug,
+  file,
+  patches,
+}: Canary): Promise<Program & { readonly remove: () => void }> {
+  mkdirSync(join(ROOT, '.tmp'), { recursive: true });
+  const copy = mkdtempSync(join(ROOT, '.tmp', 'canary-'));
+  cpSync(join(ROOT, 'src'), join(copy, 'src'), { recursive: true });
+  cpSync(join(ROOT, 'package.json'), join(copy, 'package.json'));
+  const path = join(copy, 'src', file);
+  let text = readFileSync(path, 'utf8');
+  for (const [from, to] of patches) {
+    if (!text.includes(from))
+      throw new Error(`"${bug}" has to be planted anew: src/${file} has no longer "${from}"`);
+    text = text.replace(from, () => to);
+  }
+  writeFileSync(path, text);
+  const load = async <T>(name: string): Promise<T> =>
+    (await import(pathToFileURL(join(copy, 'src', name)).href)) as T;
+  const { runPass } = await load<Pick<Program, 'runPass'>>('pass.ts');
+  const { registryOn } = await load<Pick<Program, 'registryOn'>>('registry/registry.ts');
+  return { runPass, registryOn, remove: () => rmSync(copy, { recursive: true, force: true }) };
+}
