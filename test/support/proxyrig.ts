@@ -55,6 +55,7 @@ export async function startDriver(kind: Driver, port: number, started = true): P
   const ends: (() => unknown)[] = [];
   let router: RunningProxy | undefined;
   let haproxy: ChildProcess | undefined;
+  let certified = Promise.resolve();
 
   const driver = (...listeners: string[]): Proxy =>
     kind === 'file'
@@ -132,11 +133,15 @@ export async function startDriver(kind: Driver, port: number, started = true): P
       if (!live.known) throw new Error(live.why);
       return live.value;
     },
-    certify: async (hostname) => {
-      const { cert, key } = await ca.issue([hostname]);
-      // The chain to a root that this machine does not know is complete with that root in it.
-      await writeFile(at(`${hostname}.key`), key, { mode: 0o600 });
-      await writeFile(at(`${hostname}.pem`), `${cert}\n${ca.cert}`);
+    certify: (hostname) => {
+      // One at a time: two for one host name would leave the key of the one and the certificate of the other.
+      certified = certified.then(async () => {
+        const { cert, key } = await ca.issue([hostname]);
+        await writeFile(at(`${hostname}.key`), key, { mode: 0o600 });
+        // The chain to a root that this machine does not know is complete with that root in it.
+        await writeFile(at(`${hostname}.pem`), `${cert}\n${ca.cert}`);
+      });
+      return certified;
     },
     route: async (hostname, backend, more = {}) => {
       const mode = more.mode ?? 'l7';
