@@ -77,6 +77,8 @@ describe('the agent and what was there before it, on real Docker', () => {
     await rig.push({ 'nodes/n1.toml': undefined });
     await rig.state('aa', 'converged');
     await rig.state('bb', 'converged');
+    // A container without routes is ready when it runs: its program may need a moment more.
+    await until('the first one to answer', () => wasUp);
     asking.abort();
     await loop;
     expect(await answers(ports)).to.deep.equal([true, true]);
