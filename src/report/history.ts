@@ -56,6 +56,8 @@ function resultOf(steps: readonly StepRecord[]): HistoryEntry['result'] {
 
 /** `mc-gitops history`: for a terminal, newest first. */
 export function formatHistory(entries: readonly HistoryEntry[]): string {
+  if (entries.length === 0)
+    return 'Nothing was done here yet; `mc-gitops status` says what is waited for, `mc-gitops events` since when.';
   return entries.flatMap(linesOf).map(visible).join('\n');
 }
 

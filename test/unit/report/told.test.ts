@@ -87,6 +87,10 @@ describe('what is told', () => {
 });
 
 describe('the history of a service', () => {
+  it('a history of nothing says so, and where to look', () => {
+    expect(formatHistory([])).to.match(/^Nothing was done here yet; `mc-gitops status`/);
+  });
+
   it('L35 says when, which commit, who, why, what changed, how long and with which result', async () => {
     const { passes } = await sampleInput();
     const entries = historyOf(passes.map((pass) => ({ ...pass, author: 'Ada', message: 'hello v1.1.0' })));
