@@ -161,7 +161,8 @@ function isSilenceable(rule: string): boolean {
 const SILENCEABLE: readonly string[] = Object.entries(RULES)
   .filter(([, { severity }]) => severity === 'warning')
   .map(([id]) => id)
-  .filter((id) => id !== 'file/findings' && id !== 'silence/unused')
+  // What is said of all nodes together is no matter of one file.
+  .filter((id) => !['file/findings', 'silence/unused', 'node/unknown'].includes(id))
   .concat(DOCKERFILE_SILENCEABLE);
 
 /** The findings without those that the file silences, and with those silences that silence nothing. */

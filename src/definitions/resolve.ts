@@ -1,8 +1,9 @@
+import { nearest } from '../base/suggest.ts';
 import type { Commit, DefinitionFile } from '../source/types.ts';
 import { builtElsewhere } from './builders.ts';
 import { judge, type Force, type Judged } from './force.ts';
 import { kindOf, nameOf, sortFiles, wholeIssue, type SortedFiles, type UnreadFile } from './files.ts';
-import { byPlace, locate, order, type Finding } from './findings.ts';
+import { byPlace, finding, locate, order, quote, type Finding } from './findings.ts';
 import { plainNode, readNode, readRemovals } from './nodes.ts';
 import type { Defaults, Desired, DesiredService, EnvValues, Issue, NodeDefinition, Policy } from './types.ts';
 
@@ -61,6 +62,7 @@ export function resolve(input: DefinitionsInput): Resolution {
     ...sorted.issues,
     ...read.issues,
     ...told(judged, input),
+    ...strayNodes(judged, sorted, input),
     ...(sorted.removals === undefined || removals === undefined
       ? []
       : locatedIn(sorted.removals, removals.findings)),
@@ -166,6 +168,26 @@ function told(judged: Judged, input: DefinitionsInput): Issue[] {
       draft.node === input.node ||
       input.lastGood.has(draft.file.path);
     return isOurs && findings.length > 0 ? locatedIn(draft.file, findings, draft.service) : [];
+  });
+}
+
+/**
+ * Services of nodes that nobody has heard of. No agent asks for them, so no agent would ever say that the name is wrong: this is
+ * for whoever looks at all nodes. Where no node has a file nothing can be said.
+ */
+function strayNodes({ drafts }: Judged, sorted: SortedFiles, input: DefinitionsInput): Issue[] {
+  const known = new Set(nodeFiles(sorted, input).map(({ name }) => name));
+  if (input.node !== undefined || known.size === 0) return [];
+  return drafts.flatMap(({ draft }) => {
+    const { node } = draft;
+    if (node === undefined || known.has(node)) return [];
+    const meant = nearest(node, known);
+    const message = `there is no nodes/${node}.toml, and other nodes have their files`;
+    const hint =
+      meant === undefined
+        ? undefined
+        : `Did you mean ${quote(meant)}? Otherwise write that file; it may be empty.`;
+    return locatedIn(draft.file, [finding('node/unknown', ['node'], message, hint)], draft.service);
   });
 }
 

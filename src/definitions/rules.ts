@@ -334,6 +334,10 @@ export const RULES = {
   'resources/pids': error('`pids` is a whole number from 1.', 'Write for example pids = 200.'),
   'node/file-name': error('The file of a node is `nodes/<node>.toml`.', 'Rename the file.'),
   'node/address': error('An address is an IPv4 or IPv6 address.', 'Write for example "192.0.2.10".'),
+  'node/unknown': warning(
+    'Where nodes have files, each node that a service names has one.',
+    'Mend the name, or write nodes/<node>.toml; it may be empty.',
+  ),
   'node/bad': error(
     'The services of a node wait while the file of the node is bad.',
     'Mend the file of the node.',
