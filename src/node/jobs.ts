@@ -54,6 +54,10 @@ export interface Jobs<L extends string> {
 const KEPT_STATES = 500;
 const STOP_GRACE_MS = 5_000;
 const PROGRESS_EVERY_MS = 1_000;
+/** Less than this is no clock that was set. */
+const CLOCKS_APART_MS = 1_000;
+/** As much as the wall clock may be ahead of the other one, when it says that a wait is over. */
+const ROUNDING_MS = 2;
 
 export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
   const { clock, lanes, retryMs, onChange } = options;
@@ -116,7 +120,8 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
       }
       const now = clock.now();
       const leftMs = state?.kind === 'failed' ? (due.get(job.key) ?? 0) - clock.monotonic() : 0;
-      if (state?.kind === 'failed' && leftMs > 0) return retry(state.failure.why, state.failure.hint, leftMs);
+      if (state?.kind === 'failed' && leftMs > ROUNDING_MS)
+        return retry(state.failure.why, state.failure.hint, leftMs);
       due.delete(job.key);
       states.set(job.key, { lane: job.lane, kind: 'queued', since: now });
       const limit = limits.get(job.lane);
@@ -126,7 +131,7 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
       active.add(running);
       return ok();
     },
-    state: (key) => shown(states.get(key), wallOf(clock, due.get(key) ?? 0)),
+    state: (key) => shown(states.get(key), clock, due.get(key) ?? 0),
     stop: async () => {
       stopping.abort();
       const ended = new AbortController();
@@ -138,14 +143,23 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
   };
 }
 
-function shown<L extends string>(state: JobState<L> | undefined, retryAt: number): JobState<L> | undefined {
-  return state?.kind === 'failed' ? { ...state, retryAt } : state;
+function shown<L extends string>(
+  state: JobState<L> | undefined,
+  clock: Clock,
+  due: number,
+): JobState<L> | undefined {
+  return state?.kind === 'failed' ? { ...state, retryAt: wallOf(clock, due, state.retryAt) } : state;
 }
 
-/** What a monotonic time is by the wall clock as it stands now; one that is over is over by any clock. */
-export function wallOf(clock: Clock, due: number): number {
+/**
+ * What a monotonic time is by the wall clock as it stands now; one that is over is over by any clock. `before`: what was said of it.
+ * Two clocks never agree to the millisecond, and a moment that moved with each look would make another plan of each.
+ */
+export function wallOf(clock: Clock, due: number, before = 0): number {
   const leftMs = due - clock.monotonic();
-  return leftMs > 0 ? clock.now() + Math.ceil(leftMs) : 0;
+  if (leftMs <= 0) return 0;
+  const at = clock.now() + Math.ceil(leftMs);
+  return Math.abs(at - before) < CLOCKS_APART_MS ? before : at;
 }
 
 /** The wait after the `count`th failure in a row, without jitter: the same failures always give the same times. */

@@ -128,7 +128,7 @@ export function openLookup(options: LookupOptions): Lookup {
 
 /** As it stands by the wall clock now. */
 function shown(clock: Clock, { found, until }: { readonly found: Found; readonly until: number }): Found {
-  return found.kind === 'failed' ? { ...found, retryAt: wallOf(clock, until) } : found;
+  return found.kind === 'failed' ? { ...found, retryAt: wallOf(clock, until, found.retryAt) } : found;
 }
 
 async function accountOf(
