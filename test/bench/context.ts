@@ -152,8 +152,10 @@ function archiveAndBuild(directory: string, socketPath: string, reference: strin
     const archive = spawn('git', ['-C', directory, 'archive', TAG], { stdio: ['ignore', 'pipe', 'inherit'] });
     const build = spawn('docker', ['-H', `unix://${socketPath}`, 'build', '-q', '-t', reference, '-'], {
       stdio: ['pipe', 'ignore', 'inherit'],
-      env: { PATH: process.env['PATH'], HOME: tmpdir(), DOCKER_BUILDKIT: '1' },
+      env: { PATH: process.env['PATH'], HOME: tmpdir(), DOCKER_BUILDKIT: '0' },
     });
+    // A build that ends early is told by its exit code.
+    build.stdin.on('error', () => archive.kill());
     archive.stdout.pipe(build.stdin);
     for (const child of [archive, build]) child.once('error', reject);
     build.once('close', (code) =>

@@ -1,10 +1,10 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { Service } from '../../../src/definitions/types.ts';
-import { simulate } from '../../../src/plan/simulate.ts';
-import type { Step } from '../../../src/plan/types.ts';
-import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
-import { World } from '../../support/world.ts';
+import type { Service } from '../../src/definitions/types.ts';
+import { simulate } from '../../src/plan/simulate.ts';
+import type { Step } from '../../src/plan/types.ts';
+import { component, desiredOf, service, SUFFIX } from '../support/definitions.ts';
+import { World } from '../support/world.ts';
 
 function web(version: string, change: Partial<Service> = {}): Service {
   const reference = `mcr.example.net/web:${version}`;
