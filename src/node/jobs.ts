@@ -54,10 +54,8 @@ export interface Jobs<L extends string> {
 const KEPT_STATES = 500;
 const STOP_GRACE_MS = 5_000;
 const PROGRESS_EVERY_MS = 1_000;
-/** Less than this is no clock that was set. */
-const CLOCKS_APART_MS = 1_000;
-/** As much as the wall clock may be ahead of the other one, when it says that a wait is over. */
-const ROUNDING_MS = 2;
+/** So far the two clocks may be apart without one having been set: a moment that was told stands, and is kept to when it comes. */
+const CLOCKS_APART_MS = 50;
 
 export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
   const { clock, lanes, retryMs, onChange } = options;
@@ -120,7 +118,7 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
       }
       const now = clock.now();
       const leftMs = state?.kind === 'failed' ? (due.get(job.key) ?? 0) - clock.monotonic() : 0;
-      if (state?.kind === 'failed' && leftMs > ROUNDING_MS)
+      if (state?.kind === 'failed' && leftMs > CLOCKS_APART_MS)
         return retry(state.failure.why, state.failure.hint, leftMs);
       due.delete(job.key);
       states.set(job.key, { lane: job.lane, kind: 'queued', since: now });
@@ -159,7 +157,7 @@ export function wallOf(clock: Clock, due: number, before = 0): number {
   const leftMs = due - clock.monotonic();
   if (leftMs <= 0) return 0;
   const at = clock.now() + Math.ceil(leftMs);
-  return Math.abs(at - before) < CLOCKS_APART_MS ? before : at;
+  return Math.abs(at - before) <= CLOCKS_APART_MS ? before : at;
 }
 
 /** The wait after the `count`th failure in a row, without jitter: the same failures always give the same times. */

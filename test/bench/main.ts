@@ -23,9 +23,6 @@ const BENCHES: Readonly<Record<string, readonly Measure[]>> = {
   definitions: [measureDefinitions],
 };
 
-/** Packing 100 MB beside `docker build` has not been seen through on the machines of this project: on request only. */
-const USUAL = Object.keys(BENCHES).filter((name) => name !== 'context');
-
 /** What runs in processes of its own. Each answers with one message. */
 const CHILDREN: Readonly<Record<string, (input: never) => Promise<unknown>>> = {
   world: runWorld,
@@ -48,7 +45,7 @@ async function main(): Promise<void> {
     await runChild(values.child);
     return;
   }
-  const names = values.only === undefined ? USUAL : [values.only];
+  const names = values.only === undefined ? Object.keys(BENCHES) : [values.only];
   if (names.some((name) => !(name in BENCHES))) {
     process.stderr.write(`${USAGE}\n`);
     process.exitCode = 2;

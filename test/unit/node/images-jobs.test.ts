@@ -93,6 +93,24 @@ describe('node: jobs', () => {
     }
   });
 
+  it('G2 tells one moment for a wait, look by look, although two clocks differ by a few milliseconds, and keeps to it', async () => {
+    start('a', async () => retry('down'));
+    await ended('a');
+    const told = (): number => {
+      const state = jobs.state('a');
+      return state?.kind === 'failed' ? state.retryAt : NaN;
+    };
+    const first = told();
+    for (const jumpMs of [1, -2, 3]) {
+      clock.step(100);
+      clock.jump(jumpMs);
+      expect(told()).to.equal(first);
+    }
+    // The wall clock is 2 ms ahead now: it says that the wait is over a moment before the other one does.
+    clock.step(first - clock.now());
+    expect(start('a', async () => ok()).kind).to.equal('ok');
+  });
+
   it('one at once in a lane: the others are queued in order', async () => {
     const order: string[] = [];
     const finishes: (() => void)[] = [];
