@@ -67,9 +67,13 @@ function buildService(draft: Draft, definition: Definition, context: BuildContex
     components,
     ...definition.own,
   };
+  let digest: string | undefined;
   return {
     service,
-    digest: digestOf(service),
+    // Made when it is asked for: of the services of other nodes nobody does, and they are most.
+    get digest() {
+      return (digest ??= digestOf(service));
+    },
     values: new Map(definition.components.map(({ name, env }) => [`${definition.name}/${name}`, env])),
     claims: claimsOf(draft.file.path, service, definition),
     findings,
