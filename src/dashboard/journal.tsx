@@ -44,12 +44,23 @@ function PassBox({
         </span>{' '}
         {failed > 0 && <span class="off">{failed} not done</span>}
       </summary>
-      <ol class="steps">
-        {pass.steps.map((step) => (
-          <StepLine step={step} />
-        ))}
-      </ol>
+      {pass.replay === true && (
+        <p class="quiet">
+          its inputs are kept: <code>mc-gitops plan --replay {pass.id}</code>
+        </p>
+      )}
+      <Steps steps={pass.steps} />
     </details>
+  );
+}
+
+export function Steps({ steps }: { readonly steps: readonly Step[] }): VNode {
+  return (
+    <ol class="steps">
+      {steps.map((step) => (
+        <StepLine step={step} />
+      ))}
+    </ol>
   );
 }
 

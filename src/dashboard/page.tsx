@@ -4,20 +4,13 @@ import type { VNode } from 'preact';
 import { render } from 'preact-render-to-string';
 import type { ServiceState, ServiceView, View } from '../report/types.ts';
 import { Passes } from './journal.tsx';
+import { Notices } from './notices.tsx';
 import { Hint, Time } from './parts.tsx';
 import { Service } from './service.tsx';
+import { Foot, Refreshing, Shell, type PageOptions } from './shell.tsx';
 import { short } from './words.ts';
 
-const REFRESH_S = 5;
-
-export interface PageOptions {
-  /** Milliseconds since the epoch. */
-  readonly now: number;
-  /** False: the page stays as it is, so that one can read. */
-  readonly refresh: boolean;
-}
-
-/** The whole page as HTML. Everything of the view goes through preact's escaping; there is no raw HTML and no script. */
+/** The first page as HTML. Everything of the view goes through preact's escaping; there is no raw HTML and no script. */
 export function renderPage(view: View | undefined, options: PageOptions): string {
   return `<!doctype html>\n${render(<Page view={view} {...options} />)}`;
 }
@@ -25,37 +18,23 @@ export function renderPage(view: View | undefined, options: PageOptions): string
 function Page({ view, now, refresh }: { readonly view: View | undefined } & PageOptions): VNode {
   const title = view === undefined ? 'mc-gitops' : `${marks(view)}${view.node} – mc-gitops`;
   return (
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <meta name="color-scheme" content="light dark" />
-        {refresh && <meta http-equiv="refresh" content={String(REFRESH_S)} />}
-        <title>{title}</title>
-        <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
-        <link rel="stylesheet" href="/style.css" />
-      </head>
-      <body>
-        {view === undefined ? (
-          <p class="empty">The agent has just started; the first pass has not ended yet.</p>
-        ) : (
-          <>
-            <Head view={view} now={now} refresh={refresh} />
-            <main>
-              <Services view={view} now={now} />
-              <Issues view={view} />
-              <Passes passes={view.passes} now={now} />
-              <Foreign foreign={view.foreign} />
-            </main>
-            <footer>
-              mc-gitops {view.version}, owner {view.owner}, running since{' '}
-              <Time at={view.startedAt} now={now} />. Read-only: operators push TOML.{' '}
-              <a href="/api/v1/status">JSON</a>
-            </footer>
-          </>
-        )}
-      </body>
-    </html>
+    <Shell title={title} refresh={refresh}>
+      {view === undefined ? (
+        <p class="empty">The agent has just started; the first pass has not ended yet.</p>
+      ) : (
+        <>
+          <Head view={view} now={now} refresh={refresh} />
+          <main>
+            <Services view={view} now={now} />
+            <Issues view={view} />
+            <Notices notices={view.notices} now={now} />
+            <Passes passes={view.passes} now={now} />
+            <Foreign foreign={view.foreign} />
+          </main>
+          <Foot view={view} now={now} />
+        </>
+      )}
+    </Shell>
   );
 }
 
@@ -82,15 +61,7 @@ function Head({ view, now, refresh }: { readonly view: View } & PageOptions): VN
             </>
           )}
           {' · '}
-          {refresh ? (
-            <>
-              refreshes every {REFRESH_S} s · <a href="/?pause">pause</a>
-            </>
-          ) : (
-            <>
-              paused · <a href="/">go on</a>
-            </>
-          )}
+          <Refreshing path="/" refresh={refresh} />
         </p>
       </div>
       {commit === undefined ? (

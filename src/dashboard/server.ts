@@ -5,10 +5,12 @@ import { blocked, messageOf, ok, type Failure, type Outcome } from '../base/outc
 import type { View } from '../report/types.ts';
 import { addApi, type ApiSources } from './api.ts';
 import { HEADERS, isOurHost, type HostRules } from './guard.ts';
+import { renderService } from './history.tsx';
 import { renderPage } from './page.tsx';
 import { ICON, STYLE } from './style.ts';
 
 const REQUEST_TIMEOUT_MS = 10_000;
+const HISTORY_ENTRIES = 50;
 const MAX_CONNECTIONS = 200;
 const MAX_HEADER_BYTES = 16 * 1024;
 const TEXT = 'text/plain; charset=utf-8';
@@ -36,7 +38,7 @@ export interface Dashboard {
 }
 
 /**
- * Serves the view: `/` for people, `/api/v1/…` for programs, `/healthz` for a watchdog. Read-only: nothing here changes
+ * Serves the view: `/` and `/services/NAME` for people, `/api/v1/…` for programs, `/healthz` for a watchdog. Read-only: nothing here changes
  * anything. A port that is taken is an outcome; the agent goes on without a dashboard (G56).
  */
 export async function startDashboard(options: DashboardOptions): Promise<Outcome<Dashboard>> {
@@ -95,7 +97,7 @@ function makeApp(options: DashboardOptions, rules: HostRules): FastifyInstance {
     }
     return undefined;
   });
-  app.setNotFoundHandler((_request, reply) => reply.code(404).type(TEXT).send('There is no such page.\n'));
+  app.setNotFoundHandler((_request, reply) => reply.code(404).type(TEXT).send(NO_PAGE));
   app.setErrorHandler((error, request, reply) => {
     log.error({ why: messageOf(error), path: request.routeOptions.url }, 'the dashboard could not answer');
     return reply
@@ -109,12 +111,26 @@ function makeApp(options: DashboardOptions, rules: HostRules): FastifyInstance {
   return app;
 }
 
-function addRoutes(app: FastifyInstance, { view, state, trouble, root }: DashboardOptions): void {
+function addRoutes(app: FastifyInstance, options: DashboardOptions): void {
+  const { view, state, trouble, root, history } = options;
   app.get('/', async (request, reply) => {
     const paused = Object.hasOwn(request.query as object, 'pause');
     return reply
       .type('text/html; charset=utf-8')
       .send(renderPage(view(), { now: systemClock.now(), refresh: !paused }));
+  });
+  app.get('/services/:name', async (request, reply) => {
+    const { name } = request.params as { readonly name: string };
+    const shown = view();
+    if (shown === undefined) return reply.redirect('/');
+    const page = renderService(shown, {
+      name,
+      entries: history(name, HISTORY_ENTRIES),
+      now: systemClock.now(),
+      refresh: !Object.hasOwn(request.query as object, 'pause'),
+    });
+    if (page === undefined) return reply.code(404).type(TEXT).send(NO_PAGE);
+    return reply.type('text/html; charset=utf-8').send(page);
   });
   app.get('/api/v1/status', async (_request, reply) => {
     const shown = view();
@@ -145,6 +161,7 @@ function addRoutes(app: FastifyInstance, { view, state, trouble, root }: Dashboa
   app.get('/favicon.svg', async (_request, reply) => reply.type('image/svg+xml').send(ICON));
 }
 
+const NO_PAGE = 'There is no such page.\n';
 const NOT_YET = JSON.stringify({ error: 'the first pass has not ended yet' });
 const NOT_OURS =
   'This server does not answer to that name. Add it to [server] hosts, or use the listen address.\n';

@@ -4,7 +4,7 @@ import type { ComponentChildren, VNode } from 'preact';
 import type { ContainerView, RouteView, ServiceView } from '../report/types.ts';
 import { Patch, toneOf } from './journal.tsx';
 import { Badge, For, Hint, Images, Time } from './parts.tsx';
-import { imageName, short } from './words.ts';
+import { imageName, pathOf, short } from './words.ts';
 
 interface Props {
   readonly service: ServiceView;
@@ -17,7 +17,9 @@ export function Service({ service, now, unseen }: Props & { readonly unseen: boo
   return (
     <article class={`service s-${service.state.replaceAll(' ', '-')}`}>
       <div class="title">
-        <h3>{service.name}</h3>
+        <h3>
+          <a href={pathOf(service.name)}>{service.name}</a>
+        </h3>
         <Badge state={service.state} />
         {service.file !== undefined && <span class="quiet file">{service.file}</span>}
       </div>

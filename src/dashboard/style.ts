@@ -30,6 +30,8 @@ code, pre { font: 0.87em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu S
 h1 { font-size: 1.7rem; line-height: 1.2; letter-spacing: -0.01em; }
 h2 { font-size: 1.1rem; margin: 2.2rem 0 0.7rem; }
 h3 { font-size: 1.05rem; }
+h3 a { color: inherit; text-decoration: none; }
+h3 a:hover, h3 a:focus { text-decoration: underline; }
 h4 { font-size: 0.72rem; font-weight: 600; text-transform: uppercase; letter-spacing: 0.07em; color: var(--quiet); margin-bottom: 0.25rem; }
 .brand, .count, .quiet { color: var(--quiet); font-weight: 400; }
 .brand { font-size: 1rem; letter-spacing: 0; }
@@ -83,6 +85,8 @@ pre { margin: 0.3rem 0 0; padding: 0.6rem 0.75rem; background: var(--sunk); bord
 .issues li { padding: 0.5rem 0.8rem; margin-bottom: 0.4rem; border-left: 5px solid var(--warn); }
 .issues .error { border-left-color: var(--bad); }
 .issues .word { color: var(--warn); }
+.issues .cleared { border-left-color: var(--line); }
+.issues .cleared .word { color: var(--quiet); }
 .pass { margin-bottom: 0.4rem; padding: 0.45rem 0.8rem; }
 .pass .number { font-weight: 600; }
 .steps { margin: 0.4rem 0 0.2rem; }

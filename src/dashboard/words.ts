@@ -40,6 +40,11 @@ export function imageName(reference: string): string {
   return /[.:]/.test(host) || host === 'localhost' ? reference.slice(slash + 1) : reference;
 }
 
+/** Where the page of a service is. Half a surrogate pair, which no URL can have, becomes U+FFFD. */
+export function pathOf(name: string): string {
+  return `/services/${encodeURIComponent(name.replaceAll(/\p{Surrogate}/gu, '\ufffd'))}`;
+}
+
 function two(span: number, unit: number, name: string, rest: number, restName: string): string {
   const whole = Math.floor(span / unit);
   const more = Math.floor((span % unit) / rest);

@@ -9,9 +9,9 @@ export type ServiceState =
   | 'changing'
   | 'waiting'
   | 'degraded'
-  /** The newest file is bad, or its version was not proved: the last good one is in force. */
   /** A container exits again and again; it rests between the tries. */
   | 'flapping'
+  /** The newest file is bad, or its version was not proved: the last good one is in force. */
   | 'held back'
   /** A version was not proved in time, and the last proved one is being put back. */
   | 'returning'

@@ -120,6 +120,16 @@ describe('the dashboard in a browser', function () {
     expect(await patch.locator('pre').textContent()).to.contain('"path":"/');
   });
 
+  it('leads from a service to its own page, and back', async () => {
+    await page.goto(`${dashboard.address}/?pause`);
+    await page.locator('article.service h3 a').first().click();
+    await until('the page of the service', () => page.url().includes('/services/'));
+    expect(await page.locator('h1').textContent()).to.contain('on rift');
+    expect(await page.locator('article.service').count()).to.equal(1);
+    await page.locator('header a').first().click();
+    await until('the first page', () => new URL(page.url()).pathname === '/');
+  });
+
   it('G53 runs nothing and fetches nothing that a definition, an engine or a registry could have written', async () => {
     const before = view;
     view = poisoned(

@@ -33,7 +33,7 @@ describe('the dashboard page', () => {
   it('L13 shows desired, applied and observed of each service as three things, and the word for it as text', () => {
     const html = page();
     for (const { name, state } of view.services) {
-      expect(html, name).to.contain(`<h3>${name}</h3>`);
+      expect(html, name).to.contain(`<h3><a href="/services/${name}">${name}</a></h3>`);
       expect(html, name).to.match(new RegExp(`class="badge s-[a-z-]+">${state}<`));
     }
     for (const column of ['desired', 'applied', 'observed'])
@@ -78,7 +78,8 @@ describe('the dashboard page', () => {
     expect(html).to.not.match(/<script|<iframe|<form|<object|<embed|javascript:| style=| on[a-z]+=/i);
     expect([...html.matchAll(/ src="([^"]*)"/g)]).to.deep.equal([]);
     const links = [...html.matchAll(/ href="([^"]*)"/g)].map((match) => match[1] ?? '');
-    const own = ['/favicon.svg', '/style.css', '/?pause', '/api/v1/status'];
+    const pages = view.services.map(({ name }) => `/services/${name}`);
+    const own = ['/favicon.svg', '/style.css', '/?pause', '/api/v1/status', ...pages];
     const routes = view.services.flatMap((service) => service.routes);
     const urls = routes.flatMap(({ url }) => (url === undefined ? [] : [url]));
     expect(new Set(links)).to.deep.equal(new Set([...own, ...urls]));
@@ -140,7 +141,7 @@ describe('the dashboard page', () => {
     const services = Array.from({ length: 500 }, (_, index) => ({ ...one, name: `s${index}` }));
     const from = performance.now();
     const html = page({ services });
-    expect(html).to.contain('<h3>s499</h3>');
+    expect(html).to.contain('>s499</a></h3>');
     expect(performance.now() - from).to.be.lessThan(5_000);
   });
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
@@ -6,9 +7,10 @@ import { makeLog } from '../../../src/base/log.ts';
 import { ok, wait, type Outcome } from '../../../src/base/outcome.ts';
 import { isOurHost } from '../../../src/dashboard/guard.ts';
 import { startDashboard, type Dashboard, type DashboardOptions } from '../../../src/dashboard/server.ts';
-import type { View } from '../../../src/report/types.ts';
+import type { AgentEvent, View } from '../../../src/report/types.ts';
 import { ask } from '../../support/ask.ts';
 import { quietApi, sampleView } from '../../support/sample-view.ts';
+import { until } from '../../support/until.ts';
 
 describe('the dashboard server', () => {
   let view: View;
@@ -56,6 +58,76 @@ describe('the dashboard server', () => {
     expect((await ask(base, '/api/v1/state')).status).to.equal(503);
     state = '{"format":1}';
     expect((await ask(base, '/api/v1/state')).body).to.equal(state);
+  });
+
+  it('serves the page of a service with its own history, and 404 for a name that nobody knows', async () => {
+    const asked: unknown[] = [];
+    const base = await address({
+      history: (service, limit) => {
+        asked.push([service, limit]);
+        return [];
+      },
+    });
+    const there = await ask(base, '/services/hello');
+    expect([there.status, String(there.headers['content-type'])]).to.deep.equal([
+      200,
+      'text/html; charset=utf-8',
+    ]);
+    expect(there.body).to.contain('hello').and.to.contain('Nothing was done for it yet.');
+    expect(asked).to.deep.equal([['hello', 50]]);
+    expect((await ask(base, '/services/nobody')).status).to.equal(404);
+    expect((await ask(base, '/services/%ff')).status).to.equal(400);
+  });
+
+  it('lets twenty readers follow the events; one more is told so, and gets in when one has left', async () => {
+    const base = await address();
+    const { hostname, port } = new URL(base);
+    const follow = async (): Promise<{ first: string; close: () => void }> => {
+      const socket = connect(Number(port), hostname);
+      socket.write('GET /api/v1/events?follow HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
+      const [bytes] = (await once(socket, 'data')) as [Buffer];
+      return { first: bytes.toString().split('\r\n')[0] ?? '', close: () => socket.destroy() };
+    };
+    const readers = [];
+    for (let at = 0; at < 20; at += 1) readers.push(await follow());
+    expect(new Set(readers.map(({ first }) => first))).to.deep.equal(new Set(['HTTP/1.1 200 OK']));
+    const late = await follow();
+    late.close();
+    expect(late.first).to.match(/ 503 /);
+    readers[0]?.close();
+    await until('the place to be free', async () => {
+      const next = await follow();
+      readers.push(next);
+      return next.first === 'HTTP/1.1 200 OK';
+    });
+    for (const { close } of readers) close();
+  });
+
+  it('lets a reader go that does not read, so that nothing piles up for it', async () => {
+    const listeners = new Set<(event: AgentEvent) => void>();
+    const base = await address({
+      events: {
+        recent: () => [],
+        subscribe: (listener) => {
+          listeners.add(listener);
+          return () => listeners.delete(listener);
+        },
+      },
+    });
+    const { hostname, port } = new URL(base);
+    const socket = connect(Number(port), hostname);
+    socket.on('error', () => undefined);
+    socket.write('GET /api/v1/events?follow HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
+    await once(socket, 'data');
+    socket.pause();
+    const text = 'x'.repeat(100_000);
+    let told = 0;
+    await until('the reader to be let go', () => {
+      for (const listener of listeners) listener({ id: (told += 1), at: 0, kind: 'notice', text });
+      return listeners.size === 0;
+    });
+    expect(told).to.be.lessThan(1_000);
+    socket.destroy();
   });
 
   it('serves a page, the view as JSON, a style sheet, an icon and a health word', async () => {
