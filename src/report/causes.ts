@@ -6,6 +6,7 @@ import type { Observed } from '../node/types.ts';
 import type { Plan, StepKind } from '../plan/types.ts';
 import type { Promised } from '../registry/types.ts';
 import type { SourceHealth } from '../source/types.ts';
+import { expiring } from './expiry.ts';
 
 type NoticeKind =
   | 'held back'
@@ -67,6 +68,7 @@ export function causesOf(input: CauseInput, limits: CauseLimits): Cause[] {
           ...gaveWay(seen.promised),
           ...refused(seen.plan),
           ...waiting(seen, limits),
+          ...expiring(seen.desired.services, seen.observed),
           ...repaired(seen, input.results),
         ]),
   ].sort((a, b) => (a.key < b.key ? -1 : 1));

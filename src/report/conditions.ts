@@ -1,3 +1,4 @@
+import { dayOf, expiryStep, expiryWords } from './expiry.ts';
 import type { Condition, ServiceState, View } from './types.ts';
 
 /** States in which nobody needs to look at a service. */
@@ -66,10 +67,6 @@ function proxy(state: View['proxy']): Condition {
   return { name: 'proxy', ok: false, text: state.why ?? 'does not answer' };
 }
 
-const DAY_MS = 86_400_000;
-/** Days before its end at which a certificate is spoken of, each time more urgently. */
-const STEPS_DAYS = [1, 7, 14, 30] as const;
-
 /** Every certificate that a route uses, also those that are not ours to renew. */
 function certificates(all: View['services'], at: number): Condition[] {
   const ends = all
@@ -78,26 +75,21 @@ function certificates(all: View['services'], at: number): Condition[] {
     .sort((a, b) => a.notAfter - b.notAfter);
   const [first] = ends;
   if (first === undefined) return [];
-  const ending = ends.filter(({ notAfter }) => notAfter - at <= 30 * DAY_MS);
-  if (ending.length === 0) {
+  const ending = ends.filter(({ notAfter }) => expiryStep(notAfter, at) !== undefined);
+  const step = expiryStep(first.notAfter, at);
+  if (step === undefined) {
     const text = `the first of ${count(ends.length, 'certificate')} ends on ${dayOf(first.notAfter)}`;
     return [{ name: 'certificates', ok: true, text }];
   }
-  const step = STEPS_DAYS.find((days) => first.notAfter - at <= days * DAY_MS) ?? 30;
-  const when = first.notAfter <= at ? 'has ended' : `ends within ${count(step, 'day')}`;
   const more = ending.length === 1 ? '' : `, and ${ending.length - 1} more`;
   return [
     {
       name: 'certificates',
       ok: false,
-      text: `the certificate of ${first.hostname} ${when} (${dayOf(first.notAfter)})${more}`,
+      text: `the certificate of ${first.hostname} ${expiryWords(first.notAfter, step)}${more}`,
       hint: 'Those of the agent renew by themselves; of others put the renewed full chain in place.',
     },
   ];
-}
-
-function dayOf(at: number): string {
-  return new Date(at).toISOString().slice(0, 10);
 }
 
 /** Not configured is said, never skipped in silence (L14). */

@@ -72,7 +72,8 @@ export function openNotifier(options: NotifierOptions): Notifier {
     }
     for (const [key, { lastAt }] of seen) {
       const isPresent = causes.some((cause) => cause.key === key);
-      const lingers = /^(drift|returned) /.test(key) && now - lastAt < LINGER_MS;
+      // The end of an l4 certificate is not known again before the first handshake after a start.
+      const lingers = /^(drift|returned|expiry) /.test(key) && now - lastAt < LINGER_MS;
       if (isPresent || lingers) continue;
       seen.delete(key);
       if (open.has(key)) store.clear(key, now);

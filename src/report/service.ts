@@ -1,7 +1,8 @@
 import { redact } from '../base/secret.ts';
 import type { Component, DesiredService, Issue, Route, Service } from '../definitions/types.ts';
-import type { CertificateState, Handshake, Observed, ObservedContainer, ProbeState } from '../node/types.ts';
+import type { Observed, ObservedContainer, ProbeState } from '../node/types.ts';
 import type { Applied, StepRecord, Trial } from '../registry/types.ts';
+import { endOf } from './expiry.ts';
 import { imagePushed } from './pushed.ts';
 import { clean, issueShown, reasonOf } from './shown.ts';
 import type { ContainerView, RouteView, ServiceState, ServiceView } from './types.ts';
@@ -242,13 +243,4 @@ function routeView(component: string, route: Route, observed: Observed): RouteVi
     ...(mode === 'l7' ? { url: `https://${hostname}${port === 443 ? '' : `:${port}`}/` } : {}),
     ...endOf(mode === 'l7' ? certificate : undefined, observed.handshakes?.[`${hostname}:${port}`]),
   };
-}
-
-/** The first end of what is in the file and of what is shown: of an l4 service only the latter is known. */
-function endOf(file: CertificateState | undefined, shown: Handshake | undefined): { notAfter?: number } {
-  const ends = [
-    ...(file?.kind === 'valid' ? [file.notAfter] : []),
-    ...(shown?.kind === 'ok' ? [shown.notAfter] : []),
-  ];
-  return ends.length === 0 ? {} : { notAfter: Math.min(...ends) };
 }

@@ -5,7 +5,13 @@ import { openRfc2136 } from '../../src/node/dns/rfc2136.ts';
 import type { Dns } from '../../src/node/dns/dns.ts';
 import { sendUpdate, updateScript } from '../../src/node/dns/update.ts';
 import type { NameFacts } from '../../src/node/types.ts';
-import { startBind, startKnot, type NameServer, type ServerOptions } from '../support/nameserver.ts';
+import {
+  startBind,
+  startKnot,
+  startPowerDns,
+  type NameServer,
+  type ServerOptions,
+} from '../support/nameserver.ts';
 
 const OWNER = 'rift/main';
 const NAME = 'hello.svc.test';
@@ -15,6 +21,7 @@ const SIX = 'fd00::1';
 for (const [kind, startServer] of [
   ['Knot', startKnot],
   ['BIND', startBind],
+  ['PowerDNS', startPowerDns],
 ] as const) {
   describe(`DNS by RFC 2136, with a real ${kind}`, () => dnsBy(startServer));
 }

@@ -1,14 +1,13 @@
 import { expect } from 'chai';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { askHaproxy } from '../../src/node/proxy/haproxyask.ts';
 import { openHaproxy } from '../../src/node/proxy/haproxy.ts';
 import { makeLog } from '../../src/base/log.ts';
 import { endWithConnections, freePort, listen } from '../support/mcproxy.ts';
 import { HAPROXY, OWNER, startDriver, type DriverRig } from '../support/proxyrig.ts';
-import { ask, connectTo } from '../support/tlsclient.ts';
+import { ask } from '../support/tlsclient.ts';
 import { until } from '../support/until.ts';
 
 describe('proxy driver "haproxy", what is its own', () => {
@@ -134,16 +133,6 @@ describe('proxy driver "haproxy", what is its own', () => {
     await writeFile(join(rig.directory, 'file/inside'), '');
     const below = { ...options, configPath: join(rig.directory, 'file/inside/x/haproxy.cfg') };
     expect((await openHaproxy(below).put([])).kind).not.to.equal('ok');
-  });
-
-  it('2,000 idle connections hurt nobody', async () => {
-    await rig.proxy.put([await rig.route('a.svc.test', backend)]);
-    const idle = Array.from({ length: 2_000 }, () => connect(port, '127.0.0.1').on('error', () => undefined));
-    await until('the connections', () => idle.every((one) => !one.connecting));
-    const socket = await connectTo({ port, hostname: 'a.svc.test', ca: rig.ca.cert });
-    socket.destroy();
-    expect(await say('a.svc.test')).to.equal('a');
-    for (const one of idle) one.destroy();
   });
 
   /** How often the master has been told to reload. */

@@ -57,6 +57,45 @@ function tables(kind: Driver): void {
     expect(await say('a.svc.test')).to.equal('a');
   });
 
+  it('a proxy that was restarted with an empty table is seen as empty, and has every route again by one write (G38)', async () => {
+    await rig.start();
+    const routes = await Promise.all(['a', 'b'].map((name) => rig.route(`${name}.svc.test`, backend)));
+    await rig.proxy.put(routes);
+    await rig.halt();
+    await rig.emptyTable();
+    await rig.start();
+    expect((await rig.facts()).table).to.deep.equal([]);
+    expect(await rig.live()).to.deep.equal([]);
+    expect(await rig.proxy.put(routes)).to.have.property('kind', 'ok');
+    expect(await rig.live()).to.deep.equal(routes);
+    expect(await say('b.svc.test')).to.equal('a');
+  });
+
+  it('a disk that is full at each write of a change: the old table serves and stays whole, the reason is told, and it goes on when there is room (G40)', async () => {
+    await rig.limitDisk();
+    await rig.start();
+    const old = await rig.route('a.svc.test', backend);
+    expect(await rig.proxy.put([old])).to.have.property('kind', 'ok');
+    const next = await rig.route('b.svc.test', backend);
+    const written = await rig.written();
+    let refusals = 0;
+    for (let room = 0; ; room += 1) {
+      expect(room, 'enough room at last').to.be.lessThan(40);
+      await rig.leaveRoom(room);
+      const outcome = await rig.proxy.put([next]);
+      if (outcome.kind === 'ok') break;
+      refusals += 1;
+      expect(outcome).to.have.property('why').that.includes('ENOSPC');
+      expect(await rig.written()).to.equal(written);
+      expect(await rig.live()).to.deep.equal([old]);
+      expect(await say('a.svc.test')).to.equal('a');
+      expect(await rig.leftOver()).to.deep.equal([]);
+    }
+    expect(refusals).to.be.greaterThan(0);
+    expect(await rig.live()).to.deep.equal([old, next]);
+    expect(await say('b.svc.test')).to.equal('a');
+  });
+
   it('a table that the proxy refuses leaves the old one serving, with the reason; the next change is taken (G38)', async () => {
     await rig.start();
     await rig.proxy.put([await rig.route('a.svc.test', backend)]);

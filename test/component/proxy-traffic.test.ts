@@ -109,6 +109,20 @@ function traffic(kind: Driver): void {
     );
   });
 
+  it('2,000 idle connections hurt nobody, and are closed in time', async () => {
+    const idle = Array.from({ length: 2_000 }, () =>
+      connectTcp(port, '127.0.0.1').on('error', () => undefined),
+    );
+    const closed = Promise.all(idle.map((one) => new Promise((done) => one.once('close', done))));
+    await until('the connections', () => idle.every((one) => !one.connecting));
+    for (const one of idle) one.resume();
+    expect((await ask(target(WEB))).status).to.equal(200);
+    const socket = await connectTo(target(API), { checkServerIdentity: () => undefined });
+    expect(socket.getPeerX509Certificate()?.fingerprint256).to.equal(fingerprint);
+    socket.destroy();
+    await closed;
+  });
+
   it('l4: 100 MB there and back, byte for byte, after the client has finished sending', async () => {
     const socket = await connectTo(target(API), { allowHalfOpen: true } as object);
     const sent = bigStream(100);

@@ -1,13 +1,15 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import Database from 'better-sqlite3';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { freePort } from './mcproxy.ts';
 import { until } from './until.ts';
 
 const run = promisify(execFile);
+const POWERDNS_SCHEMA = '/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql';
 const SECRET = 'bWMtZ2l0b3BzIHRlc3Qga2V5LCBub3Qgc2VjcmV0Lg==';
 
 /** A real name server of one test: one zone, that takes updates with the key. */
@@ -43,8 +45,14 @@ export interface ServerOptions {
   readonly readOnly?: boolean;
 }
 
+export function startPowerDns(options?: ServerOptions): Promise<NameServer> {
+  return startNameServer(POWERDNS, options);
+}
+
 interface Kind {
   readonly name: string;
+  /** What is to be done once, before its first start. */
+  prepare?(place: { directory: string; zone: string; readOnly: boolean }): Promise<void>;
   /** The configuration file, and what is run with it. */
   config(place: { directory: string; port: number; zone: string; readOnly: boolean }): string;
   command(config: string): readonly [string, ...string[]];
@@ -98,6 +106,39 @@ zone "${zone}" { type primary; file "${directory}/zone"; allow-update { ${readOn
 `,
 };
 
+/** With a database of its own; caches off, as they would hide for 20 s what an update made. */
+const POWERDNS: Kind = {
+  name: 'PowerDNS',
+  command: (config) => ['pdns_server', `--config-dir=${dirname(config)}`, '--config-name='],
+  config: ({ directory, port }) => `launch=gsqlite3
+gsqlite3-database=${directory}/db/pdns.sqlite3
+local-address=127.0.0.1
+local-port=${port}
+socket-dir=${directory}/run
+daemon=no
+guardian=no
+dnsupdate=yes
+allow-dnsupdate-from=127.0.0.0/8
+cache-ttl=0
+query-cache-ttl=0
+negquery-cache-ttl=0
+zone-cache-refresh-interval=0
+security-poll-suffix=
+`,
+  prepare: async ({ directory, zone, readOnly }) => {
+    const db = new Database(join(directory, 'db', 'pdns.sqlite3'));
+    db.exec(await readFile(POWERDNS_SCHEMA, 'utf8'));
+    db.close();
+    const util = (...args: string[]): Promise<unknown> =>
+      run('pdnsutil', [`--config-dir=${directory}`, ...args]);
+    await util('load-zone', zone, join(directory, 'zone'));
+    await util('import-tsig-key', 'mc', 'hmac-sha256', SECRET);
+    // A zone with no key that may change it takes updates from every address that is allowed.
+    await util('set-meta', zone, 'TSIG-ALLOW-DNSUPDATE', readOnly ? 'nobody' : 'mc');
+    await util('set-meta', zone, 'SOA-EDIT-DNSUPDATE', 'INCREASE');
+  },
+};
+
 async function startNameServer(
   kind: Kind,
   { zone = 'svc.test', readOnly = false }: ServerOptions = {},
@@ -116,10 +157,12 @@ async function startNameServer(
     `$ORIGIN ${zone}.\n@ 300 SOA ns.${zone}. host.${zone}. 1 300 300 300 300\n@ 300 NS ns.${zone}.\nns 300 A 127.0.0.1\n`,
   );
   for (const name of ['db', 'run']) await mkdir(at(name), { mode: 0o777 });
-  await writeFile(at('conf'), kind.config({ directory, port, zone, readOnly }));
+  // The name that PowerDNS looks for; the others are told it.
+  await writeFile(at('pdns.conf'), kind.config({ directory, port, zone, readOnly }));
   await chmod(directory, 0o755);
+  await kind.prepare?.({ directory, zone, readOnly });
   let child: ReturnType<typeof spawn> | undefined;
-  const [program, ...options] = kind.command(at('conf'));
+  const [program, ...options] = kind.command(at('pdns.conf'));
   const server: NameServer = {
     server: `127.0.0.1:${port}`,
     zone,

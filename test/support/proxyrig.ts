@@ -1,8 +1,9 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { makeLog } from '../../src/base/log.ts';
 import { startProxy, type RunningProxy } from '../../src/mc-proxy/server.ts';
 import { openFileProxy } from '../../src/node/proxy/file.ts';
@@ -18,6 +19,10 @@ export type Driver = (typeof DRIVERS)[number];
 export const OWNER = 'rift/main';
 export const HAPROXY = '/usr/sbin/haproxy';
 
+const PAGE = 4_096;
+const DISK_PAGES = 64;
+
+const run = promisify(execFile);
 const log = makeLog('silent');
 
 /** A driver with the proxy that it drives, in a directory of one test. `stop` takes all of it away, and what `onStop` was given. */
@@ -42,6 +47,16 @@ export interface DriverRig {
     more?: Partial<Pick<ObservedRoute, 'mode' | 'backendTls' | 'listenerPort'>>,
   ): Promise<ObservedRoute>;
   certify(hostname: string): Promise<void>;
+  /** Whoever set it up anew: the table that it starts with is empty. */
+  emptyTable(): Promise<void>;
+  /** The table as it is written. */
+  written(): Promise<string>;
+  /** What the driver writes goes to a file system of its own from now on; before the first start only. */
+  limitDisk(): Promise<void>;
+  /** So many pages are free on it. */
+  leaveRoom(pages: number): Promise<void>;
+  /** Files that a write has left there and that nothing names. */
+  leftOver(): Promise<string[]>;
   onStop(end: () => unknown): void;
   stop(): Promise<void>;
 }
@@ -51,6 +66,9 @@ const LIMITS = { responseMs: 1_000, connectMs: 1_000, headersMs: 500, helloMs: 1
 export async function startDriver(kind: Driver, port: number, started = true): Promise<DriverRig> {
   const directory = await mkdtemp(join(tmpdir(), 'px-'));
   const at = (name: string): string => join(directory, name);
+  const place = at(kind === 'file' ? 'table' : 'haproxy');
+  const tablePath = join(place, 'routes.toml');
+  const configPath = join(place, 'haproxy.cfg');
   const ca = await makeCa();
   const ends: (() => unknown)[] = [];
   let router: RunningProxy | undefined;
@@ -59,10 +77,10 @@ export async function startDriver(kind: Driver, port: number, started = true): P
 
   const driver = (...listeners: string[]): Proxy =>
     kind === 'file'
-      ? openFileProxy({ tablePath: at('routes.toml'), statusSocket: at('s'), listeners, owner: OWNER, log })
+      ? openFileProxy({ tablePath, statusSocket: at('s'), listeners, owner: OWNER, log })
       : openHaproxy({
           program: HAPROXY,
-          configPath: at('haproxy/haproxy.cfg'),
+          configPath,
           runtimeSocket: at('s'),
           masterSocket: at('m'),
           listeners,
@@ -73,7 +91,7 @@ export async function startDriver(kind: Driver, port: number, started = true): P
         });
   const startRouter = async (): Promise<void> => {
     const begun = await startProxy({
-      tablePath: at('routes.toml'),
+      tablePath,
       statusSocketPath: at('s'),
       log,
       limits: {
@@ -88,7 +106,7 @@ export async function startDriver(kind: Driver, port: number, started = true): P
     router = begun.value;
   };
   const startHaproxy = async (): Promise<void> => {
-    const child = spawn(HAPROXY, ['-W', '-S', at('m'), '-f', at('haproxy/haproxy.cfg')], { stdio: 'ignore' });
+    const child = spawn(HAPROXY, ['-W', '-S', at('m'), '-f', configPath], { stdio: 'ignore' });
     haproxy = child;
     await until('HAProxy to answer', async () => {
       if (child.exitCode !== null) throw new Error(`HAProxy ended with ${child.exitCode}`);
@@ -156,6 +174,27 @@ export async function startDriver(kind: Driver, port: number, started = true): P
         mark: `${OWNER}/${hostname.split('.')[0] ?? ''}/web/`,
         ...more,
       };
+    },
+    emptyTable: async () => {
+      if (kind === 'file') await rm(tablePath);
+      else await rm(place, { recursive: true });
+    },
+    written: () => readFile(kind === 'file' ? tablePath : configPath, 'utf8'),
+    limitDisk: async () => {
+      await mkdir(place);
+      await run('mount', ['-t', 'tmpfs', '-o', `size=${DISK_PAGES * PAGE}`, 'tmpfs', place]);
+      ends.push(() => run('umount', [place]));
+    },
+    leaveRoom: async (pages) => {
+      await rm(join(place, 'filler'), { force: true });
+      const { bfree } = await statfs(place);
+      await writeFile(join(place, 'filler'), Buffer.alloc((bfree - pages) * PAGE));
+    },
+    leftOver: async () => {
+      const files = (await readdir(place, { recursive: true })).sort();
+      const versions = files.filter((name) => /^v-[^/]+$/.test(name)).slice(1);
+      const bundles = files.filter((name) => /^certs\/.*\.pem$/.test(name)).slice(1);
+      return [...files.filter((name) => /\.(tmp|next)$/.test(name)), ...versions, ...bundles];
     },
     onStop: (end) => void ends.push(end),
     stop: async () => {

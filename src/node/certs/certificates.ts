@@ -74,11 +74,14 @@ export function openCertificates(
     const verdict = await check(place, clock.now());
     if (driver === 'files') return stateOf(verdict, place);
     if (acme !== undefined) return observeOrdered(acme, verdict, place, clock.now());
-    const need = needOf(verdict, ca.kind === 'ok' ? ca.value : undefined, clock.now());
-    if (need.kind === 'none') return stateOf(verdict, place);
+    const local = ca.kind === 'ok' ? ca.value : undefined;
+    const need = needOf(verdict, local, clock.now());
+    const isOurs = verdict.kind === 'valid' && local !== undefined && isGrowing(local, verdict.leaf);
+    const state = isOurs ? renewable(stateOf(verdict, place), verdict.leaf) : stateOf(verdict, place);
+    if (need.kind === 'none') return state;
     const failed = failedAt.get(place.hostname);
     const isHeld = failed !== undefined && clock.monotonic() - failed < RENEWAL_RETRY_MS;
-    if (verdict.kind === 'valid' && isHeld) return stateOf(verdict, place);
+    if (verdict.kind === 'valid' && isHeld) return state;
     return { kind: 'absent', certPath: place.certPath, hint: need.hint };
   };
 
@@ -156,11 +159,11 @@ async function observeOrdered(
     if (order !== undefined) return { ...order, certPath: place.certPath };
     return { kind: 'absent', certPath: place.certPath, hint: `${verdict.why}: another one is ordered` };
   }
-  const isDue = verdict.notAfter - now < (endOf(verdict.leaf) - startOf(verdict.leaf)) / 3;
-  if (!isDue || state.kind !== 'valid') return state;
+  const ours = renewable(state, verdict.leaf);
+  if (ours.kind !== 'valid' || now <= (ours.renewsAt ?? now)) return ours;
   // One that ended well a moment ago has brought this very certificate: its CA gives none that live longer.
-  if (job?.kind === 'done' && now - job.at < RENEWAL_RETRY_MS) return state;
-  return { ...state, renewal: order ?? { kind: 'due' } };
+  if (job?.kind === 'done' && now - job.at < RENEWAL_RETRY_MS) return ours;
+  return { ...ours, renewal: order ?? { kind: 'due' } };
 }
 
 function orderOf(acme: Acme, hostname: string): CertificateOrder | undefined {
@@ -267,11 +270,23 @@ function needOf(verdict: Verdict, ca: LocalCa | undefined, now: number): Need {
   if (verdict.kind === 'unknown' || verdict.leaf === undefined || ca === undefined) return { kind: 'none' };
   if (!signed(ca.root, verdict.leaf)) return { kind: 'none' };
   if (verdict.kind === 'invalid') return { kind: 'issue', hint: `${verdict.why}: it will be issued again` };
-  const lifeMs = endOf(verdict.leaf) - startOf(verdict.leaf);
-  // A leaf that ends with its root cannot be made longer: renewing it would never come to an end.
-  const canGrow = endOf(verdict.leaf) < endOf(ca.root);
-  if (verdict.notAfter - now >= lifeMs / 3 || !canGrow) return { kind: 'none' };
+  const isDue = now > verdict.notAfter - lifeOf(verdict.leaf) / 3;
+  if (!isDue || !isGrowing(ca, verdict.leaf)) return { kind: 'none' };
   return { kind: 'issue', hint: 'due for renewal: less than a third of its life is left' };
+}
+
+/** Signed by the local CA; and a leaf that ends with its root cannot be made longer: renewing it would never come to an end. */
+function isGrowing({ root }: LocalCa, leaf: X509Certificate): boolean {
+  return signed(root, leaf) && endOf(leaf) < endOf(root);
+}
+
+function lifeOf(leaf: X509Certificate): number {
+  return endOf(leaf) - startOf(leaf);
+}
+
+/** One of ours: another one is made, or asked for, when a third of its life is left. */
+function renewable(state: CertificateState, leaf: X509Certificate): CertificateState {
+  return state.kind === 'valid' ? { ...state, renewsAt: state.notAfter - lifeOf(leaf) / 3 } : state;
 }
 
 function stateOf(verdict: Verdict, { certPath, keyPath }: Place): CertificateState {

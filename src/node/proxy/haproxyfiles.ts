@@ -170,13 +170,14 @@ export async function writeConfig(path: string, text: string): Promise<Failure |
   }
 }
 
-/** Removes versions and bundles that no configuration names any more. What cannot be removed is tried again at the next write. */
+/** Removes a candidate that was not taken (G40), and versions and bundles that no configuration names any more. What cannot be removed is tried again at the next write. */
 export async function sweep(configPath: string, keep: Written): Promise<void> {
   const directory = dirname(configPath);
   const versions = await readdir(directory).catch(() => []);
   const bundles = await readdir(join(directory, 'certs')).catch(() => []);
   const kept = new Set(Object.values(keep.bundles).map((digest) => `${digest}.pem`));
   await Promise.all([
+    rm(candidatePath(configPath), { force: true }).catch(() => undefined),
     ...versions
       .filter((name) => name.startsWith('v-') && name !== `v-${keep.version ?? ''}`)
       .map((name) => rm(join(directory, name), { recursive: true, force: true }).catch(() => undefined)),

@@ -117,6 +117,43 @@ describe('certificates that are ordered from a CA', () => {
   });
 });
 
+describe('a certificate that ends during a pass', () => {
+  for (const driver of ['local', 'acme'] as const) {
+    it(`${driver}: the pass ends as it was planned, nothing that runs is touched, and the next one mends it (G39)`, async () => {
+      const world = prepared();
+      world.certificateDriver = driver;
+      if (driver === 'acme') await world.converge().then(() => world.sign(NAME));
+      await world.converge();
+      const { table } = world;
+      const mine = (): unknown => structuredClone(world.containers.filter(({ name }) => name === 'a'));
+      const containers = mine();
+      world.desired = desiredOf([one(), service('b', [component('b', { network: 'none' })])]);
+      world.present('mcr.example.net/b:v1.0.0');
+      const plan = world.plan.bind(world);
+      // It was seen as good; by the time that the first step is taken it has ended.
+      world.plan = () => {
+        const planned = plan();
+        world.certificates = {};
+        world.plan = plan;
+        return planned;
+      };
+      const { results } = await world.pass();
+      expect(results.map(({ outcome }) => outcome.kind)).to.satisfy((all: string[]) =>
+        all.every((kind) => kind === 'ok'),
+      );
+      expect(world.certificates).not.to.have.property(NAME);
+      expect(world.table).to.deep.equal(table);
+      await world.converge();
+      if (driver === 'acme') world.sign(NAME);
+      await world.converge();
+      expect(world.certificates[NAME]).to.have.property('kind', 'valid');
+      expect(world.table).to.deep.equal(table);
+      expect(mine()).to.deep.equal(containers);
+      expect(world.plan()).to.deep.include({ steps: [], waiting: [], refused: [] });
+    });
+  }
+});
+
 function prepared(): World {
   const world = new World();
   world.certificateDriver = 'acme';

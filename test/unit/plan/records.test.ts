@@ -73,6 +73,22 @@ describe('records in DNS', () => {
     expect(world.container('a')).to.equal(undefined);
   });
 
+  it('after the loss of the registry a record is ours by its mark: nothing is sent again, and an undeploy takes it away', async () => {
+    const world = await running(one('a'));
+    const from = world.journal.length;
+    world.applied = [];
+    world.dnsRecords = [];
+    await world.converge();
+    const words = (): string[] => world.journal.slice(from).map((line) => line.split(' ')[0] ?? '');
+    expect(words()).not.to.include.members(['name']);
+    expect(world.plan().steps, 'G2').to.deep.equal([]);
+    world.desired = desiredOf([]);
+    world.removable = ['a'];
+    await world.converge();
+    expect(words()).to.include.members(['unname', 'remove']);
+    expect(world.names).to.deep.equal({});
+  });
+
   it('a foreign record is refused and left alone (L08), one that says the same is nobody’s to repeat', async () => {
     const world = prepared(one('a'));
     world.names[NAME] = { addresses: ['10.9.9.9'] };

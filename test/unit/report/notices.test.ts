@@ -235,6 +235,29 @@ describe('notices', () => {
     expect(registry.notices.open()).to.have.length(1);
   });
 
+  it('the end of a certificate is told once to each channel, also over a restart of the agent that has not shaken hands yet', async () => {
+    const expiry: Cause = {
+      ...CAUSE,
+      key: 'expiry web.test 14',
+      kind: 'certificate',
+      text: 'ends within 14 days',
+    };
+    const webhookFile = secretFile('webhook', '/');
+    const first = notify({ webhookFile });
+    first.look([expiry]);
+    await until('it to be remembered', () => registry.notices.open()[0]?.deliveries[0]?.doneAt);
+    await first.stop();
+    const second = notify({ webhookFile });
+    second.look([]);
+    second.look([expiry]);
+    second.look([{ ...expiry, key: 'expiry web.test 7', text: 'ends within 7 days' }]);
+    await until('the next step', () => received.length >= 2);
+    expect(received.map(({ body }) => body.text)).to.deep.equal([
+      'ends within 14 days',
+      'ends within 7 days',
+    ]);
+  });
+
   it('what is repaired again and again is told once, until it was quiet for ten minutes', () => {
     const notifier = notify({});
     const drift = { ...CAUSE, key: 'drift web' };
