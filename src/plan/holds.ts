@@ -3,20 +3,31 @@ import { appliedOf, failureOf, oursOf, trialOf, type Facts, type ServicePlan } f
 import { slotted } from './slots.ts';
 import { standingOf, type Standing } from './standing.ts';
 import type { Step, StepKind, Waiting } from './types.ts';
+import { stageWindow } from './window.ts';
 
 /** Why changes of a service are put off. What runs goes on, and is not stopped for them. */
 export interface Hold {
   readonly waiting: Waiting;
-  /** What is put off besides the replacement of what runs: `starts`: any start; `removals`: whatever takes away. */
-  readonly also?: 'starts' | 'removals';
+  /**
+   * What is put off besides the replacement of what runs: `starts`: any start; `news`: starts of a service
+   * that did not run before; `removals`: whatever takes away.
+   */
+  readonly also?: 'starts' | 'news' | 'removals';
 }
 
 /** `after`: services of this node that must be ready first (L42). One that is paused, inactive or unknown is ignored. */
 export function holdsOfAfter(facts: Facts, { service }: DesiredService): Hold[] {
-  return (service.after ?? []).flatMap((name) => {
+  return (service.after ?? []).flatMap((name): Hold[] => {
     const first = facts.desired.services.find((entry) => entry.service.name === name);
     if (first === undefined || !first.service.active || first.service.paused === true) return [];
-    if (standingsOf(facts, first).every((one) => isReady(one, facts))) return [];
+    const standings = standingsOf(facts, first);
+    if (standings.every((one) => isReady(one, facts))) return [];
+    // Its old version runs well and may wait days for its own change: what died meanwhile is started all the same.
+    if (standings.every((one) => isReady(one, facts) || isOldReady(one, facts))) {
+      const why = `${name} is to be changed first (after)`;
+      const hint = `Changes follow once ${name} has changed. See what it waits for.`;
+      return [{ waiting: { service: service.name, for: 'after', why, hint }, also: 'news' }];
+    }
     const why = `${name} is not ready yet, and comes first (after)`;
     const hint = `What runs goes on; starts and changes follow once ${name} is ready. See what it waits for.`;
     return [{ waiting: { service: service.name, for: 'after', why, hint }, also: 'starts' }];
@@ -26,13 +37,14 @@ export function holdsOfAfter(facts: Facts, { service }: DesiredService): Hold[] 
 /** Of what has to be made, the components whose turn it is not yet, and why. */
 export function putOff(
   facts: Facts,
-  { service }: DesiredService,
+  desired: DesiredService,
   standings: readonly Standing[],
   holds: readonly Hold[],
 ): { readonly components: readonly string[]; readonly waiting: readonly Waiting[] } {
+  const { service } = desired;
   const changing = standings.filter((standing) => standing.current === undefined);
   const held = changing.filter((standing) =>
-    holds.some((hold) => hold.also === 'starts' || standing.outdated !== undefined),
+    holds.some((hold) => standing.outdated !== undefined || holdsStart(facts, desired, hold)),
   );
   const early = changing.filter((standing) => notReadyBefore(facts, service, standing, standings).length > 0);
   return {
@@ -42,6 +54,11 @@ export function putOff(
       ...early.flatMap((standing) => notReadyBefore(facts, service, standing, standings)),
     ],
   };
+}
+
+/** Does it put off starts, too? What ran and died is healed. */
+function holdsStart(facts: Facts, { service }: DesiredService, { also }: Hold): boolean {
+  return also === 'starts' || (also === 'news' && appliedOf(facts, service.name)?.state !== 'running');
 }
 
 const TAKING_AWAY: readonly StepKind[] = [
@@ -68,7 +85,7 @@ export function heldTo(
   const standings = standingsOf(facts, desired);
   const waiting: Waiting[] = [];
   const steps = plan.steps.filter((step) => {
-    const why = whyHeld(facts, service, standings, holds, step);
+    const why = whyHeld(facts, desired, standings, holds, step);
     waiting.push(...why);
     return why.length === 0;
   });
@@ -79,7 +96,7 @@ export function heldTo(
 
 function whyHeld(
   facts: Facts,
-  service: Service,
+  desired: DesiredService,
   standings: readonly Standing[],
   holds: readonly Hold[],
   step: Step,
@@ -89,8 +106,8 @@ function whyHeld(
   if (step.kind !== 'start-container') return [];
   const standing = standings.find(({ component }) => component.container === step.name);
   return [
-    ...holds.filter((hold) => hold.also === 'starts').map((hold) => hold.waiting),
-    ...(standing === undefined ? [] : notReadyBefore(facts, service, standing, standings)),
+    ...holds.filter((hold) => holdsStart(facts, desired, hold)).map((hold) => hold.waiting),
+    ...(standing === undefined ? [] : notReadyBefore(facts, desired.service, standing, standings)),
   ];
 }
 
@@ -98,12 +115,14 @@ function whyHeld(
 function notReadyBefore(
   facts: Facts,
   service: Service,
-  { component }: Standing,
+  { component, outdated }: Standing,
   standings: readonly Standing[],
 ): Waiting[] {
   return (component.after ?? []).flatMap((name) => {
     const first = standings.find((other) => other.component.name === name);
     if (first === undefined || name === component.name || isReady(first, facts)) return [];
+    // Its own old container is started again: the old one of the other is what it ran with.
+    if (outdated !== undefined && isOldReady(first, facts)) return [];
     const why = `${component.container}: ${first.component.container} is not ready yet, and comes first (after)`;
     return [{ service: service.name, component: component.name, for: 'after', why }];
   });
@@ -127,6 +146,11 @@ export function isReady({ component, current }: Standing, facts: Facts): boolean
   return current.state === 'exited' && component.restart !== 'unless-stopped' && current.exitCode === 0;
 }
 
+/** The version that is to be replaced runs, and is ready by its probe. */
+function isOldReady({ outdated }: Standing, facts: Facts): boolean {
+  return outdated?.state === 'running' && facts.observed.probes[outdated.id]?.kind === 'ready';
+}
+
 /** Services whose containers change although their own file did not: by defaults, the node's file, settings, a new agent. */
 export interface Rollout {
   /** Services that wait for their turn, and for whom. */
@@ -147,11 +171,13 @@ export function rolloutOf(facts: Facts): Rollout {
     // What was changed by hand is healed at once, wherever: no setting and no new agent is to blame.
     else if (standings.some((one) => one.outdated !== undefined && one.drift === undefined)) due.push(entry);
   }
-  const ahead = under[0] ?? due[0];
+  const begun = under[0];
+  const ahead = begun ?? nextOf(facts, due);
   const holds = new Map<string, Hold>();
   if (ahead === undefined) return { holds };
-  const first = ahead.service.name;
-  const failure = failureOf(facts, first, ahead.digest) ?? gaveWay(facts, ahead);
+  const failure = failureOf(facts, ahead.service.name, ahead.digest) ?? gaveWay(facts, ahead);
+  // What has begun may wait for one of these by its `after`: it would wait for ever if that one waited for it.
+  const first = (failure === undefined ? foremostOf(ahead, due) : ahead).service.name;
   for (const { service } of due) {
     if (service.name === first) continue;
     const because = 'its own definition did not change: such changes run one service at a time';
@@ -169,6 +195,21 @@ export function rolloutOf(facts: Facts): Rollout {
     holds.set(service.name, { waiting });
   }
   return { holds };
+}
+
+/** The first by name that can go now: after none of the others, and not behind a window that is closed. */
+function nextOf(facts: Facts, due: readonly DesiredService[]): DesiredService | undefined {
+  const names = new Set(due.map(({ service }) => service.name));
+  const isFree = (entry: DesiredService): boolean =>
+    stageWindow(facts, entry).ready && !(entry.service.after ?? []).some((name) => names.has(name));
+  return due.find(isFree) ?? due[0];
+}
+
+/** Of those that are due, the one that must come before all others for `entry` to go on; itself when there is none. */
+function foremostOf(entry: DesiredService, due: readonly DesiredService[]): DesiredService {
+  const before = due.filter(({ service }) => service.name !== entry.service.name);
+  const first = before.find(({ service }) => entry.service.after?.includes(service.name));
+  return first === undefined ? entry : foremostOf(first, before);
 }
 
 function gaveWay(facts: Facts, { insteadOf }: DesiredService): { why: string } | undefined {
