@@ -294,7 +294,13 @@ async function resolveCommit(
   if (readable.kind !== 'ok') return readable;
   let resolution: ReturnType<typeof resolve>;
   try {
-    resolution = resolve({ ...house.definitions, ...readable.value, commit: files.value.commit });
+    const { elsewhere } = registry.promised();
+    resolution = resolve({
+      ...house.definitions,
+      ...readable.value,
+      commit: files.value.commit,
+      ...(elsewhere === undefined ? {} : { elsewhere }),
+    });
   } catch (error) {
     return {
       kind: 'bug',
@@ -315,7 +321,8 @@ async function resolveCommit(
   }));
   const news = await newCommits(house, desired, accepted);
   const named = namedServices(news, desired, registry.promised());
-  const written = registry.accept(commit, clock.now(), good, resolution.nodeFile, named);
+  const { nodeFile, elsewhere } = resolution;
+  const written = registry.accept(commit, clock.now(), good, nodeFile, named, elsewhere);
   // What cannot be written down is not acted upon (G32).
   if (written.kind !== 'ok') return written;
   await source.keep(commit, lastGoodOids(registry.promised()));

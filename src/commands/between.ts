@@ -68,7 +68,7 @@ async function betweenOn(
   const { promised, observed } = simulate(factsOf(empty, before.desired, before).facts).facts;
   const standing: Standing = {
     ...empty,
-    promised: { ...promised, files: services.map(acceptedFile) },
+    promised: { ...promised, files: services.map(acceptedFile), elsewhere: before.elsewhere },
     observed,
   };
   const accepted = new Set(services.map(({ file }) => file));

@@ -39,12 +39,12 @@ export async function foresee(
 
 /** What would be in force on the node. */
 export function resolved(
-  { node, defaults, policy, root }: Standing,
+  { node, defaults, policy, root, promised: { elsewhere } }: Standing,
   files: Pick<DefinitionsInput, 'files' | 'refusedFiles' | 'lastGood'>,
 ): Resolution {
   const commit = { oid: 'pull-request', author: '', email: '', at: 0, message: '', parents: [] };
   const options = { node, defaults, root, hash: plainHash, ...(policy === undefined ? {} : { policy }) };
-  return resolve({ ...options, ...files, commit });
+  return resolve({ ...options, ...(elsewhere === undefined ? {} : { elsewhere }), ...files, commit });
 }
 
 function previewOf(

@@ -152,6 +152,7 @@ async function check(
       states.length === 0 ? "the node's settings allow" : `the settings of ${without.join(', ')} allow`;
     notChecked.unshift(
       `what ${whose} (${POLICY_RULES.join(', ')}); --state FILE|URL takes what a node's agent serves at /api/v1/state.`,
+      `whether an active service with volumes changes its node (service/node-move); --state, or \`plan --base REF\`, knows what was before.`,
     );
   }
   return ok({
@@ -165,7 +166,8 @@ async function check(
 /** What the agent of the node resolves with. Only the key of its hashes stays there. */
 function optionsOf(state: NodeState): Omit<ResolveOptions, 'hash'> {
   const { node, defaults, policy, root } = state;
-  return { node, defaults, policy, root };
+  const { elsewhere } = state.promised;
+  return { node, defaults, policy, root, ...(elsewhere === undefined ? {} : { elsewhere }) };
 }
 
 /** Resolves a directory as the agent of a node would, or for all nodes. Without a hash of the caller's nothing is hashed with a key: values stay here. */

@@ -9,7 +9,7 @@ import { silence } from './ownservice.ts';
 import { plainNode } from './nodes.ts';
 import type { DefinitionsInput, LastGood } from './resolve.ts';
 import { LIMITS } from './shape.ts';
-import type { NodeDefinition } from './types.ts';
+import type { NodeDefinition, Service } from './types.ts';
 import { idleWaits, judgeWaits, type WaitFault, type Waiter } from './waits.ts';
 
 /** A service that is in force: from the newest commit, or from its last good state. */
@@ -102,7 +102,9 @@ function candidatesOf(
       );
     }
     const moved =
-      draft.definition === undefined ? undefined : movedNode(draft.definition, last?.built, input);
+      draft.definition === undefined
+        ? undefined
+        : (movedNode(draft.definition, last?.built, input) ?? movedHere(draft, last?.built, sorted, input));
     if (moved !== undefined) findings.push(moved);
     const isGood = built?.good === true && moved === undefined;
     return {
@@ -197,9 +199,34 @@ function movedNode(
   const before = last?.service;
   if (before === undefined || before.node === definition.node || !before.active) return undefined;
   if (node !== undefined && before.node !== node) return undefined;
-  if (before.components.every(({ mounts }) => mounts.length === 0)) return undefined;
+  if (!hasMounts(before)) return undefined;
   const message = `"${definition.name}" is active on ${before.node} and has volumes there: it cannot move to ${definition.node}`;
   return finding('service/node-move', ['node'], message);
+}
+
+/** The same, asked by the new node: that two of them run with data of their own is seen by neither alone. */
+function movedHere(
+  draft: Draft,
+  last: Built | undefined,
+  sorted: SortedFiles,
+  { node, elsewhere = [] }: DefinitionsInput,
+): Finding | undefined {
+  const { definition } = draft;
+  if (node === undefined || definition?.node !== node || !definition.active || last !== undefined)
+    return undefined;
+  const from = elsewhere.find(({ service }) => service === definition.name);
+  if (from === undefined) return undefined;
+  // Two nodes may each have a service of one name: one that is still there has not moved.
+  const stays = sorted.services
+    .map(readDraft)
+    .some((other) => other.service === from.service && other.node === from.node);
+  if (stays) return undefined;
+  const message = `"${definition.name}" is active on ${from.node} and has volumes there: it cannot move to ${node}`;
+  return finding('service/node-move', ['node'], message);
+}
+
+export function hasMounts({ components }: Pick<Service, 'components'>): boolean {
+  return components.some(({ mounts }) => mounts.length > 0);
 }
 
 /** Who loses a claim falls back on its last good state, which may claim something else: until nothing changes any more. */

@@ -1,11 +1,20 @@
 import { nearest } from '../base/suggest.ts';
 import type { Commit, DefinitionFile } from '../source/types.ts';
 import { builtElsewhere } from './builders.ts';
-import { judge, type Force, type Judged } from './force.ts';
+import { hasMounts, judge, type Force, type Judged } from './force.ts';
 import { kindOf, nameOf, sortFiles, wholeIssue, type SortedFiles, type UnreadFile } from './files.ts';
 import { byPlace, finding, locate, order, quote, type Finding } from './findings.ts';
 import { plainNode, readNode, readRemovals } from './nodes.ts';
-import type { Defaults, Desired, DesiredService, EnvValues, Issue, NodeDefinition, Policy } from './types.ts';
+import type {
+  Defaults,
+  Desired,
+  DesiredService,
+  Elsewhere,
+  EnvValues,
+  Issue,
+  NodeDefinition,
+  Policy,
+} from './types.ts';
 
 /** A blob that was accepted before, and the commit it was taken from. */
 export interface LastGood {
@@ -24,6 +33,8 @@ export interface ResolveOptions {
   readonly hash: (value: string) => string;
   /** Folder of the definitions inside the repository; default its root. */
   readonly root?: string;
+  /** What the commit before had on other nodes; absent: not known, and nothing is taken for moved here. */
+  readonly elsewhere?: readonly Elsewhere[];
 }
 
 export interface DefinitionsInput extends ResolveOptions {
@@ -43,6 +54,8 @@ export interface Resolution {
   readonly nodes: ReadonlyMap<string, NodeDefinition>;
   /** The node that each service file names, as far as it can be read. */
   readonly nodeOf: ReadonlyMap<string, string>;
+  /** What other nodes have, to be given with the next commit: it may have moved here then. */
+  readonly elsewhere: readonly Elsewhere[];
   /** The file of the node that asks, as it is in force: to be accepted like the services', so that it can be the last good one. */
   readonly nodeFile?: { readonly file: string; readonly oid: string; readonly commit: string };
 }
@@ -80,6 +93,7 @@ export function resolve(input: DefinitionsInput): Resolution {
         );
   let values: EnvValues | undefined;
   let nodeOf: ReadonlyMap<string, string> | undefined;
+  let others: readonly Elsewhere[] | undefined;
   return {
     desired: {
       node: input.node ?? '',
@@ -101,6 +115,9 @@ export function resolve(input: DefinitionsInput): Resolution {
       return (values ??= valuesOf(judged.force, input.node));
     },
     nodes: read.nodes,
+    get elsewhere() {
+      return (others ??= elsewhereOf(judged, input));
+    },
     get nodeOf() {
       return (nodeOf ??= nodesOf(judged));
     },
@@ -111,6 +128,22 @@ export function resolve(input: DefinitionsInput): Resolution {
 function desiredOf({ draft, built, commit, heldBack }: Force): DesiredService {
   const { service, digest } = built;
   return { service, file: draft.file.path, oid: draft.file.oid, digest, commit, heldBack };
+}
+
+/**
+ * Active services of other nodes that have volumes. One that has come here since stays in the list: until it was inactive,
+ * or gone, on its old node, its agent goes on running it there.
+ */
+function elsewhereOf({ force, drafts }: Judged, { node, elsewhere = [] }: DefinitionsInput): Elsewhere[] {
+  if (node === undefined) return [];
+  const there = force
+    .map(({ built }) => built.service)
+    .filter((service) => service.node !== node && service.active && hasMounts(service))
+    .map((service) => ({ service: service.name, node: service.node }));
+  const here = new Set(drafts.flatMap(({ draft }) => (draft.node === node ? (draft.service ?? []) : [])));
+  const known = new Set(there.map(({ service }) => service));
+  const moved = elsewhere.filter(({ service }) => here.has(service) && !known.has(service));
+  return [...there, ...moved].sort((a, b) => order(a.service, b.service) || order(a.node, b.node));
 }
 
 interface ReadNodes {

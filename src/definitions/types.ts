@@ -193,6 +193,12 @@ export interface DesiredService {
   readonly insteadOf?: DesiredService;
 }
 
+/** A service that is active and has volumes on another node, or was so when it was last seen there. */
+export interface Elsewhere {
+  readonly service: string;
+  readonly node: string;
+}
+
 export interface Desired {
   readonly node: string;
   readonly commit: Commit;

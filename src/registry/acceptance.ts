@@ -1,4 +1,5 @@
 import type Database from 'better-sqlite3';
+import type { Elsewhere } from '../definitions/types.ts';
 import type { Side } from './sidefile.ts';
 import type {
   Accepted,
@@ -20,6 +21,7 @@ export interface Acceptance {
     files: readonly AcceptedFile[],
     nodeFile?: NodeFileRecord,
     named?: readonly string[],
+    elsewhere?: readonly Elsewhere[],
   ): void;
   recordEngine(engine: EngineIdentity): void;
   recordOrphan(orphan: OrphanRecord): void;
@@ -52,13 +54,14 @@ export function acceptanceOn(db: Database.Database): Acceptance {
   const once = (work: () => void): void => db.transaction(work).immediate();
   return {
     read,
-    accept: (commit, at, files, nodeFile, named = []) =>
+    accept: (commit, at, files, nodeFile, named = [], elsewhere = []) =>
       once(() => {
         const before = read();
         // A pass over an unchanged node writes nothing (house rule 6).
         if (before.accepted?.commit !== commit) put('accepted', { commit, at } satisfies Accepted);
         if (before.lostAt !== undefined && before.lostAt !== commit) drop.run('lost_at');
         if (named.join() !== (before.named ?? []).join()) put('named', named);
+        if (JSON.stringify(elsewhere) !== JSON.stringify(before.elsewhere ?? [])) put('elsewhere', elsewhere);
         if (nodeFile !== undefined && nodeFile.oid !== before.nodeFile?.oid) put('node_file', nodeFile);
         const known = new Map(before.files.map((entry) => [entry.service, entry]));
         const orphaned = new Set(before.orphans?.map((entry) => entry.service));
@@ -79,6 +82,7 @@ export function acceptanceOn(db: Database.Database): Acceptance {
         put('engine', side?.engine);
         put('named', side?.named);
         put('node_file', side?.nodeFile);
+        put('elsewhere', side?.elsewhere);
         side?.files.forEach(putFile);
         for (const entry of side?.orphans ?? []) orphan.run(entry);
       }),
@@ -108,6 +112,7 @@ function reader(db: Database.Database): () => AcceptedFacts {
       ...stored<Accepted>('accepted', 'accepted'),
       ...stored<EngineIdentity>('engine', 'engine'),
       ...stored<readonly string[]>('named', 'named'),
+      ...stored<readonly Elsewhere[]>('elsewhere', 'elsewhere'),
       ...stored<{ kept: boolean }>('fresh', 'fresh'),
       ...stored<string>('lostAt', 'lost_at'),
       ...(taken.length === 0 ? {} : { orphans: taken }),

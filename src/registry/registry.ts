@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { messageOf, ok, type Outcome } from '../base/outcome.ts';
+import type { Elsewhere } from '../definitions/types.ts';
 import {
   journalOn,
   readingOn,
@@ -64,6 +65,7 @@ export interface Registry {
     files: readonly AcceptedFile[],
     nodeFile?: NodeFileRecord,
     named?: readonly string[],
+    elsewhere?: readonly Elsewhere[],
   ): Outcome<undefined>;
   recordEngine(engine: EngineIdentity): Outcome<undefined>;
   recordOrphan(orphan: OrphanRecord): Outcome<undefined>;
@@ -190,8 +192,8 @@ export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<R
   return {
     ...readingOn(db),
     promised: () => promises.promised(),
-    accept: (commit, at, files, nodeFile, named) =>
-      keep(() => acceptance.accept(commit, at, files, nodeFile, named)),
+    accept: (commit, at, files, nodeFile, named, elsewhere) =>
+      keep(() => acceptance.accept(commit, at, files, nodeFile, named, elsewhere)),
     recordEngine: (engine) => keep(() => acceptance.recordEngine(engine)),
     recordOrphan: (orphan) => keep(() => acceptance.recordOrphan(orphan)),
     rebuild: (rebuilt) => write(() => promises.rebuild(rebuilt)),

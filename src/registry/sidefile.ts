@@ -4,7 +4,7 @@ import { v } from '../base/shape.ts';
 import type { Applied, Promised, Trial } from './types.ts';
 
 /** What neither git nor the labels of containers can tell again when the registry is lost. */
-export type Side = Pick<Promised, 'accepted' | 'engine' | 'named' | 'orphans' | 'nodeFile'> & {
+export type Side = Pick<Promised, 'accepted' | 'engine' | 'named' | 'orphans' | 'nodeFile' | 'elsewhere'> & {
   readonly files: Promised['files'];
   /** Versions that are held back, each with the last proved one that is in force instead (L32). */
   readonly held?: readonly { readonly trial: Trial; readonly applied: Applied }[];
@@ -20,6 +20,7 @@ const schema = v.object({
   named: v.optional(v.array(text)),
   orphans: v.optional(v.array(v.object({ service: text, commit: text, seenAt: v.number() }))),
   nodeFile: v.optional(v.object({ file: text, oid: text, commit: text })),
+  elsewhere: v.optional(v.array(v.object({ service: text, node: text }))),
   files: v.array(
     v.object({ service: text, file: text, oid: text, commit: text, prune: v.optional(v.literal(false)) }),
   ),
@@ -33,8 +34,8 @@ function sidePath(path: string): string {
 }
 
 export function sideText(side: Side): string {
-  const { accepted, engine, named, orphans, nodeFile, files, held } = side;
-  return `${JSON.stringify({ format: FORMAT, accepted, engine, named, orphans, nodeFile, files, held }, null, 1)}\n`;
+  const { accepted, engine, named, orphans, nodeFile, elsewhere, files, held } = side;
+  return `${JSON.stringify({ format: FORMAT, accepted, engine, named, orphans, nodeFile, elsewhere, files, held }, null, 1)}\n`;
 }
 
 /** Undefined when there is none, or when it is not whole: it is then as good as lost. */

@@ -1,5 +1,5 @@
 import type { Cause } from '../base/outcome.ts';
-import type { Service } from '../definitions/types.ts';
+import type { Elsewhere, Service } from '../definitions/types.ts';
 
 /** A host port promised to a route. It survives redeploys and restarts (L06). */
 export interface Lease {
@@ -147,6 +147,8 @@ export interface Promised {
   readonly engine?: EngineIdentity;
   /** Services that a trailer `Remove-Services:` of a commit named, until they are gone or wanted again. */
   readonly named?: readonly string[];
+  /** Of the accepted commit: active services with volumes on other nodes. Absent: none. */
+  readonly elsewhere?: readonly Elsewhere[];
   /** The registry was made anew, and nothing was taken up from the node yet. `kept`: its side file was there. */
   readonly fresh?: { readonly kept: boolean };
   /** Lost together with its side file: until a commit after this one, what runs is neither changed nor removed. */

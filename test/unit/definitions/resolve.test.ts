@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { digestOf } from '../../../src/base/json.ts';
-import type { Component } from '../../../src/definitions/types.ts';
+import type { Component, Elsewhere } from '../../../src/definitions/types.ts';
 import { COMMIT, DEFAULTS, POLICY, fileOf, good, hash, resolved, rulesOf, serviceText } from './support.ts';
 
 function componentOf(more: string, at = 0): Component {
@@ -493,6 +493,40 @@ describe('definitions: who keeps a name or port (L16)', () => {
     expect(moved('volumes = ["a-db:/db"]')).to.deep.equal(['stays', 'service/node-move']);
     expect(moved('')).to.deep.equal([]);
     expect(moved('volumes = ["a-db:/db"]', 'active = false\n')).to.deep.equal([]);
+  });
+
+  it('the new node refuses it too, until the service was inactive or gone on the old one', () => {
+    const on = (node: string, head = ''): Record<string, string> => ({
+      'services/a.toml': serviceText('a', 'volumes = ["a-db:/db"]', head).replace('rift', node),
+    });
+    let elsewhere: readonly Elsewhere[] = [];
+    const commit = (files: Record<string, string>): string => {
+      const { desired, ...rest } = resolved(files, { node: 'orion', elsewhere });
+      elsewhere = rest.elsewhere;
+      return `${desired.services.length === 1 ? 'runs' : 'none'} ${rulesOf(desired.issues).join()}`.trim();
+    };
+    expect(commit(on('rift'))).to.equal('none');
+    expect(elsewhere).to.deep.equal([{ service: 'a', node: 'rift' }]);
+    expect(commit(on('orion'))).to.equal('none service/node-move');
+    expect(commit({ ...on('orion'), 'README.md': 'x' }), 'also under the next commit').to.contain(
+      'node-move',
+    );
+    expect(commit(on('orion', 'active = false\n')), 'it may stand there at rest').to.equal('runs');
+    expect(commit(on('orion')), 'the old node still runs it').to.contain('node-move');
+    expect(commit(on('rift', 'active = false\n'))).to.equal('none');
+    expect(commit(on('orion'))).to.equal('runs');
+    expect(elsewhere).to.deep.equal([]);
+    commit(on('rift'));
+    const both = {
+      'one/a.toml': on('rift')['services/a.toml'] ?? '',
+      'two/a.toml': on('orion')['services/a.toml'] ?? '',
+    };
+    expect(
+      commit(Object.fromEntries(Object.entries(both).map(([path, text]) => [`services/${path}`, text]))),
+    ).to.equal('runs');
+    commit(on('rift'));
+    commit({});
+    expect(commit(on('orion')), 'gone for a commit').to.equal('runs');
   });
 });
 

@@ -8,7 +8,8 @@ import { DEFAULTS, serviceText } from './support.ts';
 
 const EXAMPLE = join(import.meta.dirname, '../../../definitions-example');
 const NOT_CHECKED =
-  "Not checked: what the node's settings allow (image/host, network/policy, ports/policy, route/domain, volume/policy); --state FILE|URL takes what a node's agent serves at /api/v1/state.";
+  "Not checked: what the node's settings allow (image/host, network/policy, ports/policy, route/domain, volume/policy); --state FILE|URL takes what a node's agent serves at /api/v1/state.\n" +
+  'Not checked: whether an active service with volumes changes its node (service/node-move); --state, or `plan --base REF`, knows what was before.';
 const TEXT: ValidateOptions = { format: 'text', strict: false, color: false };
 
 describe('mc-gitops validate', () => {
