@@ -138,6 +138,7 @@ const schema = v.strictObject({
     v.strictObject({
       driver: v.optional(v.picklist(['none', 'file', 'haproxy']), 'none'),
       listeners: v.optional(v.array(address), [':443', ':8443', ':9443']),
+      acme_listen: v.optional(address),
       table: v.optional(text, '/var/lib/mc-gitops/mc-proxy/routes.toml'),
       status_socket: v.optional(text, '/run/mc-gitops/proxy.sock'),
       cert_dir: v.optional(text, '/srv/mc-proxy/certs'),
@@ -332,8 +333,10 @@ function contradictionsOfBuild(build: File['build'], ground: Ground): string[] {
   ];
 }
 
-function contradictionsOfCerts({ certs, mcns }: File, ground: Ground): string[] {
+function contradictionsOfCerts({ certs, mcns, mcproxy }: File, ground: Ground): string[] {
   if (certs.driver !== 'acme') return [];
+  const isThrough = mcproxy.acme_listen !== undefined && certs.acme_challenge === 'http-01';
+  const isBehind = mcproxy.driver !== 'none' && /^[^:]/.test(certs.acme_http_listen);
   const at = (key: string): string => placeIn(['certs', key], ground).text;
   return [
     ...(certs.acme_directory === undefined
@@ -344,6 +347,11 @@ function contradictionsOfCerts({ certs, mcns }: File, ground: Ground): string[] 
     ...(certs.acme_challenge === 'dns-01' && mcns.driver === 'none'
       ? [
           `${at('acme_challenge')}: certs.acme_challenge: "dns-01" needs [mcns] driver = "rfc2136", which writes the answer`,
+        ]
+      : []),
+    ...(isThrough && !isBehind
+      ? [
+          `${placeIn(['mcproxy', 'acme_listen'], ground).text}: mcproxy.acme_listen: needs [mcproxy] driver = "file" or "haproxy", and certs.acme_http_listen = "127.0.0.1:<port>", where the agent answers behind the proxy`,
         ]
       : []),
     ...((certs.acme_eab_kid === undefined) === (certs.acme_eab_key_file === undefined)

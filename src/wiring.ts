@@ -7,6 +7,7 @@ import { remoteSources } from './node/images/remotesource.ts';
 import { signedOnly } from './node/images/signature.ts';
 import { workspaceSources } from './node/images/source.ts';
 import type { Sources } from './node/images/types.ts';
+import type { ChallengeFront } from './base/routetable.ts';
 import { openFileProxy } from './node/proxy/file.ts';
 import { openHaproxy } from './node/proxy/haproxy.ts';
 import { openNoProxy, type Proxy } from './node/proxy/proxy.ts';
@@ -100,8 +101,17 @@ export function nodeOptions(
   };
 }
 
-function proxyOf({ mcproxy, owner }: Settings, log: Log): Proxy {
+/** What the proxy hands on to the agent for a CA, where the settings say so. */
+export function challengesOf({ mcproxy, certs }: Settings): { challenges?: ChallengeFront } {
+  const { acme_listen: addr } = mcproxy;
+  const isAsked = certs.driver === 'acme' && certs.acme_challenge === 'http-01';
+  return addr === undefined || !isAsked ? {} : { challenges: { addr, backend: certs.acme_http_listen } };
+}
+
+function proxyOf(settings: Settings, log: Log): Proxy {
+  const { mcproxy, owner } = settings;
   const { listeners } = mcproxy;
+  const challenges = challengesOf(settings);
   switch (mcproxy.driver) {
     case 'none':
       return openNoProxy();
@@ -110,6 +120,7 @@ function proxyOf({ mcproxy, owner }: Settings, log: Log): Proxy {
         tablePath: mcproxy.table,
         statusSocket: mcproxy.status_socket,
         listeners,
+        ...challenges,
         owner,
         log,
       });
@@ -120,6 +131,7 @@ function proxyOf({ mcproxy, owner }: Settings, log: Log): Proxy {
         runtimeSocket: mcproxy.haproxy_socket,
         masterSocket: mcproxy.haproxy_master_socket,
         listeners,
+        ...challenges,
         owner,
         log,
       });
@@ -190,6 +202,7 @@ function acmeOf(settings: Settings): Pick<NodeOptions['certificates'], 'acme'> {
       contact: certs.acme_contact,
       agreesTerms: certs.acme_agree_terms,
       httpListen: certs.acme_http_listen,
+      ...(settings.mcproxy.acme_listen === undefined ? {} : { throughProxy: true }),
       dir: dataPath(settings, 'acme'),
       clock: systemClock,
       pollMs: 500,

@@ -8,6 +8,16 @@ export interface RouteTable {
   /** The writer's own mark of this version; only carried through. */
   readonly generation?: string;
   readonly listeners: readonly Listener[];
+  /** There is when http-01 is answered through the router (RFC 8555, section 8.3). */
+  readonly challenges?: ChallengeFront;
+}
+
+/** What a CA asks for in the clear on `addr`, below `/.well-known/acme-challenge/`, is handed on to `backend`; nothing else. */
+export interface ChallengeFront {
+  /** As of a listener. */
+  readonly addr: string;
+  /** `host:port` */
+  readonly backend: string;
 }
 
 export interface Listener {
@@ -63,10 +73,11 @@ export function parseRouteTable(text: string): Outcome<RouteTable> {
     const where = first === undefined || first.path.length === 0 ? 'the table' : pathOf(first.path);
     return refuse(`${where}: ${first?.message ?? 'not a route table'}`);
   }
-  const { generation, listeners } = shaped.output;
+  const { generation, listeners, challenges } = shaped.output;
   const table: RouteTable = {
     ...(generation === undefined ? {} : { generation }),
     listeners: listeners.map(({ addr, routes }) => ({ addr, routes: routes.map(routeOf) })),
+    ...(challenges === undefined ? {} : { challenges }),
   };
   const twice = findTwice(table);
   return twice === undefined ? ok(table) : refuse(twice);
@@ -76,6 +87,7 @@ export function parseRouteTable(text: string): Outcome<RouteTable> {
 export function formatRouteTable(table: RouteTable): string {
   return stringifyToml({
     ...(table.generation === undefined ? {} : { generation: table.generation }),
+    ...(table.challenges === undefined ? {} : { challenges: { ...table.challenges } }),
     listeners: sorted(table).map(({ addr, routes }) => ({
       addr,
       routes: routes.map((route) => ({
@@ -92,7 +104,9 @@ export function formatRouteTable(table: RouteTable): string {
 
 /** Digest of what is routed, whatever the order and the generation: the agent compares its own with the served one. */
 export function routeTableDigest(table: RouteTable): string {
-  return digestOf(sorted(table));
+  const { challenges } = table;
+  // As it always was where there are none: a router and an agent of different versions must agree.
+  return digestOf(challenges === undefined ? sorted(table) : { listeners: sorted(table), challenges });
 }
 
 /** Splits `host:port`, `[ip6]:port` or `:port`; undefined when it is none of them. */
@@ -140,15 +154,17 @@ const ROUTE = v.variant(
   ],
   'mode must be "l4" or "l7"',
 );
+const addr = v.pipe(
+  v.string('a listener needs addr = "host:port"'),
+  v.check((text) => parseAddress(text) !== undefined, 'expected "ip:port" or ":port"'),
+);
 const TABLE = v.strictObject({
   generation: v.optional(v.string()),
+  challenges: v.optional(v.strictObject({ addr, backend })),
   listeners: v.optional(
     v.array(
       v.strictObject({
-        addr: v.pipe(
-          v.string('a listener needs addr = "host:port"'),
-          v.check((text) => parseAddress(text) !== undefined, 'expected "ip:port" or ":port"'),
-        ),
+        addr,
         routes: v.optional(v.array(ROUTE), []),
       }),
     ),
@@ -172,13 +188,13 @@ function routeOf(route: v.InferOutput<typeof ROUTE>): Route {
 }
 
 function findTwice(table: RouteTable): string | undefined {
-  const addresses = new Set<string>();
-  for (const { addr, routes } of table.listeners) {
-    if (addresses.has(addr)) return `the listener ${addr} is there twice`;
-    addresses.add(addr);
+  const addresses = new Set(table.challenges === undefined ? [] : [table.challenges.addr]);
+  for (const { addr: address, routes } of table.listeners) {
+    if (addresses.has(address)) return `the listener ${address} is there twice`;
+    addresses.add(address);
     const names = new Set<string>();
     for (const { hostname: name } of routes) {
-      if (names.has(name)) return `${name} is there twice on the listener ${addr}`;
+      if (names.has(name)) return `${name} is there twice on the listener ${address}`;
       names.add(name);
     }
   }
@@ -188,8 +204,8 @@ function findTwice(table: RouteTable): string | undefined {
 function sorted(table: RouteTable): Listener[] {
   return [...table.listeners]
     .sort((a, b) => order(a.addr, b.addr))
-    .map(({ addr, routes }) => ({
-      addr,
+    .map(({ addr: address, routes }) => ({
+      addr: address,
       routes: [...routes].sort((a, b) => order(a.hostname, b.hostname)),
     }));
 }

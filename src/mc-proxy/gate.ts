@@ -8,6 +8,8 @@ import type { Forwarding } from './forward1.ts';
 
 /** One listening address, and what becomes of the connections that came in by it. */
 export interface Gate {
+  /** Of its kind and address: gates with one key are interchangeable. */
+  readonly key: string;
   readonly addr: string;
   readonly listening: () => boolean;
   listen(): Promise<Outcome<undefined>>;
@@ -47,6 +49,7 @@ export function makeGate(
   );
   server.on('error', (error) => log.warn({ addr, why: error.message }, 'listener'));
   return {
+    key: addr,
     addr,
     listening: () => server.listening,
     listen: () => listen(server, addr),
@@ -89,7 +92,7 @@ async function receive(
   });
 }
 
-function listen(server: Server, addr: string): Promise<Outcome<undefined>> {
+export function listen(server: Server, addr: string): Promise<Outcome<undefined>> {
   const { host, port } = parseAddress(addr) ?? { host: undefined, port: 0 };
   return new Promise((resolve) => {
     const failed = (error: Error): void => {

@@ -6,6 +6,7 @@ import { blocked, ok, type Outcome } from '../base/outcome.ts';
 import { parseAddress, routeTableDigest, type Route, type RouteTable } from '../base/routetable.ts';
 import { makeBackends } from './backends.ts';
 import { serveable, type RouteFault, type Served } from './certificates.ts';
+import { challengeKey, makeChallengeGate } from './challenges.ts';
 import type { Forwarding } from './forward1.ts';
 import { makeGate, type Gate } from './gate.ts';
 import type { Lookup } from './l7.ts';
@@ -84,22 +85,26 @@ export function makeRouter(limits: Limits, log: Log): Router {
     begin,
   });
 
+  const makers: Makers = {
+    tls: (addr) => makeGate(addr, lookupOf(addr), forwarding, admit),
+    clear: (addr) => makeChallengeGate(addr, () => live.table.challenges?.backend, limits, admit),
+  };
+
   const apply = async (table: RouteTable): Promise<Outcome<'changed' | 'same'>> => {
     const served = await serveable(table, live.served);
     const next: Live = { table, digest: routeTableDigest(table), served, routes: indexOf(served.table) };
-    const wanted = new Set(table.listeners.map(({ addr }) => addr));
-    const bound = await rebind(gates, wanted, (addr) => makeGate(addr, lookupOf(addr), forwarding, admit));
+    const bound = await rebind(gates, wantedGates(table, makers));
     if (bound.kind !== 'ok') return bound;
     const before = live;
     // From here on nothing can fail, and nothing waits: the switch is one assignment.
     live = next;
     for (const gate of bound.value.added) {
-      const lost = gates.get(gate.addr);
+      const lost = gates.get(gate.key);
       if (lost !== undefined) retired.add(lost);
-      gates.set(gate.addr, gate);
+      gates.set(gate.key, gate);
     }
     for (const gate of bound.value.removed) {
-      gates.delete(gate.addr);
+      gates.delete(gate.key);
       if (gate.listening()) gate.stop();
       gate.drain();
       retired.add(gate);
@@ -136,17 +141,25 @@ export function makeRouter(limits: Limits, log: Log): Router {
   };
 }
 
+type Makers = Readonly<Record<'tls' | 'clear', (addr: string) => Gate>>;
+
+/** What makes each gate that a table asks for, by its key. */
+function wantedGates({ listeners, challenges }: RouteTable, make: Makers): ReadonlyMap<string, () => Gate> {
+  const wanted = new Map<string, () => Gate>(listeners.map(({ addr }) => [addr, () => make.tls(addr)]));
+  if (challenges !== undefined) wanted.set(challengeKey(challenges.addr), () => make.clear(challenges.addr));
+  return wanted;
+}
+
 /**
  * Binds what is new before anything is given up. Only when an old listener has the same port (`127.0.0.1:443` becomes `:443`) does it
  * have to let go first; it comes back when the new one cannot be had.
  */
 async function rebind(
   gates: ReadonlyMap<string, Gate>,
-  wanted: ReadonlySet<string>,
-  make: (addr: string) => Gate,
+  wanted: ReadonlyMap<string, () => Gate>,
 ): Promise<Outcome<{ added: Gate[]; removed: Gate[] }>> {
-  const removed = [...gates.values()].filter((gate) => !wanted.has(gate.addr));
-  const added = [...wanted].filter((addr) => gates.get(addr)?.listening() !== true).map(make);
+  const removed = [...gates.values()].filter((gate) => !wanted.has(gate.key));
+  const added = [...wanted].filter(([key]) => gates.get(key)?.listening() !== true).map(([, make]) => make());
   const ports = new Set(added.map((gate) => portOf(gate.addr)));
   const inTheWay = removed.filter((gate) => ports.has(portOf(gate.addr)));
   for (const gate of inTheWay) gate.stop();

@@ -64,6 +64,8 @@ export function openNode(options: NodeOptions): Node {
   const certificates = openCertificates(options.certificates, {
     dns,
     onChange: () => onSignal('certificate'),
+    // With nothing to put, it has the listeners of the settings.
+    proxyReady: () => proxy.put([]),
   });
   const handshakes = openHandshakes({ listeners, clock, onSignal: () => onSignal('handshake') });
   const probes = probesOf(options, () => engine());

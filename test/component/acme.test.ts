@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { makeLog } from '../../src/base/log.ts';
 import type { AcmeOptions } from '../../src/node/certs/acme/acme.ts';
-import { openCertificates, type Certificates } from '../../src/node/certs/certificates.ts';
+import type { Certificates } from '../../src/node/certs/certificates.ts';
 import type { Dns } from '../../src/node/dns/dns.ts';
 import { openRfc2136 } from '../../src/node/dns/rfc2136.ts';
 import type { CertificateState } from '../../src/node/types.ts';
@@ -16,9 +16,10 @@ import { makeCa } from '../support/certs.ts';
 import { startKnot, type NameServer } from '../support/nameserver.ts';
 import { endWithConnections, freePort, listen } from '../support/mcproxy.ts';
 import { startPebble, type Pebble } from '../support/pebble.ts';
+import { DRIVERS, startDriver } from '../support/proxyrig.ts';
 import { until } from '../support/until.ts';
+import { DAY_MS, NAME, certificatesFrom, endOfOrder, lookAt, whyOf } from './acme.kit.ts';
 
-const NAME = 'hello.svc.test';
 const CHALLENGE = `_acme-challenge.${NAME}`;
 
 describe('certificates by ACME, with a real Pebble that proves names by a real Knot', () => {
@@ -52,51 +53,14 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
   });
 
   const open = (challenge: AcmeOptions['challenge'], more: Partial<AcmeOptions> = {}): Certificates => {
-    const certificates = openCertificates(
-      {
-        driver: 'acme',
-        certDir: join(dir, 'certs'),
-        hostnameSuffix: 'svc.test',
-        clock: systemClock,
-        log: makeLog('silent'),
-        acme: {
-          directory: pebble.directory,
-          challenge,
-          contact: ['mailto:ops@svc.test'],
-          agreesTerms: true,
-          caFile: pebble.caFile,
-          rootsFile: pebble.rootsFile,
-          eabKid: pebble.eabKid,
-          eabKeyFile: pebble.eabKeyFile,
-          httpListen: `127.0.0.1:${pebble.httpPort}`,
-          dir: join(dir, 'acme'),
-          clock: systemClock,
-          pollMs: 20,
-          timeoutMs: 30_000,
-          retryMs: { first: 100, longest: 100 },
-          ...more,
-        },
-      },
-      { dns },
-    );
+    const acme = { challenge, contact: ['mailto:ops@svc.test'], ...more };
+    const certificates = certificatesFrom({ pebble, dir, dns, acme });
     opened.push(certificates);
     return certificates;
   };
-  const look = async (certificates: Certificates): Promise<CertificateState> =>
-    (await certificates.observe([{ hostname: NAME, service: 'hello', isDefault: true }]))[NAME]!;
   const order = async (certificates: Certificates): Promise<void> => {
     expect(await certificates.issue(NAME, 'hello', true)).to.have.property('kind', 'ok');
   };
-  const ended = (certificates: Certificates): Promise<CertificateState> =>
-    until(
-      'the order to end',
-      async () => {
-        const state = await look(certificates);
-        return state.kind === 'ordered' ? undefined : state;
-      },
-      40_000,
-    );
-  const why = (state: CertificateState): string => ('why' in state ? state.why : state.kind);
   const accountDir = async (): Promise<string> => {
     const [place = ''] = (await readdir(join(dir, 'acme'))).filter((name) => /^[0-9a-f]{12}$/.test(name));
     return join(dir, 'acme', place);
@@ -105,13 +69,13 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
   for (const challenge of ['http-01', 'dns-01'] as const) {
     it(`${challenge}, the account bound to an external one: ordered beside the passes, proved, and judged before use (L10); a second look writes nothing`, async () => {
       const certificates = open(challenge);
-      expect(await look(certificates)).to.have.property('kind', 'absent');
+      expect(await lookAt(certificates)).to.have.property('kind', 'absent');
       await order(certificates);
-      expect(await look(certificates)).to.have.property('kind', 'ordered');
+      expect(await lookAt(certificates)).to.have.property('kind', 'ordered');
       // Twice is once: an order that is under way is not begun again.
       await order(certificates);
-      const state = await ended(certificates);
-      expect(state.kind, why(state)).to.equal('valid');
+      const state = await endOfOrder(certificates);
+      expect(state.kind, whyOf(state)).to.equal('valid');
       const pem = await readFile(join(dir, 'certs', 'hello.pem'), 'utf8');
       expect(pem.match(/BEGIN CERTIFICATE/g)).to.have.lengthOf(2);
       expect(new X509Certificate(pem).subjectAltName).to.equal(`DNS:${NAME}`);
@@ -124,7 +88,7 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
       expect(await readFile(join(dir, 'certs', 'hello.pem'), 'utf8')).to.equal(pem);
       await certificates.stop();
       // Another run of the agent knows it as its own, and its account.
-      expect(await look(open(challenge))).to.have.property('kind', 'valid');
+      expect(await lookAt(open(challenge))).to.have.property('kind', 'valid');
     });
   }
 
@@ -134,8 +98,8 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
     try {
       const certificates = open('http-01');
       await order(certificates);
-      const state = await ended(certificates);
-      expect(state.kind, why(state)).to.equal('valid');
+      const state = await endOfOrder(certificates);
+      expect(state.kind, whyOf(state)).to.equal('valid');
     } finally {
       await pebble.halt();
       await pebble.start();
@@ -145,22 +109,22 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
   it('a CA that is down is waited for with its reason, and what is there is untouched; one that has lost its accounts gets the account again', async () => {
     const certificates = open('http-01');
     await order(certificates);
-    expect((await ended(certificates)).kind).to.equal('valid');
+    expect((await endOfOrder(certificates)).kind).to.equal('valid');
     const pem = await readFile(join(dir, 'certs', 'hello.pem'), 'utf8');
     const key = await readFile(join(await accountDir(), 'account.key'), 'utf8');
     await pebble.halt();
     await rm(join(dir, 'certs', 'hello.pem'));
     await order(certificates);
-    const failed = await ended(certificates);
+    const failed = await endOfOrder(certificates);
     expect(failed.kind).to.equal('failed');
-    expect(why(failed)).to.match(/the CA localhost:\d+ cannot be used: .*refused/);
+    expect(whyOf(failed)).to.match(/the CA localhost:\d+ cannot be used: .*refused/);
     await writeFile(join(dir, 'certs', 'hello.pem'), pem);
-    expect(await look(certificates)).to.have.property('kind', 'valid');
+    expect(await lookAt(certificates)).to.have.property('kind', 'valid');
     await rm(join(dir, 'certs', 'hello.pem'));
     await pebble.start();
     // It knows neither the account nor its own root of before.
     const again = await until('the account to be made again', async () => {
-      const state = await look(certificates);
+      const state = await lookAt(certificates);
       if (state.kind === 'valid') return state;
       if (state.kind !== 'ordered') await certificates.issue(NAME, 'hello', true);
       return undefined;
@@ -172,9 +136,9 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
   it('a name that the CA cannot prove, an unbound account, terms that nobody agreed to, a root that is not known: each with its reason', async () => {
     const fails = async (certificates: Certificates): Promise<string> => {
       await order(certificates);
-      const state = await ended(certificates);
+      const state = await endOfOrder(certificates);
       expect(state.kind).to.equal('failed');
-      return why(state);
+      return whyOf(state);
     };
     // Where the CA comes to, nobody answers.
     expect(await fails(open('http-01', { httpListen: `127.0.0.1:${await freePort()}` }))).to.match(
@@ -216,8 +180,8 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
         caFile: join(dir, 'busy.pem'),
       });
       await order(certificates);
-      const state = await ended(certificates);
-      expect(why(state)).to.match(/^the CA localhost:\d+ .*429/);
+      const state = await endOfOrder(certificates);
+      expect(whyOf(state)).to.match(/^the CA localhost:\d+ .*429/);
       if (state.kind !== 'failed') throw new Error(state.kind);
       expect(state.retryAt - state.at).to.be.closeTo(3_600_000, 10_000);
       expect(await certificates.issue(NAME, 'hello', true)).to.have.property('kind', 'retry');
@@ -225,6 +189,78 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
       end();
     }
   });
+
+  for (const [what, answer, why] of [
+    ['is sealed', 503, /^the CA localhost:\d+ refuses: serverInternal: the CA is sealed$/],
+    [
+      'never ends its answer',
+      undefined,
+      /^the order of a certificate for hello\.svc\.test was ended at its deadline of 1 s$/,
+    ],
+  ] as const) {
+    it(`a CA that ${what} is waited for with its reason, and tried again (L15)`, async () => {
+      const ca = await makeCa();
+      await writeFile(join(dir, 'sealed.pem'), ca.cert);
+      const server = createHttps(await ca.issue(['localhost']), (_incoming, response) => {
+        if (answer === undefined) {
+          response.writeHead(200, { 'content-type': 'application/json' });
+          response.write('{');
+          return;
+        }
+        response.writeHead(answer, { 'content-type': 'application/problem+json' });
+        response.end('{"type":"urn:ietf:params:acme:error:serverInternal","detail":"the CA is sealed"}');
+      });
+      const end = endWithConnections(server);
+      try {
+        const certificates = open('http-01', {
+          directory: `https://localhost:${await listen(server)}/dir`,
+          caFile: join(dir, 'sealed.pem'),
+          timeoutMs: 1_000,
+        });
+        await order(certificates);
+        const state = await endOfOrder(certificates);
+        expect(whyOf(state)).to.match(why);
+        if (state.kind !== 'failed') throw new Error(state.kind);
+        expect(state.retryAt).to.be.greaterThan(state.at);
+        await until('its turn', async () => (await certificates.issue(NAME, 'hello', true)).kind === 'ok');
+      } finally {
+        end();
+      }
+    });
+  }
+
+  for (const kind of DRIVERS) {
+    it(`http-01 through the proxy (${kind}): it hands on what the CA asks for, and is asked before the CA is`, async () => {
+      const answering = `127.0.0.1:${await freePort()}`;
+      const rig = await startDriver(kind, await freePort(), {
+        challenges: { addr: `127.0.0.1:${pebble.httpPort}`, backend: answering },
+        started: false,
+      });
+      try {
+        const certificates = certificatesFrom({
+          ...{ pebble, dir, dns, proxyReady: () => rig.proxy.put([]) },
+          acme: { httpListen: answering, throughProxy: true },
+        });
+        opened.push(certificates);
+        await order(certificates);
+        // The CA would count it as a failure.
+        expect(whyOf(await endOfOrder(certificates))).to.match(
+          /the proxy is not running|HAProxy is not running|nobody/,
+        );
+        await rig.start();
+        await until('the certificate', async () => {
+          const state = await lookAt(certificates);
+          if (state.kind === 'failed') await certificates.issue(NAME, 'hello', true);
+          return state.kind === 'valid';
+        });
+        // Nothing but challenges, and nothing of those that are over.
+        expect(await statusOf(pebble.httpPort, '/')).to.equal('404');
+        expect(await statusOf(pebble.httpPort, '/.well-known/acme-challenge/over')).to.equal('502');
+      } finally {
+        await rig.stop();
+      }
+    });
+  }
 
   it("a certificate that is the operator's is neither renewed nor replaced, however it stands", async () => {
     await mkdir(join(dir, 'certs'));
@@ -234,7 +270,7 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
     await writeFile(join(dir, 'certs', 'hello.pem'), cert);
     await writeFile(join(dir, 'certs', 'hello.key'), key);
     const certificates = open('http-01');
-    expect(await look(certificates)).to.have.property('kind', 'invalid');
+    expect(await lookAt(certificates)).to.have.property('kind', 'invalid');
     expect(await certificates.issue(NAME, 'hello', true)).to.have.property('kind', 'blocked');
     expect(await readFile(join(dir, 'certs', 'hello.pem'), 'utf8')).to.equal(cert);
   });
@@ -248,14 +284,14 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
     );
     const certificates = open('dns-01');
     await order(certificates);
-    const state = await ended(certificates);
-    expect(state.kind, why(state)).to.equal('valid');
+    const state = await endOfOrder(certificates);
+    expect(state.kind, whyOf(state)).to.equal('valid');
     expect(await knot.dig(CHALLENGE, 'TXT')).to.deep.equal(['"of-others"']);
     await knot.update(`update delete ${CHALLENGE} TXT`);
     await rm(join(dir, 'certs', 'hello.pem'));
     await knot.halt();
     await order(certificates);
-    expect(why(await ended(certificates))).to.include(knot.server);
+    expect(whyOf(await endOfOrder(certificates))).to.include(knot.server);
     await knot.start();
   });
 });
@@ -268,31 +304,8 @@ describe('renewal by ACME', () => {
     let ahead = 0;
     const clock = { ...systemClock, now: () => Date.now() + ahead };
     await knot.update(`update add ${NAME} 60 A 127.0.0.1`);
-    const certificates = openCertificates({
-      driver: 'acme',
-      certDir: join(dir, 'certs'),
-      hostnameSuffix: 'svc.test',
-      clock,
-      log: makeLog('silent'),
-      acme: {
-        directory: pebble.directory,
-        challenge: 'http-01',
-        contact: [],
-        agreesTerms: true,
-        caFile: pebble.caFile,
-        rootsFile: pebble.rootsFile,
-        eabKid: pebble.eabKid,
-        eabKeyFile: pebble.eabKeyFile,
-        httpListen: `127.0.0.1:${pebble.httpPort}`,
-        dir: join(dir, 'acme'),
-        clock,
-        pollMs: 20,
-        timeoutMs: 20_000,
-        retryMs: { first: 100, longest: 100 },
-      },
-    });
-    const look = async (): Promise<CertificateState> =>
-      (await certificates.observe([{ hostname: NAME, service: 'hello', isDefault: true }]))[NAME]!;
+    const certificates = certificatesFrom({ pebble, dir, clock });
+    const look = (): Promise<CertificateState> => lookAt(certificates);
     const renewal = async (): Promise<unknown> => {
       const state = await look();
       return state.kind === 'valid' ? state.renewal?.kind : state.kind;
@@ -305,9 +318,9 @@ describe('renewal by ACME', () => {
       });
       const key = await readFile(join(dir, 'certs', 'hello.key'), 'utf8');
       expect(first).not.to.have.property('renewal');
-      ahead = 59 * 86_400_000;
+      ahead = 59 * DAY_MS;
       expect(await renewal()).to.equal(undefined);
-      ahead = 61 * 86_400_000;
+      ahead = 61 * DAY_MS;
       expect(await renewal()).to.equal('due');
       await pebble.halt();
       expect((await certificates.issue(NAME, 'hello', true)).kind).to.equal('ok');
@@ -331,9 +344,9 @@ describe('renewal by ACME', () => {
   });
 });
 
-function statusOf(port: number): Promise<string> {
+function statusOf(port: number, path = '/'): Promise<string> {
   return new Promise((resolve) => {
-    const call = request({ host: '127.0.0.1', port, path: '/' }, (response) => {
+    const call = request({ host: '127.0.0.1', port, path }, (response) => {
       response.resume();
       resolve(String(response.statusCode));
     });

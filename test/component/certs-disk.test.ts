@@ -6,18 +6,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { systemClock } from '../../src/base/clock.ts';
-import { makeLog } from '../../src/base/log.ts';
 import { parseKey } from '../../src/node/certs/check.ts';
-import { openCertificates, type Certificates } from '../../src/node/certs/certificates.ts';
-import type { CertificateState } from '../../src/node/types.ts';
+import type { Certificates } from '../../src/node/certs/certificates.ts';
 import { startPebble, type Pebble } from '../support/pebble.ts';
 import { until } from '../support/until.ts';
+import { DAY_MS, NAME, certificatesFrom, lookAt } from './acme.kit.ts';
 
 const run = promisify(execFile);
-const NAME = 'hello.svc.test';
 const PAGE = 4_096;
 const PAGES = 16;
-const DAY_MS = 86_400_000;
 
 /** A real file system that is full: every file takes a page of it, so each write in turn is the one that finds no room. */
 describe('a disk that is full at each write of a certificate (G40)', () => {
@@ -49,30 +46,7 @@ describe('a disk that is full at each write of a certificate (G40)', () => {
   });
 
   const open = (driver: 'local' | 'acme'): Certificates =>
-    openCertificates({
-      driver,
-      certDir: join(disk, 'certs'),
-      caDir: join(disk, 'ca'),
-      hostnameSuffix: 'svc.test',
-      clock,
-      log: makeLog('silent'),
-      acme: {
-        directory: pebble.directory,
-        challenge: 'http-01',
-        contact: [],
-        agreesTerms: true,
-        caFile: pebble.caFile,
-        rootsFile: pebble.rootsFile,
-        eabKid: pebble.eabKid,
-        eabKeyFile: pebble.eabKeyFile,
-        httpListen: `127.0.0.1:${pebble.httpPort}`,
-        dir: join(disk, 'acme'),
-        clock,
-        pollMs: 20,
-        timeoutMs: 20_000,
-        retryMs: { first: 0, longest: 0 },
-      },
-    });
+    certificatesFrom({ pebble, dir: disk, driver, clock, acme: { retryMs: { first: 0, longest: 0 } } });
   const files = async (): Promise<string[]> =>
     (await readdir(disk, { withFileTypes: true, recursive: true }))
       .filter((entry) => entry.isFile() && entry.name !== 'filler')
@@ -93,8 +67,6 @@ describe('a disk that is full at each write of a certificate (G40)', () => {
       if (path.endsWith('.pem')) expect(new X509Certificate(text).subject, path).to.be.a('string');
     }
   };
-  const look = async (of: Certificates): Promise<CertificateState> =>
-    (await of.observe([{ hostname: NAME, service: 'hello', isDefault: true }]))[NAME]!;
   /** Asks for a certificate, and waits for what comes of it: `ok`, or why not. */
   const issue = async (of: Certificates): Promise<string> => {
     // What the disk refused is tried again after half a minute.
@@ -102,7 +74,7 @@ describe('a disk that is full at each write of a certificate (G40)', () => {
     const outcome = await of.issue(NAME, 'hello', true);
     if (outcome.kind !== 'ok') return outcome.why;
     return until('the end of the order', async () => {
-      const state = await look(of);
+      const state = await lookAt(of);
       const order = state.kind === 'valid' ? (state.renewal ?? state) : state;
       if (order.kind === 'ordered') return undefined;
       return 'why' in order ? order.why : 'ok';
@@ -127,7 +99,7 @@ describe('a disk that is full at each write of a certificate (G40)', () => {
       }
       expect(told.size, [...told].join(', ')).to.be.greaterThan(2);
 
-      const first = await look(certificates);
+      const first = await lookAt(certificates);
       if (first.kind !== 'valid') throw new Error(first.kind);
       ahead += 61 * DAY_MS;
       for (let free = 0; free < 2; free += 1) {
@@ -141,8 +113,8 @@ describe('a disk that is full at each write of a certificate (G40)', () => {
       }
       await leaveRoom(3);
       await until('the next one', async () => {
-        if ((await look(certificates!)).kind !== 'valid' || driver === 'acme') await issue(certificates!);
-        const state = await look(certificates!);
+        if ((await lookAt(certificates!)).kind !== 'valid' || driver === 'acme') await issue(certificates!);
+        const state = await lookAt(certificates!);
         return state.kind === 'valid' && state.fingerprint256 !== first.fingerprint256;
       });
     });

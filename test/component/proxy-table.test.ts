@@ -1,9 +1,10 @@
 import { expect } from 'chai';
 import { writeFile } from 'node:fs/promises';
+import { createServer as createHttp } from 'node:http';
 import { createServer as createTcp } from 'node:net';
 import { join } from 'node:path';
 import type { ObservedRoute } from '../../src/node/types.ts';
-import { freePort } from '../support/mcproxy.ts';
+import { endWithConnections, freePort, listen } from '../support/mcproxy.ts';
 import { startDriver, type Driver, type DriverRig } from '../support/proxyrig.ts';
 import { ask, connectTo } from '../support/tlsclient.ts';
 import { until } from '../support/until.ts';
@@ -21,7 +22,7 @@ function tables(kind: Driver): void {
 
   beforeEach(async () => {
     port = await freePort();
-    rig = await startDriver(kind, port, false);
+    rig = await startDriver(kind, port, { started: false });
     backend = await namedService(rig, 'a');
   });
   afterEach(() => rig.stop());
@@ -186,6 +187,49 @@ function tables(kind: Driver): void {
       ),
     );
     expect(await say('a.svc.test')).to.equal('a');
+  });
+
+  it('what a CA asks for in the clear is handed on to the agent, and nothing else; without it the address is free for TLS', async () => {
+    const clear = `127.0.0.1:${await freePort()}`;
+    const asked: string[] = [];
+    const agent = createHttp((req, res) => {
+      asked.push(`${req.method ?? ''} ${req.headers.host ?? ''} ${req.url ?? ''}`);
+      res.writeHead(req.url?.endsWith('unknown') === true ? 404 : 200).end('token.thumbprint');
+    });
+    const answering = `127.0.0.1:${await listen(agent)}`;
+    rig.onStop(endWithConnections(agent));
+    const own = await startDriver(kind, await freePort(), {
+      challenges: { addr: clear, backend: answering },
+    });
+    rig.onStop(() => own.stop());
+    expect(await own.proxy.put([])).to.have.property('kind', 'ok');
+    const get = async (path: string, method = 'GET'): Promise<string> => {
+      const response = await fetch(`http://${clear}${path}`, { method });
+      const text = await response.text();
+      return `${response.status} ${response.status === 200 ? text : ''}`.trim();
+    };
+    const at = '/.well-known/acme-challenge';
+    expect(await get(`${at}/abc_-9`)).to.equal('200 token.thumbprint');
+    expect(await get(`${at}/unknown`)).to.equal('404');
+    for (const path of ['/', at, `${at}/`, `${at}/a/b`, `${at}/a?b`, `${at}/%2e%2e`, '/.well-known/x'])
+      expect(await get(path), path).to.equal('404');
+    expect(await get(`${at}/abc`, 'POST')).to.equal('404');
+    expect(asked).to.deep.equal([`GET ${clear} ${at}/abc_-9`, `GET ${clear} ${at}/unknown`]);
+    expect(await own.facts()).not.to.have.property('listeners');
+    agent.close();
+    agent.closeAllConnections();
+    expect(await get(`${at}/abc`)).to.equal('502');
+    // Settings that have the address for TLS: seen, and mended by the next write.
+    const tls = own.withoutChallenges(clear);
+    expect((await own.facts(tls)).listeners?.surplus).to.include(`${clear} (http-01, to ${answering})`);
+    const route = {
+      ...(await own.route('tls.svc.test', backend)),
+      listenerPort: Number(clear.split(':')[1]),
+    };
+    expect(await tls.put([route])).to.have.property('kind', 'ok');
+    const answer = await ask({ port: route.listenerPort, hostname: 'tls.svc.test', ca: own.ca.cert });
+    expect(answer.body).to.equal('a');
+    expect(await get(`${at}/abc`).catch(() => 'closed')).to.equal('closed');
   });
 
   it('500 routes of 500 certificates, written by 500 changes at once, are served', async () => {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { makeLog } from '../../src/base/log.ts';
+import type { ChallengeFront } from '../../src/base/routetable.ts';
 import { startProxy, type RunningProxy } from '../../src/mc-proxy/server.ts';
 import { openFileProxy } from '../../src/node/proxy/file.ts';
 import { openHaproxy } from '../../src/node/proxy/haproxy.ts';
@@ -33,6 +34,8 @@ export interface DriverRig {
   readonly proxy: Proxy;
   /** Another agent's view of the same proxy, for example with other listeners. */
   driver(...listeners: string[]): Proxy;
+  /** The same without http-01 through the proxy. */
+  withoutChallenges(...listeners: string[]): Proxy;
   start(): Promise<void>;
   /** Ends the proxy as its supervisor would. */
   halt(): Promise<void>;
@@ -63,7 +66,17 @@ export interface DriverRig {
 
 const LIMITS = { responseMs: 1_000, connectMs: 1_000, headersMs: 500, helloMs: 1_000 };
 
-export async function startDriver(kind: Driver, port: number, started = true): Promise<DriverRig> {
+export interface DriverOptions {
+  /** Default: true. */
+  readonly started?: boolean;
+  readonly challenges?: ChallengeFront;
+}
+
+export async function startDriver(
+  kind: Driver,
+  port: number,
+  { started = true, challenges }: DriverOptions = {},
+): Promise<DriverRig> {
   const directory = await mkdtemp(join(tmpdir(), 'px-'));
   const at = (name: string): string => join(directory, name);
   const place = at(kind === 'file' ? 'table' : 'haproxy');
@@ -75,9 +88,9 @@ export async function startDriver(kind: Driver, port: number, started = true): P
   let haproxy: ChildProcess | undefined;
   let certified = Promise.resolve();
 
-  const driver = (...listeners: string[]): Proxy =>
+  const driverOf = (listeners: string[], clear: { challenges?: ChallengeFront }): Proxy =>
     kind === 'file'
-      ? openFileProxy({ tablePath, statusSocket: at('s'), listeners, owner: OWNER, log })
+      ? openFileProxy({ tablePath, statusSocket: at('s'), listeners, owner: OWNER, log, ...clear })
       : openHaproxy({
           program: HAPROXY,
           configPath,
@@ -86,9 +99,12 @@ export async function startDriver(kind: Driver, port: number, started = true): P
           listeners,
           owner: OWNER,
           log,
+          ...clear,
           timeouts: LIMITS,
           reloadIntervalMs: 200,
         });
+  const driver = (...listeners: string[]): Proxy =>
+    driverOf(listeners, challenges === undefined ? {} : { challenges });
   const startRouter = async (): Promise<void> => {
     const begun = await startProxy({
       tablePath,
@@ -119,6 +135,7 @@ export async function startDriver(kind: Driver, port: number, started = true): P
     ca,
     proxy: driver(`127.0.0.1:${port}`),
     driver,
+    withoutChallenges: (...listeners) => driverOf(listeners, {}),
     start: async () => {
       if (kind === 'file') await startRouter();
       else {

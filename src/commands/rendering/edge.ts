@@ -18,6 +18,7 @@ import type { ObservedRoute, ServerRecord } from '../../node/types.ts';
 import { quoted } from '../../plan/render.ts';
 import { wantedRoute } from '../../plan/routes.ts';
 import { dataPath } from '../../settings.ts';
+import { challengesOf } from '../../wiring.ts';
 import { certificateCommands } from './certificates.ts';
 import type { Subject } from './subject.ts';
 import { hereDocument } from './values.ts';
@@ -72,7 +73,14 @@ export function routeLines(subject: Subject): string[] {
   const standing = proxy.known ? proxy.value.table : [];
   const listeners = listenersOf(subject, [...routes, ...standing]);
   const before = tableOf(standing, listeners);
-  const table = changedTable(before, { kind: 'put', routes }, { listeners, owner: facts.settings.owner });
+  const table = changedTable(
+    before,
+    { kind: 'put', routes },
+    {
+      ...{ listeners, owner: facts.settings.owner },
+      ...(hasSettings ? challengesOf(settings) : {}),
+    },
+  );
   if (table.kind !== 'ok')
     return [...told, `# Not written: ${table.kind === 'bug' ? 'an error' : table.why}`];
   const path = settings.mcproxy.table;

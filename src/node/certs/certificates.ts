@@ -7,7 +7,7 @@ import { blocked, bug, messageOf, ok, wait, type Outcome } from '../../base/outc
 import { openNoDns, type Dns } from '../dns/dns.ts';
 import type { CertificateOrder, CertificateState } from '../types.ts';
 import { ensureDirectory, writeFailure } from '../writing.ts';
-import { openAcme, type Acme, type AcmeOptions } from './acme/acme.ts';
+import { openAcme, type Acme, type AcmeOptions, type ThroughProxy } from './acme/acme.ts';
 import {
   checkCertificate,
   endOf,
@@ -55,11 +55,14 @@ export interface Certificates {
   stop(): Promise<void>;
 }
 
+/** What an order needs of the rest of the node. */
+interface Beside extends ThroughProxy {
+  readonly dns?: Dns;
+  readonly onChange?: () => void;
+}
+
 /** Certificates for l7 routes: `<cert_dir>/<service>.pem` and `.key` for the default host name, `<hostname>.pem` for others. */
-export function openCertificates(
-  options: CertificateOptions,
-  { dns, onChange }: { readonly dns?: Dns; readonly onChange?: () => void } = {},
-): Certificates {
+export function openCertificates(options: CertificateOptions, beside: Beside = {}): Certificates {
   const { driver, clock, log } = options;
   const caDir = options.caDir ?? join(options.certDir, '.ca');
   const failedAt = new Map<string, number>();
@@ -67,7 +70,7 @@ export function openCertificates(
   let queue: Promise<unknown> = Promise.resolve();
   const acme =
     driver === 'acme' && options.acme !== undefined
-      ? openAcme({ ...options.acme, dns: dns ?? openNoDns(), log, onChange: onChange ?? (() => undefined) })
+      ? openAcme({ dns: openNoDns(), onChange: () => undefined, ...options.acme, ...beside, log })
       : undefined;
 
   const observeOne = async (place: Place, ca: Outcome<LocalCa | undefined>): Promise<CertificateState> => {

@@ -11,6 +11,7 @@ import {
   parseAddress,
   parseRouteTable,
   routeTableDigest,
+  type ChallengeFront,
   type RouteTable,
 } from '../../base/routetable.ts';
 import { ensureDirectory, writeFailure } from '../writing.ts';
@@ -34,6 +35,8 @@ export interface FileProxyOptions {
   readonly statusSocket: string;
   /** Addresses the router listens on, for example `127.0.0.1:8443` or `:443`. */
   readonly listeners: readonly string[];
+  /** Where http-01 is answered through the router, and what answers. */
+  readonly challenges?: ChallengeFront;
   /** `<node>/<instance>`: marks of other owners are foreign. */
   readonly owner?: string;
   readonly log: Log;
@@ -75,8 +78,12 @@ function observedFault({ addr, ...fault }: RouterFault): RouteKey & { why: strin
   return { listenerPort: parseAddress(addr)?.port ?? 0, ...fault };
 }
 
-function rulesOf({ listeners, owner }: FileProxyOptions): TableRules {
-  return { listeners, ...(owner === undefined ? {} : { owner }) };
+function rulesOf({ listeners, owner, challenges }: FileProxyOptions): TableRules {
+  return {
+    listeners,
+    ...(owner === undefined ? {} : { owner }),
+    ...(challenges === undefined ? {} : { challenges }),
+  };
 }
 
 /** Settles every job, or gives them back when their common table would be none. */

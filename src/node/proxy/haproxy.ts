@@ -7,7 +7,8 @@ import { systemClock, type Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import { blocked, known, messageOf, ok, retry, unknown, wait } from '../../base/outcome.ts';
 import type { Failure, Known, Outcome } from '../../base/outcome.ts';
-import { formatRouteTable, parseAddress, parseRouteTable, type RouteTable } from '../../base/routetable.ts';
+import { formatRouteTable, parseAddress, parseRouteTable } from '../../base/routetable.ts';
+import type { ChallengeFront, RouteTable } from '../../base/routetable.ts';
 import { askHaproxy, askLive, askVersion } from './haproxyask.ts';
 import {
   HAPROXY_TIMEOUTS,
@@ -49,6 +50,8 @@ export interface HaproxyOptions {
   readonly masterSocket: string;
   /** Addresses HAProxy listens on, for example `127.0.0.1:8443` or `:443`. */
   readonly listeners: readonly string[];
+  /** Where http-01 is answered through HAProxy, and what answers. */
+  readonly challenges?: ChallengeFront;
   /** `<node>/<instance>`: marks of other owners are foreign. */
   readonly owner?: string;
   readonly log: Log;
@@ -74,7 +77,8 @@ interface Rig {
  * socket, and reads back from the worker what it serves (L09). A configuration that is refused leaves the old one serving.
  */
 export function openHaproxy(options: HaproxyOptions): Proxy {
-  const { owner, listeners, clock = systemClock, reloadIntervalMs = RELOAD_INTERVAL_MS } = options;
+  const { owner, listeners, challenges, clock = systemClock } = options;
+  const { reloadIntervalMs = RELOAD_INTERVAL_MS } = options;
   const rig: Rig = {
     options,
     places: {
@@ -83,7 +87,11 @@ export function openHaproxy(options: HaproxyOptions): Proxy {
       timeouts: { ...HAPROXY_TIMEOUTS, ...options.timeouts },
       ipv6: existsSync('/proc/net/if_inet6'),
     },
-    rules: { listeners, ...(owner === undefined ? {} : { owner }) },
+    rules: {
+      listeners,
+      ...(owner === undefined ? {} : { owner }),
+      ...(challenges === undefined ? {} : { challenges }),
+    },
     pairs: makePairs(),
     clock,
     reloadedAt: undefined,
@@ -222,8 +230,8 @@ async function checkCandidate({ program, configPath }: HaproxyOptions): Promise<
 
 /** A check binds nothing: an address that somebody else has would only be found by the reload, which cannot say it. */
 async function findBusy(table: RouteTable, before: RouteTable): Promise<Failure | undefined> {
-  const held = new Set(before.listeners.map(({ addr }) => parseAddress(addr)?.port));
-  for (const { addr } of table.listeners) {
+  const held = new Set(addressesOf(before).map((addr) => parseAddress(addr)?.port));
+  for (const addr of addressesOf(table)) {
     const parsed = parseAddress(addr);
     if (parsed === undefined || held.has(parsed.port)) continue;
     const code = await tryListen(parsed.host, parsed.port);
@@ -235,6 +243,10 @@ async function findBusy(table: RouteTable, before: RouteTable): Promise<Failure 
     }
   }
   return undefined;
+}
+
+function addressesOf({ listeners, challenges }: RouteTable): string[] {
+  return [...listeners.map(({ addr }) => addr), ...(challenges === undefined ? [] : [challenges.addr])];
 }
 
 function tryListen(host: string | undefined, port: number): Promise<string | undefined> {

@@ -4,6 +4,7 @@ import {
   formatRouteTable,
   parseAddress,
   parseRouteTable,
+  type ChallengeFront,
   type Route,
   type RouteTable,
 } from '../../base/routetable.ts';
@@ -105,6 +106,8 @@ export function renderHaproxy(content: HaproxyContent, places: HaproxyPlaces): R
     if (isInner) sections.push(innerFront(index, inner, map, list, places));
     sections.push(...served.map((one) => backends(one, places)));
   }
+  const { challenges } = content.table;
+  if (challenges !== undefined) sections.push(challengeFront(challenges, places));
   const config = [
     HEAD,
     ...commented(TABLE_LINE, formatRouteTable(content.table)),
@@ -249,6 +252,23 @@ frontend inner-${index}
 `;
 }
 
+/** In the clear, and for what a CA asks alone (RFC 8555, section 8.3). */
+function challengeFront({ addr, backend }: ChallengeFront, { ipv6, timeouts }: HaproxyPlaces): string {
+  return `frontend http-01
+${binds(addr, ipv6)}
+  mode http
+  timeout client ${timeouts.headersMs}ms
+  option http-server-close
+  http-request return status 404 content-type text/plain string "404 Not Found" unless METH_GET { pathq -m reg ^/\\.well-known/acme-challenge/[A-Za-z0-9_-]+$ }
+  default_backend http-01
+
+backend http-01
+  mode http
+  timeout server ${timeouts.responseMs}ms
+  server agent ${backend}
+`;
+}
+
 function backends({ route, name }: Served, { timeouts }: HaproxyPlaces): string {
   if (route.mode === 'l4') {
     return `backend ${name}
@@ -287,7 +307,11 @@ function sortedContent(content: HaproxyContent): HaproxyContent {
   const listeners = [...content.table.listeners]
     .sort(by(({ addr }) => addr))
     .map(({ addr, routes }) => ({ addr, routes: [...routes].sort(by(({ hostname }) => hostname)) }));
-  return { table: { listeners }, bundles: content.bundles };
+  const { challenges } = content.table;
+  return {
+    table: { listeners, ...(challenges === undefined ? {} : { challenges }) },
+    bundles: content.bundles,
+  };
 }
 
 function commented(prefix: string, text: string): string[] {

@@ -1,5 +1,11 @@
 import { blocked, bug, ok, type Outcome } from '../../base/outcome.ts';
-import { parseAddress, type Listener, type Route, type RouteTable } from '../../base/routetable.ts';
+import {
+  parseAddress,
+  type ChallengeFront,
+  type Listener,
+  type Route,
+  type RouteTable,
+} from '../../base/routetable.ts';
 import type { ObservedRoute } from '../types.ts';
 
 /** A route in the proxy: its external port and host name. */
@@ -15,6 +21,8 @@ export type Change =
 export interface TableRules {
   /** The addresses of the settings: where our routes are served. */
   readonly listeners: readonly string[];
+  /** Where http-01 is answered through the proxy, and what answers. */
+  readonly challenges?: ChallengeFront;
   /** Marks that begin with another owner are foreign; every mark is ours when it is not given. */
   readonly owner?: string;
 }
@@ -71,10 +79,15 @@ export interface ListenerChange {
 export function listenerChange(table: RouteTable, rules: TableRules): ListenerChange | undefined {
   const next = changedTable(table, { kind: 'put', routes: [] }, rules);
   if (next.kind !== 'ok') return undefined;
-  const [now, then] = [table, next.value].map(({ listeners }) => listeners.map(({ addr }) => addr));
-  const missing = (then ?? []).filter((addr) => now?.includes(addr) === false);
-  const surplus = (now ?? []).filter((addr) => then?.includes(addr) === false);
+  const [now, then] = [addressesOf(table), addressesOf(next.value)];
+  const missing = then.filter((addr) => !now.includes(addr));
+  const surplus = now.filter((addr) => !then.includes(addr));
   return missing.length + surplus.length === 0 ? undefined : { missing, surplus };
+}
+
+function addressesOf({ listeners, challenges }: RouteTable): string[] {
+  const clear = challenges === undefined ? [] : [`${challenges.addr} (http-01, to ${challenges.backend})`];
+  return [...listeners.map(({ addr }) => addr), ...clear];
 }
 
 function refusalOf(
@@ -106,7 +119,7 @@ function refusalOf(
 function composed(
   foreign: readonly Listener[],
   ours: ReadonlyMap<string, ObservedRoute>,
-  { listeners }: TableRules,
+  { listeners, challenges }: TableRules,
 ): RouteTable {
   const routes = new Map<string, Route[]>(listeners.map((addr) => [addr, []]));
   for (const route of ours.values()) {
@@ -119,7 +132,10 @@ function composed(
   for (const { addr, routes: kept } of foreign) {
     if (kept.length > 0) routes.set(addr, [...(routes.get(addr) ?? []), ...kept]);
   }
-  return { listeners: [...routes].map(([addr, list]) => ({ addr, routes: list })) };
+  return {
+    listeners: [...routes].map(([addr, list]) => ({ addr, routes: list })),
+    ...(challenges === undefined ? {} : { challenges }),
+  };
 }
 
 function isOurs(mark: string | undefined, { owner }: TableRules): boolean {

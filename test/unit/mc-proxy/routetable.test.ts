@@ -79,6 +79,12 @@ describe('route table', () => {
       GOOD.replace('api.svc', 'HELLO.svc'),
       /hello\.svc\.mcp\.metacircular\.net is there twice on the listener :8443/,
     ],
+    [
+      'what a CA asks for on an address of a listener',
+      `${GOOD}[challenges]\naddr = ":8443"\nbackend = "127.0.0.1:8402"`,
+      /the listener :8443 is there twice/,
+    ],
+    ['challenges without a backend', `${GOOD}[challenges]\naddr = ":80"`, /challenges\.backend/],
     ['a listener twice', `${GOOD}[[listeners]]\naddr = ":8443"`, /the listener :8443 is there twice/],
   ];
   for (const [what, text, message] of bad) {
@@ -107,16 +113,19 @@ describe('route table', () => {
     const listener = fc.record({ addr: port.map((number) => `:${number}`), routes });
     const listeners = fc.uniqueArray(listener, { selector: ({ addr }) => addr, maxLength: 4 });
     fc.assert(
-      fc.property(listeners, fc.string(), (drawn, generation) => {
-        const table: RouteTable = { generation, listeners: drawn };
+      fc.property(listeners, fc.string(), fc.boolean(), (drawn, generation, isThrough) => {
+        const clear = isThrough ? { challenges: { addr: '10.0.0.1:80', backend: '127.0.0.1:8402' } } : {};
+        const table: RouteTable = { generation, listeners: drawn, ...clear };
         const back = parseRouteTable(formatRouteTable(table));
         if (back.kind !== 'ok') throw new Error(back.why);
         expect(back.value.generation).to.equal(generation);
         expect(formatRouteTable(back.value)).to.equal(formatRouteTable(table));
-        const turned = {
+        const turned: RouteTable = {
+          ...clear,
           listeners: drawn.toReversed().map((one) => ({ ...one, routes: one.routes.toReversed() })),
         };
         expect(routeTableDigest(turned)).to.equal(routeTableDigest(back.value));
+        expect(routeTableDigest({ listeners: drawn }) === routeTableDigest(table)).to.equal(!isThrough);
       }),
     );
   });

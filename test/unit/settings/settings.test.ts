@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { parseSettings, type Settings } from '../../../src/settings.ts';
+import { challengesOf } from '../../../src/wiring.ts';
 
 const MINIMAL = 'node = "rift"\n[source]\nurls = ["https://git.example.net/ops/definitions.git"]\n';
 
@@ -103,6 +104,16 @@ describe('settings', () => {
     expect(refusal(certs(`${directory}acme_challenge = "dns-01"`))).to.contain('[mcns] driver');
     expect(refusal(certs(`${directory}acme_eab_kid = "k"`))).to.contain('go together');
     expect(refusal(certs(`${directory}acme_contact = ["ops@example.net"]`))).to.contain('mailto:');
+    const through = (lines: string): string => `${certs(directory)}${lines}[mcproxy]\nacme_listen = ":80"\n`;
+    const behind = 'acme_http_listen = "127.0.0.1:8402"\n';
+    expect(refusal(through('')), 'the agent would take the port of the proxy').to.contain(
+      'acme_http_listen = "127',
+    );
+    expect(refusal(through(behind)), 'no proxy').to.contain('mcproxy.acme_listen: needs [mcproxy] driver');
+    expect(challengesOf(good(`${through(behind)}driver = "file"\n`))).to.deep.equal({
+      challenges: { addr: ':80', backend: '127.0.0.1:8402' },
+    });
+    expect(challengesOf(good(certs(directory)))).to.deep.equal({});
     expect(good(certs(directory)).certs).to.include({ acme_challenge: 'http-01', acme_http_listen: ':80' });
   });
 

@@ -27,6 +27,8 @@ export interface AcmeOptions {
   readonly eabKeyFile?: string;
   /** Where http-01 is answered. */
   readonly httpListen: string;
+  /** It is asked for through the proxy, which is made to hand it on before anything is asked of the CA. */
+  readonly throughProxy?: boolean;
   /** Account key, account URL, which certificates came from here. */
   readonly dir: string;
   readonly clock: Clock;
@@ -59,12 +61,23 @@ export interface Acme {
   stop(): Promise<void>;
 }
 
+export interface ThroughProxy {
+  /** Has the proxy hand on what a CA asks for, and says when it does. */
+  readonly proxyReady?: () => Promise<Outcome<undefined>>;
+}
+
 export function openAcme(
-  options: AcmeOptions & { readonly dns: Dns; readonly log: Log; readonly onChange: () => void },
+  options: AcmeOptions & {
+    readonly dns: Dns;
+    readonly log: Log;
+    readonly onChange: () => void;
+  } & ThroughProxy,
 ): Acme {
   const { clock, dns, log, onChange, timeoutMs, retryMs, dir } = options;
   const jobs = openJobs({ lanes: { order: { concurrency: 2, timeoutMs } }, clock, retryMs, onChange });
-  const challenges = options.challenge === 'dns-01' ? byDns(dns, dir, log) : byHttp(options.httpListen);
+  const ready = options.throughProxy === true ? options.proxyReady : undefined;
+  const challenges =
+    options.challenge === 'dns-01' ? byDns(dns, dir, log) : byHttp(options.httpListen, ready);
 
   return {
     start(hostname, key, take) {
@@ -124,10 +137,14 @@ async function fileOf(path: string | undefined): Promise<Outcome<string>> {
   );
 }
 
-function byHttp(listen: string): Challenges {
+function byHttp(listen: string, ready?: () => Promise<Outcome<undefined>>): Challenges {
   const responder = makeResponder(listen);
   return {
-    open: (_hostname, token, answer) => responder.open(token, answer),
+    async open(_hostname, token, answer) {
+      // A CA that meets a closed door counts it as a failure: it is not asked before the proxy hands on.
+      const outcome = (await ready?.()) ?? ok();
+      return outcome.kind === 'ok' ? responder.open(token, answer) : outcome;
+    },
     close: (_hostname, token) => responder.close(token),
   };
 }
