@@ -21,4 +21,11 @@ export async function runRender(name: string | undefined, options: Options): Pro
   const { engine, format, withValues = false } = options;
   const render = format === 'compose' ? composeFile : shellScript;
   process.stdout.write(render(subject.value, { engine, withValues }));
+  const { bad } = subject.value;
+  if (bad.length === 0) return;
+  fail({
+    kind: 'blocked',
+    why: `left out, because their files are bad:\n${bad.map((line) => `  ${line}`).join('\n')}`,
+    hint: 'Mend them (`mc-gitops validate` tells how), or give the state of the node, which knows their last good state.',
+  });
 }

@@ -121,12 +121,17 @@ describe('mc-gitops render: routes, certificates, records and all services', () 
   it('routes for the bundled router: the table of the node with these routes in it, foreign ones as they are', async () => {
     const table = join(dir, 'proxy', 'routes.toml');
     const mcproxy = { driver: 'file', listeners: ['127.0.0.1:8443'], table };
-    const first = await render('web', { mcproxy });
+    const alone = section((await render('web', { mcproxy })).out, 'routes');
+    expect(alone, 'written, it would take db off the proxy').to.contain('#   hostname = "web.svc.test"');
+    expect(alone)
+      .to.contain('it is not written')
+      .and.to.match(/^(#.*\n|\n)*$/);
+    const first = await render(undefined, { mcproxy });
     await paste(section(first.out, 'routes'));
     const read = parseRouteTable(await readFile(table, 'utf8'));
     if (read.kind !== 'ok') throw new Error('no table');
     expect(read.value.listeners.map(({ addr, routes }) => [addr, routes.map((r) => r.owner)])).to.deep.equal([
-      ['127.0.0.1:8443', ['n1/main/web/web/']],
+      ['127.0.0.1:8443', ['n1/main/db/db/', 'n1/main/web/web/']],
     ]);
     expect(first.out).to.contain('# - what stands in the proxy and in DNS: nothing');
     // A port that no listener has is told, and nothing is written.
@@ -152,6 +157,16 @@ describe('mc-gitops render: routes, certificates, records and all services', () 
     const unknown = await render('wbe', {});
     expect(unknown.code).to.equal(1);
     expect(unknown.err).to.contain('has no service "wbe"').and.contain('db, off, web');
+    const off = await render('off', {});
+    expect(off.out)
+      .to.contain('nothing of it is run here')
+      .and.to.match(/^(#.*\n|\n)*$/);
+    await writeFile(join(dir, 'repo/services/bad.toml'), 'name = "bad"\nnode = "n1"\nimage = 1\n');
+    const bad = await render(undefined, {});
+    await rm(join(dir, 'repo/services/bad.toml'));
+    expect(bad.code).to.equal(1);
+    for (const said of [bad.out, bad.err]) expect(said).to.contain('services/bad.toml:3:1: ');
+    expect(bad.out).to.contain('BAD, AND LEFT OUT').and.contain('--name db ');
     const far = await render('far', {});
     expect(far.out).to.contain('on node n2').and.contain('those of n1 (--config FILE of n2');
   });
@@ -178,7 +193,7 @@ describe('mc-gitops render: routes, certificates, records and all services', () 
     expect(out).to.contain('# - docker volume create db-data');
     expect(out).to.contain('# route web.svc.test:8443 l7 -> 127.0.0.1:');
     const held = await render(undefined, {}, { format: 'compose' });
-    expect(held.out).to.contain('PRICE: ${PRICE?PRICE of services/db.toml}');
+    expect(held.out).to.contain('PRICE: ${VALUE_PRICE?PRICE of services/db.toml}');
     expect(held.out).to.not.contain('5$$');
     const example = await command(() =>
       runRender(undefined, {

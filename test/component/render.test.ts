@@ -194,7 +194,7 @@ for (const [kind, start] of [
       await callEngine(engine.socketPath, 'DELETE', '/containers/web?force=1');
       const text = await render('web');
       expect(text.out).to.not.contain('canary');
-      expect(text.out).to.contain('"${TOKEN?TOKEN of services/web.toml}"');
+      expect(text.out).to.contain('"${VALUE_TOKEN?TOKEN of services/web.toml}"');
       const unset = await paste(text.out);
       expect(unset.code).to.not.equal(0);
       expect(unset.said).to.contain('EMPTY of services/web.toml');
@@ -204,7 +204,7 @@ for (const [kind, start] of [
       expect(names.flatMap(({ Names }) => Names))
         .to.not.include('/web')
         .and.not.include('web');
-      const set = await paste(text.out, { TOKEN: SECRET, EMPTY: '', QUOTES: `'"\`` });
+      const set = await paste(text.out, { VALUE_TOKEN: SECRET, VALUE_EMPTY: '', VALUE_QUOTES: `'"\`` });
       expect(set.said).to.not.contain('canary');
       expect((await inspected('web')).Config['Env'])
         .to.include(`TOKEN=${SECRET}`)

@@ -181,7 +181,7 @@ function some<T extends object>(key: string, value: T | undefined): Record<strin
 }
 
 function head(
-  { services, facts, leftOut, assumptions }: Subject,
+  { services, facts, leftOut, bad, assumptions }: Subject,
   { engine }: ShellOptions,
   {
     networks,
@@ -198,6 +198,10 @@ function head(
     `${about} of node ${facts.settings.node}, for ${engine}.`,
     'The proxy, its certificates and the records are not part of it: `mc-gitops render` prints what they need.',
     ...(leftOut.length === 0 ? [] : [`Not active, and left out: ${leftOut.join(', ')}.`]),
+    ...services
+      .filter(({ service }) => !service.active)
+      .map(({ service }) => `${service.name} is not active: the agent runs nothing of it.`),
+    ...list('BAD, AND LEFT OUT: not all of the node is here.', bad.map(shownPath)),
     ...list('Assumed, because it is not known here:', assumptions),
     ...list(
       'Values of variables are not printed (--with-values prints them). Set these, for example in .env:',

@@ -49,11 +49,13 @@ interface Served {
 }
 
 function routesOf({ services }: Subject): Served[] {
-  return services.flatMap((desired) =>
-    desired.service.components.flatMap((component) =>
-      component.routes.map((route) => ({ desired, component, route })),
-    ),
-  );
+  return services
+    .filter(({ service }) => service.active)
+    .flatMap((desired) =>
+      desired.service.components.flatMap((component) =>
+        component.routes.map((route) => ({ desired, component, route })),
+      ),
+    );
 }
 
 /** The proxy's whole table with these routes: it is one file, and its reader takes no half of it. */
@@ -83,6 +85,17 @@ export function routeLines(subject: Subject): string[] {
   );
   if (table.kind !== 'ok')
     return [...told, `# Not written: ${table.kind === 'bug' ? 'an error' : table.why}`];
+  // One file for all services: written without the others' routes it would take them off the proxy.
+  if (subject.isPart && !subject.hasState)
+    return [
+      ...told,
+      '# The table is one file for all services, and what else stands in it is not known here, so it is not written:',
+      '# take the state of the node (--state FILE|URL), or render all services, or add to it by hand',
+      ...formatRouteTable(table.value)
+        .trimEnd()
+        .split('\n')
+        .map((line) => `#   ${line}`),
+    ];
   const path = settings.mcproxy.table;
   if (driver === 'haproxy') return [...told, ...haproxyLines(settings.mcproxy, table.value)];
   return [

@@ -27,6 +27,7 @@ export function shellScript(subject: Subject, options: ShellOptions): string {
   const lines = [
     `# ${about} on node ${facts.settings.node}, with ${options.engine}`,
     ...(leftOut.length === 0 ? [] : [`# Not active, and left out: ${leftOut.join(', ')}.`]),
+    ...notes('BAD, AND LEFT OUT: not all of the node is here.', subject.bad.map(shownPath)),
     ...notes('Assumed, because it is not known here:', assumptions),
     ...notes(
       'Values of variables are not printed (--with-values prints them). Set these first:',
@@ -38,7 +39,11 @@ export function shellScript(subject: Subject, options: ShellOptions): string {
     ),
     ...section(
       'networks and volumes',
-      unique(services.flatMap((desired) => prepareLines(subject, desired, options))),
+      unique(
+        services
+          .filter(({ service }) => service.active)
+          .flatMap((desired) => prepareLines(subject, desired, options)),
+      ),
     ),
     ...section('certificates', certificateLines(subject)),
     ...section(
@@ -48,8 +53,15 @@ export function shellScript(subject: Subject, options: ShellOptions): string {
         const ordered = sorted(service.components, ({ name, after = [] }) => ({ name, after }));
         return [
           ...(heldBack ? [`# ${service.name}: its newest file is bad, this is its last good state`] : []),
-          ...(service.active ? [] : [`# ${service.name} is not active: the agent runs nothing of it`]),
-          ...ordered.flatMap((component) => containerLines(subject, desired, component, options)),
+          ...(service.active
+            ? []
+            : [
+                `# ${service.name} is not active: the agent runs nothing of it, and nothing of it is run here`,
+              ]),
+          ...restingLines(
+            service.active,
+            ordered.flatMap((component) => containerLines(subject, desired, component, options)),
+          ),
         ];
       }),
     ),
@@ -57,6 +69,11 @@ export function shellScript(subject: Subject, options: ShellOptions): string {
     ...section('records', recordLines(subject)),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+/** What an inactive service would run, to be read only. */
+function restingLines(isActive: boolean, lines: readonly string[]): string[] {
+  return isActive ? [...lines] : lines.flatMap((text) => text.split('\n')).map((line) => `# ${line}`);
 }
 
 function containerLines(

@@ -33,6 +33,10 @@ export interface Subject {
   readonly services: readonly DesiredService[];
   /** Active services of the node only are rendered when none is named: these were left out. */
   readonly leftOut: readonly string[];
+  /** Files of the node that are bad, and of which nothing is rendered: `services/web.toml:3:1: …`. */
+  readonly bad: readonly string[];
+  /** The node has active services with routes that are not rendered. */
+  readonly isPart: boolean;
   readonly values: EnvValues;
   readonly settings: Settings;
   /** The settings are the node's own, not the defaults. */
@@ -90,6 +94,15 @@ export async function subjectOf(
       name === undefined
         ? desired.services.filter(({ service }) => !service.active).map(({ service }) => service.name)
         : [],
+    bad: badFiles(resolved.value, node.value, name),
+    isPart:
+      name !== undefined &&
+      desired.services.some(
+        ({ service }) =>
+          service.active &&
+          service.name !== name &&
+          service.components.some(({ routes }) => routes.length > 0),
+      ),
     values,
     settings,
     hasSettings: isOwn,
@@ -132,6 +145,19 @@ async function nodeFor(
     `${name === undefined ? dir : `the service ${name}`} is of several nodes: ${nodes.join(', ')}`,
     'Name one of them with --node.',
   );
+}
+
+/** Of files whose last good state is not known: that of a service is named by the file. */
+function badFiles({ desired, nodeOf }: Resolution, node: string, name: string | undefined): string[] {
+  const rendered = new Set(desired.services.map(({ file }) => file));
+  const errors = desired.issues.filter(
+    ({ severity, file, service }) =>
+      severity === 'error' &&
+      !rendered.has(file) &&
+      (nodeOf.get(file) ?? node) === node &&
+      (name === undefined || service === name),
+  );
+  return errors.map(({ file, line, column, message }) => `${file}:${line}:${column}: ${message}`);
 }
 
 function choose(desired: Desired, name: string | undefined, dir: string): Outcome<DesiredService[]> {

@@ -31,21 +31,18 @@ export function valuesFor(
       [...valuesOf(values, service.name, component)].map(([name, value]): [string, string | Held] => {
         if (withValues) return [name, value];
         const isOne = meanings.get(name)?.size === 1;
-        const prefix = component.container.toUpperCase().replaceAll('-', '_');
-        // No variable of a shell begins with a digit.
-        const own = /^\d/.test(prefix) ? `_${prefix}` : prefix;
+        const container = component.container.toUpperCase().replaceAll('-', '_');
+        // Never the bare name: PATH and HOME are set in every shell, to something else.
         return [
           name,
           {
-            variable: isOne ? name : `${own}_${name}`,
+            variable: isOne ? `VALUE_${name}` : `VALUE_OF_${container}_${name}`,
             hint: `${name} of ${file.replaceAll(/[^\w./-]/g, '?')}`,
           },
         ];
       }),
     );
 }
-
-/** For a shell: a command with a variable that is not set ends with the hint, and runs nothing. */
 
 /** For a shell: a command with a variable that is not set ends with the hint, and runs nothing. */
 export function shellWords(values: Values): Map<string, Word> {
