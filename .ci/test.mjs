@@ -1,7 +1,8 @@
 // Runs all tests, as `npm test` and CI do: those that need no component beside those that do, which mostly wait for engines.
+// These are two halves; one of them has a network namespace of its own, so that their engines never meet.
 // With arguments they are mocha's own: npm test -- test/unit/plan/plan.test.ts
 // The counts of each run are in the folder that TEST_COUNTS_DIR names, or in one of its own.
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -11,13 +12,11 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const own = process.env.TEST_COUNTS_DIR === undefined;
 const counts = own ? mkdtempSync(join(tmpdir(), 'mc-gitops-tests-')) : process.env.TEST_COUNTS_DIR;
 const given = process.argv.slice(2);
+const NAMESPACE = ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
 const runs =
   given.length > 0
     ? [mocha('tests', ['--config', '.config/mocharc.given.json', ...given], 'inherit')]
-    : [
-        mocha('components', ['--config', '.config/mocharc.components.json'], 'inherit'),
-        mocha('unit', ['--config', '.config/mocharc.own.json'], 'pipe'),
-      ];
+    : [...componentRuns(), mocha('unit', ['--config', '.config/mocharc.own.json'], 'pipe')];
 
 const codes = await Promise.all(runs);
 let passed = 0;
@@ -55,17 +54,29 @@ function tell(lines) {
   }
 }
 
+/** Beside each other where a namespace may be made, else one after the other. */
+function componentRuns() {
+  const together = ['--config', '.config/mocharc.components.json'];
+  const apart = ['--config', '.config/mocharc.apart.json'];
+  const { status } = spawnSync('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up'], { stdio: 'ignore' });
+  if (status === 0)
+    return [mocha('components', together, 'inherit'), mocha('components apart', apart, 'pipe', NAMESPACE)];
+  const first = mocha('components', together, 'inherit');
+  return [first, first.then(() => mocha('components apart', apart, 'inherit'))];
+}
+
 /** One run of mocha. What it says is shown at once, or as a whole when it has ended: two at once would be read by nobody. */
-function mocha(name, args, output) {
-  const child = spawn(
+function mocha(name, args, output, within = []) {
+  const [program, ...rest] = [
+    ...within,
     process.execPath,
-    [join('node_modules', 'mocha', 'bin', 'mocha.js'), '--reporter', '.ci/reporter.cjs', ...args],
-    {
-      cwd: root,
-      env: { ...process.env, TEST_COUNTS_FILE: join(counts, `${name}.json`) },
-      stdio: ['ignore', output, output === 'pipe' ? 'pipe' : 'inherit'],
-    },
-  );
+    ...[join('node_modules', 'mocha', 'bin', 'mocha.js'), '--reporter', '.ci/reporter.cjs', ...args],
+  ];
+  const child = spawn(program, rest, {
+    cwd: root,
+    env: { ...process.env, TEST_COUNTS_FILE: join(counts, `${name}.json`) },
+    stdio: ['ignore', output, output === 'pipe' ? 'pipe' : 'inherit'],
+  });
   const said = [];
   child.stdout?.on('data', (bytes) => said.push(bytes));
   child.stderr?.on('data', (bytes) => said.push(bytes));
