@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { StepKind } from '../../src/plan/types.ts';
-import { STEP_KINDS } from '../support/examine.ts';
+import { STEP_KINDS } from '../support/stepkinds.ts';
 import { impossible, WEATHERS } from '../support/simulation/faults.ts';
 import { keptSeeds, live, matrix } from '../support/simulation/lives.ts';
 import { simulate } from '../support/simulation/run.ts';

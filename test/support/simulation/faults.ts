@@ -1,6 +1,6 @@
 import { blocked, bug, retry, type Failure } from '../../../src/base/outcome.ts';
 import type { StepKind } from '../../../src/plan/types.ts';
-import { STEP_KINDS, type Actor } from '../examine.ts';
+import { STEP_KINDS, type Actor } from '../stepkinds.ts';
 
 /** How a call to something outside goes wrong (reliability.md, G18). */
 export const CALL_FAULTS = [

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { StepKind } from '../../../src/plan/types.ts';
-import { STEP_KINDS } from '../examine.ts';
+import { STEP_KINDS } from '../stepkinds.ts';
 import { tally } from '../tally.ts';
 import {
   CALL_FAULTS,

@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import type { Route, Service } from '../../../src/definitions/types.ts';
 import { perform } from '../../../src/execute/perform.ts';
 import type { Step } from '../../../src/plan/types.ts';
-import { examine, examineEnd } from '../../support/examine.ts';
+import { examineEnd } from '../../support/examine-end.ts';
+import { examine } from '../../support/examine.ts';
 import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
 

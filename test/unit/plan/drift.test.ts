@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { shortCheck } from '../../../src/base/check.ts';
 import type { Service } from '../../../src/definitions/types.ts';
 import type { ContainerParts, ObservedContainer } from '../../../src/node/types.ts';
-import { examine, examineEnd } from '../../support/examine.ts';
+import { examineEnd } from '../../support/examine-end.ts';
+import { examine } from '../../support/examine.ts';
 import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
 

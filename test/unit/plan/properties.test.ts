@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import { retry } from '../../../src/base/outcome.ts';
 import type { Component, Service } from '../../../src/definitions/types.ts';
 import type { Plan, StepKind } from '../../../src/plan/types.ts';
-import { examine, examineEnd } from '../../support/examine.ts';
+import { examineEnd } from '../../support/examine-end.ts';
+import { examine } from '../../support/examine.ts';
 import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
 

@@ -1,0 +1,294 @@
+import type { DesiredService } from '../../src/definitions/types.ts';
+import type { StepResult } from '../../src/execute/types.ts';
+import type { ObservedContainer } from '../../src/node/types.ts';
+import type { Facts } from '../../src/plan/facts.ts';
+import { inTurn } from '../../src/plan/turn.ts';
+import type { Plan, Step } from '../../src/plan/types.ts';
+import type { StepRecord } from '../../src/registry/types.ts';
+import { STEP_KINDS } from './stepkinds.ts';
+import type { World } from './world.ts';
+
+/** What a pass saw, decided and did. */
+export interface Passed {
+  /** What it was planned from: the agent's view, which may be wrong. */
+  readonly facts: Facts;
+  readonly plan: Plan;
+  readonly results: readonly StepResult[];
+  /** The containers as they really were before it. */
+  readonly before: readonly ObservedContainer[];
+  /** Its rows in the journal; absent: it is not kept. */
+  readonly rows?: readonly StepRecord[];
+  /** Everything that was written or shown since the pass before: log lines, plans. */
+  readonly texts?: readonly string[];
+  /** What may stand in none of them. */
+  readonly secrets?: readonly string[];
+}
+
+/** What must hold of one pass: of what it saw, decided and did. */
+export function examinePass(world: World, seen: Passed): string[] {
+  const { desired, promised, now } = seen.facts;
+  // A version that is held back is not what is wanted: the last proved one is, until git changes.
+  const passed: Passed = { ...seen, facts: { ...seen.facts, desired: inTurn(desired, promised, now) } };
+  return [
+    ...stoppedInVain(world, passed),
+    ...badInput(passed),
+    ...massRemoval(world, passed),
+    ...unknownTakenForAbsent(passed),
+    ...secretsShown(passed),
+    ...unexplained(passed),
+    ...hostPaths(passed),
+    ...beforeItsTime(passed),
+    ...afterFailure(passed),
+  ];
+}
+
+export function isUp(container: ObservedContainer): boolean {
+  return container.state === 'running' || container.state === 'restarting';
+}
+
+/** A container of ours that ran is only ended for a reason: its service or component went, or a successor is there. */
+function stoppedInVain(world: World, { facts, results, before }: Passed): string[] {
+  const made = new Set(
+    results.flatMap(({ step }) => (step.kind === 'create-container' ? [keyOf(step.spec)] : [])),
+  );
+  return results.flatMap(({ step, outcome }) => {
+    const old = endedBy(step, before);
+    if (outcome.kind !== 'ok' || old?.identity === undefined || old.startedAt === undefined) return [];
+    const { service, component } = old.identity;
+    const desired = facts.desired.services.find((entry) => entry.service.name === service);
+    const part = desired?.service.components.find((one) => one.name === component);
+    if (desired?.service.active !== true || part === undefined) return [];
+    const others = [...before, ...world.containers].filter(
+      (other) =>
+        other.id !== old.id &&
+        other.identity?.owner === old.identity?.owner &&
+        other.identity?.service === service &&
+        other.identity.component === component,
+    );
+    const isRunning = others.some((other) => isUp(other) || endedWell(other));
+    const isThere = others.length > 0 || made.has(`${service}/${component}`);
+    if (step.kind === 'remove-container')
+      return [
+        ...inVain(isRunning, `${old.name} was removed and no successor runs`),
+        ...inVain(
+          isProved(facts, service, component),
+          `${old.name} was removed before its successor was proved`,
+        ),
+      ];
+    return inVain(isThere, `${old.name} was stopped (${step.kind}) and has no successor`);
+  });
+}
+
+/** Ready for as long as it takes, by what was seen of it; a clock that was set back says nothing. */
+function isProved({ observed, settings, now }: Facts, service: string, component: string): boolean {
+  if (!observed.engine.known) return false;
+  return observed.engine.value.containers.some((one) => {
+    if (one.identity?.service !== service || one.identity.component !== component) return false;
+    const probe = observed.probes[one.id];
+    const since = probe?.kind === 'ready' ? probe.since : endedWell(one) ? one.finishedAt : undefined;
+    return since !== undefined && (since > now || since + settings.stableForMs <= now);
+  });
+}
+
+function inVain(isGood: boolean, sentence: string): string[] {
+  return isGood ? [] : [`G5: ${sentence}`];
+}
+
+function endedBy(step: Step, before: readonly ObservedContainer[]): ObservedContainer | undefined {
+  if (step.kind !== 'retire-container' && step.kind !== 'stop-container' && step.kind !== 'remove-container')
+    return undefined;
+  return before.find((container) => container.id === step.containerId);
+}
+
+function endedWell(container: ObservedContainer): boolean {
+  return container.state === 'exited' && container.exitCode === 0;
+}
+
+/** What cannot be read is not acted upon: a service without any good definition has no steps (G6). */
+function badInput({ facts, plan }: Passed): string[] {
+  const lastGood = facts.promised.applied.map((entry) => entry.service.name);
+  return [
+    ...plan.steps
+      .filter((step) => facts.desired.refused.includes(step.service))
+      .map((step) => `G6: ${step.kind} ${step.subject}, although no definition of ${step.service} is good`),
+    ...facts.desired.refused
+      .filter((name) => lastGood.includes(name))
+      .map((name) => `G6: the last good definition of ${name} is not in force any more`),
+  ];
+}
+
+function massRemoval(world: World, { facts, plan }: Passed): string[] {
+  const { desired, promised, settings } = facts;
+  const wanted = new Set([...desired.services.map((entry) => entry.service.name), ...desired.refused]);
+  // What was never brought into line and has no container is no loss.
+  const standing = new Set([
+    ...promised.applied.map((entry) => entry.service.name),
+    ...world.containers.flatMap(({ identity }) =>
+      identity?.owner === settings.owner ? [identity.service] : [],
+    ),
+  ]);
+  const unnamed = new Set(
+    plan.steps
+      .filter((step) => step.kind !== 'record-orphan')
+      .map((step) => step.service)
+      .filter(
+        (service) => standing.has(service) && !wanted.has(service) && !settings.removable.includes(service),
+      ),
+  );
+  const budget =
+    desired.services.length + desired.refused.length === 0 || desired.unreadable
+      ? 0
+      : Math.max(1, Math.floor(standing.size * settings.budgetShare));
+  return unnamed.size <= budget
+    ? []
+    : [`G7: ${[...unnamed].join(', ')} would be removed unnamed, and the budget is ${budget}`];
+}
+
+/** No step depends on the absence of what could not be seen (G9). */
+function unknownTakenForAbsent({ facts, plan }: Passed): string[] {
+  const { engine, proxy, ports, images, mounts } = facts.observed;
+  return plan.steps.flatMap((step) => {
+    const said = (what: string): string[] => [
+      `G9: ${step.kind} ${step.subject}, although ${what} is unknown`,
+    ];
+    const actor = STEP_KINDS[step.kind];
+    if (!engine.known) return said('what the engine has');
+    if (actor === 'proxy' && !proxy.known) return said('the route table');
+    if (step.kind === 'lease-ports' && !ports.known && !takenUp(step.leases, engine.value.containers))
+      return said('who listens');
+    if (step.kind === 'build-image' && images[step.image.reference]?.kind === 'unknown')
+      return said('the image');
+    if (step.kind !== 'create-container') return [];
+    const image = images[step.spec.image]?.kind;
+    if (image !== 'present') return said(`image ${step.spec.image} (${image ?? 'not looked for'})`);
+    const mount = step.spec.mounts.find(
+      (one) => one.kind === 'bind' && mounts[one.source]?.kind !== 'present',
+    );
+    return mount === undefined ? [] : said(`the mount at ${mount.target}`);
+  });
+}
+
+/** Leases that containers of ours carry already are no choice. */
+function takenUp(
+  leases: Extract<Step, { kind: 'lease-ports' }>['leases'],
+  containers: readonly ObservedContainer[],
+): boolean {
+  return leases.every((lease) =>
+    containers.some(
+      ({ identity }) => identity?.service === lease.service && identity.leases[lease.route] === lease.port,
+    ),
+  );
+}
+
+function secretsShown({ texts = [], secrets = [] }: Passed): string[] {
+  return secrets.flatMap((secret) =>
+    texts
+      .filter((text) => text.includes(secret))
+      .map((text) => `G10: a secret is shown: ${text.slice(0, 200)}`),
+  );
+}
+
+/** Every step has its row in the journal with the reason, and what does not happen says why (G11). */
+function unexplained({ facts, plan, results, rows }: Passed): string[] {
+  const journalled =
+    rows === undefined
+      ? []
+      : results.flatMap(({ step, outcome }) => {
+          const row = rows.find(
+            (one) => one.kind === step.kind && one.subject === step.subject && one.service === step.service,
+          );
+          // What could not be written down was not done either (G32).
+          if (row === undefined && outcome.kind !== 'ok') return [];
+          if (row === undefined) return [`G11: ${step.kind} ${step.subject} is not in the journal`];
+          const isWhole = row.because.summary !== '' && row.because.commit !== undefined;
+          return isWhole ? [] : [`G11: ${step.kind} ${step.subject} has no reason in the journal`];
+        });
+  const silent = facts.desired.services
+    .filter((desired) => !isInLine(facts, desired))
+    .map((desired) => desired.service.name)
+    .filter(
+      (name) => ![...plan.steps, ...plan.waiting, ...plan.refused].some((entry) => entry.service === name),
+    )
+    .map((name) => `G11: ${name} is not as wanted, and nothing says why`);
+  return [...journalled, ...silent];
+}
+
+/** As far as the agent could see. */
+function isInLine(facts: Facts, { service, digest }: DesiredService): boolean {
+  const applied = facts.promised.applied.find((entry) => entry.service.name === service.name);
+  const { engine } = facts.observed;
+  if (applied?.digest !== digest || !engine.known) return false;
+  return service.components.every((component) => {
+    const container = engine.value.containers.find(
+      (one) => one.name === component.container && one.identity?.owner === facts.settings.owner,
+    );
+    if (!service.active) return container === undefined || !isUp(container);
+    return container !== undefined && (isUp(container) || endedWell(container));
+  });
+}
+
+/** Nothing comes before what it rests on: a route before its certificate (G39), a success before it was seen. */
+function beforeItsTime({ facts, plan }: Passed): string[] {
+  const { certificates, engine, probes, proxy } = facts.observed;
+  const containers = engine.known ? engine.value.containers : [];
+  const isReady = (service: string, component: string): boolean =>
+    containers.some(
+      (one) =>
+        one.identity?.owner === facts.settings.owner &&
+        one.identity.service === service &&
+        one.identity.component === component &&
+        (probes[one.id]?.kind === 'ready' || endedWell(one)),
+    );
+  return plan.steps.flatMap((step) => {
+    switch (step.kind) {
+      case 'put-routes':
+        return step.routes.flatMap((route) => {
+          const isBare = route.mode === 'l7' && certificates[route.hostname]?.kind !== 'valid';
+          const [, , service = '', component = ''] = route.mark?.split('/') ?? [];
+          return [
+            ...(isBare ? [`G39: the route ${route.hostname} comes before its certificate`] : []),
+            ...(isReady(service, component)
+              ? []
+              : [`G5: the route ${route.hostname} comes before its service is ready`]),
+          ];
+        });
+      case 'record-applied':
+        return step.applied.state === 'stopped'
+          ? []
+          : step.applied.service.components
+              .filter((component) => !isReady(step.service, component.name))
+              .map(
+                (component) => `G5: ${step.service} counts as applied, and ${component.name} is not ready`,
+              );
+      case 'stop-container':
+      case 'forget-service':
+        return proxy.known || !facts.settings.proxy
+          ? []
+          : [`G9: ${step.kind} ${step.subject}, although it is unknown whether its routes are gone`];
+      default:
+        return [];
+    }
+  });
+}
+
+/** The first step that fails ends the chain of its service (L11). */
+function afterFailure({ results }: Passed): string[] {
+  return results.flatMap(({ step }, index) => {
+    const failed = results
+      .slice(0, index)
+      .find((one) => one.step.service === step.service && one.outcome.kind !== 'ok');
+    return failed === undefined
+      ? []
+      : [`L11: ${step.kind} ${step.subject} was taken after ${failed.step.kind} had failed`];
+  });
+}
+
+function hostPaths({ plan }: Passed): string[] {
+  return plan.steps
+    .filter((step) => !Object.hasOwn(STEP_KINDS, step.kind))
+    .map((step) => `G12: a kind of step that nobody judged: ${step.kind}`);
+}
+
+function keyOf({ service, component }: { readonly service: string; readonly component: string }): string {
+  return `${service}/${component}`;
+}
