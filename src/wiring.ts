@@ -1,5 +1,8 @@
+import { isIP } from 'node:net';
 import { systemClock } from './base/clock.ts';
 import type { Log } from './base/log.ts';
+import { parseAddress } from './base/routetable.ts';
+import type { Policy } from './definitions/types.ts';
 import { openNoDns, type Dns } from './node/dns/dns.ts';
 import { openRfc2136 } from './node/dns/rfc2136.ts';
 import { lintDockerfile } from './definitions/dockerfile/lint.ts';
@@ -281,11 +284,16 @@ export function definitionOptions(settings: Settings, hash: (value: string) => s
       networks: [...policy.networks, defaults.network],
       ports: policy.ports,
       hostnames: policy.hostnames,
-      ...(mcproxy.driver === 'none' ? {} : { listeners: mcproxy.listeners.map(portOf) }),
+      ...(mcproxy.driver === 'none' ? {} : listenersOf(mcproxy.listeners)),
     },
   };
 }
 
-function portOf(address: string): number {
-  return Number(address.slice(address.lastIndexOf(':') + 1));
+function listenersOf(addresses: readonly string[]): Pick<Policy, 'listeners' | 'bound'> {
+  const bound = addresses.flatMap((text) => parseAddress(text) ?? []);
+  return {
+    listeners: bound.map(({ port }) => port),
+    // A name may stand for any address.
+    bound: bound.map(({ host = '', port }) => (isIP(host) === 0 ? { port } : { ip: host, port })),
+  };
 }

@@ -2,7 +2,7 @@ import { digestOf } from '../base/json.ts';
 import type { TomlPath } from '../base/tomlindex.ts';
 import type { Claim } from './claims.ts';
 import { containerName, type Definition, type Draft } from './draft.ts';
-import { isInside } from './fields.ts';
+import { isInside, overlaps } from './fields.ts';
 import { finding, isError, order, quote, type Finding } from './findings.ts';
 import { buildName, tagFault } from './image.ts';
 import { isWithin } from './mounts.ts';
@@ -113,6 +113,7 @@ function buildComponent(
   }
   checkImage(component, dockerfile, path, context, findings);
   checkRoutes(component, path, context, findings);
+  if (definition.active) checkListeners(component, path, context, findings);
   checkPolicy(definition.name, component, path, context.policy, findings);
   return {
     name: component.name,
@@ -185,6 +186,26 @@ function checkRoutes(
       const message = `"${route.hostname}" lies in none of the node's domains (${domains.join(', ')})`;
       findings.push(finding('route/domain', [...at, 'hostname'], message));
     }
+  }
+}
+
+/**
+ * Two cannot have one port: the container would not start, or the proxy would not come back. Whose settings name no proxy
+ * runs it as a container, if at all, and that one may have the ports; without settings the node's file is believed.
+ */
+function checkListeners(
+  { ports }: DraftComponent,
+  path: TomlPath,
+  { node, policy }: BuildContext,
+  findings: Finding[],
+): void {
+  const numbers = policy === undefined ? node.listeners : policy.listeners;
+  const bound: NonNullable<Policy['bound']> = policy?.bound ?? numbers?.map((port) => ({ port })) ?? [];
+  for (const { at, port } of ports) {
+    if (port.protocol !== 'tcp') continue;
+    if (!bound.some((one) => one.port === port.host && overlaps(one.ip, port.ip))) continue;
+    const message = `the proxy of ${node.name} listens on ${port.host}`;
+    findings.push(finding('ports/listener', [...path, 'ports', at], message));
   }
 }
 

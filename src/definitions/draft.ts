@@ -1,15 +1,16 @@
 import type { TomlPath } from '../base/tomlindex.ts';
-import { v } from '../base/shape.ts';
 import type { DefinitionFile } from '../source/types.ts';
 import { foldedName, readComponent, type ReadComponent } from './component.ts';
 import { insidePath } from './fields.ts';
 import { finding, isError, keyFinding, quote, type Finding } from './findings.ts';
 import { buildName } from './image.ts';
 import { readOwnService, type OwnService } from './ownservice.ts';
-import { COMPONENT, LIMITS, SERVICE, type ComponentShape, type ServiceShape } from './shape.ts';
+import { doubtsOf, salvage } from './salvage.ts';
+import { LIMITS, SERVICE, type ServiceShape } from './shape.ts';
 import { DNS_LABEL } from './shapeparts.ts';
 import { isTable, shapeOf } from './structure.ts';
 import { readText } from './text.ts';
+import type { ImageRef } from './types.ts';
 
 /** One service file, judged by itself: what it says, or what is wrong with it. */
 export interface Draft {
@@ -20,6 +21,8 @@ export interface Draft {
   readonly node?: string;
   /** Absent when there is an error among the findings. */
   readonly definition?: Definition;
+  /** Instead of it, what can be known of a bad file: for telling what else is wrong, never for what is in force. */
+  readonly part?: Part;
   readonly findings: readonly Finding[];
 }
 
@@ -33,6 +36,12 @@ export interface Definition {
   readonly images: ReadonlyMap<string, string>;
   readonly components: readonly (ReadComponent & { readonly image: NonNullable<ReadComponent['image']> })[];
   readonly own: OwnService;
+}
+
+export interface Part {
+  readonly definition: Definition;
+  /** Where it is not to be believed. */
+  readonly bad: readonly TomlPath[];
 }
 
 /** Drafts of blobs that are still in memory: of a new commit only the changed files are read. */
@@ -69,14 +78,36 @@ function draftOf(file: DefinitionFile): Draft {
   if (typeof nameThere === 'string' && nameThere !== base) {
     findings.push(fileNameFinding(nameThere, base));
   }
-  if (shaped.output === undefined) {
-    // The components that are well formed are judged all the same: everything is told in one run.
-    for (const [at, shape] of wellFormed(read.value)) readComponent(shape, ['components', at], findings);
-    return { file, ...named, ...node, findings };
+  const salvaged =
+    shaped.output === undefined ? salvage(SERVICE, read.value) : { output: shaped.output, bad: [] };
+  if (salvaged === undefined) return { file, ...named, ...node, findings };
+  const { output, bad } = salvaged;
+  const judged: Finding[] = [];
+  const { definition, isWhole } = readService(output, judged);
+  const doubts = doubtsOf(bad);
+  findings.push(...judged.filter((found) => !doubts.about(found)));
+  if (shaped.output !== undefined && isWhole && !findings.some(isError)) {
+    return { file, ...named, ...node, definition, findings };
   }
-  const definition = readService(shaped.output, findings);
-  const isGood = definition !== undefined && !findings.some(isError);
-  return { file, ...named, ...node, ...(isGood ? { definition } : {}), findings };
+  const part = partOf(definition, bad, findings, base);
+  return { file, ...named, ...node, ...(part === undefined ? {} : { part }), findings };
+}
+
+/** Without a node nothing can be said against other files; a name that is bad is that of the file. */
+function partOf(
+  definition: Definition,
+  bad: readonly TomlPath[],
+  findings: readonly Finding[],
+  base: string,
+): Part | undefined {
+  const isBad = (key: string): boolean => bad.some(([first]) => first === key);
+  if (isBad('node') || (isBad('name') && !DNS_LABEL.test(base))) return undefined;
+  const errors = findings.filter((found) => isError(found) && found.at === 'value' && found.path.length > 0);
+  return {
+    definition: isBad('name') ? { ...definition, name: base } : definition,
+    // The name is what it is, also where the file has another one.
+    bad: [...bad, ...errors.map(({ path }) => path)].filter(([key]) => key !== 'name'),
+  };
 }
 
 function fileNameFinding(name: string, base: string): Finding {
@@ -89,32 +120,16 @@ function fileNameFinding(name: string, base: string): Finding {
   );
 }
 
-/** What is well formed of the components of a bad file; what is not was told already and is left out. */
-function wellFormed(value: unknown): [number, ComponentShape][] {
-  if (!isTable(value) || !Array.isArray(value.components)) return [];
-  return value.components
-    .slice(0, LIMITS.components)
-    .flatMap((part: unknown, at): [number, ComponentShape][] => {
-      if (!isTable(part)) return [];
-      const kept = Object.entries(COMPONENT.entries).filter(
-        ([key, entry]) => Object.hasOwn(part, key) && v.is(entry, part[key]),
-      );
-      const parsed = v.safeParse(COMPONENT, {
-        ...PLACEHOLDER,
-        ...Object.fromEntries(kept.map(([key]) => [key, part[key]])),
-      });
-      return parsed.success ? [[at, parsed.output]] : [];
-    });
-}
-
-/** Stands for required fields that are bad; it is in order, so that nothing is told about it. */
-const PLACEHOLDER = { name: 'x', image: 'x:v1.0.0' };
-
-function readService(shape: ServiceShape, findings: Finding[]): Definition | undefined {
-  const { components: shapes, build } = shape;
-  if (shapes.length === 0 || shapes.length > LIMITS.components) {
-    findings.push(finding('service/components', ['components'], `there are ${shapes.length} components`));
-    return undefined;
+/** `isWhole`: every image could be read. */
+function readService(
+  shape: ServiceShape,
+  findings: Finding[],
+): { readonly definition: Definition; readonly isWhole: boolean } {
+  const { build } = shape;
+  const shapes = shape.components.slice(0, LIMITS.components);
+  if (shapes.length === 0 || shape.components.length > LIMITS.components) {
+    const message = `there are ${shape.components.length} components`;
+    findings.push(finding('service/components', ['components'], message));
   }
   const path = shape.path === undefined ? undefined : insidePath(shape.path);
   if (shape.path !== undefined && path === undefined) {
@@ -125,20 +140,22 @@ function readService(shape: ServiceShape, findings: Finding[]): Definition | und
   checkPeers(components, findings);
   const own = readOwnService(shape, components, findings);
   const images = readImages(build.images, components, findings);
-  const whole = components.flatMap((component) =>
-    component.image === undefined ? [] : [{ ...component, image: component.image }],
-  );
-  if (whole.length < components.length) return undefined;
   return {
-    name: shape.name,
-    node: shape.node,
-    active: shape.active,
-    ...(path === undefined ? {} : { path }),
-    images,
-    components: whole,
-    own,
+    definition: {
+      name: shape.name,
+      node: shape.node,
+      active: shape.active,
+      ...(path === undefined ? {} : { path }),
+      images,
+      components: components.map((component) => ({ ...component, image: component.image ?? NO_IMAGE })),
+      own,
+    },
+    isWhole: components.every(({ image }) => image !== undefined),
   };
 }
+
+/** Stands for an image that is bad: nothing is said of it. */
+const NO_IMAGE: ImageRef = { reference: 'placeholder:v1.0.0', repository: 'placeholder', tag: 'v1.0.0' };
 
 /** `<service>-<component>`, or `<service>` when equal: read by nobody, only shown (L12). */
 export function containerName(service: string, component: string): string {

@@ -1,16 +1,18 @@
 import type { DefinitionFile } from '../source/types.ts';
 import { canonicalJson } from '../base/json.ts';
 import { builtOf, type BuildContext, type Built } from './build.ts';
-import { judgeClaims, type Claim, type Contender } from './claims.ts';
+import { addFindings, at, heldBy, standing, waiterOf, type Candidate } from './candidate.ts';
+import { judgeClaims, type Contender } from './claims.ts';
 import { readDraft, type Definition, type Draft } from './draft.ts';
 import { kindOf, nameOf, type SortedFiles } from './files.ts';
-import { finding, order, quote, type Finding } from './findings.ts';
+import { finding, isError, order, quote, type Finding } from './findings.ts';
 import { silence } from './ownservice.ts';
 import { plainNode } from './nodes.ts';
 import type { DefinitionsInput, LastGood } from './resolve.ts';
+import { tellRest, withoutDoubt } from './rest.ts';
 import { LIMITS } from './shape.ts';
 import type { NodeDefinition, Service } from './types.ts';
-import { idleWaits, judgeWaits, type WaitFault, type Waiter } from './waits.ts';
+import { idleWaits, judgeWaits } from './waits.ts';
 
 /** A service that is in force: from the newest commit, or from its last good state. */
 export interface Force {
@@ -30,30 +32,19 @@ export interface Judged {
   readonly drafts: readonly { readonly draft: Draft; readonly findings: readonly Finding[] }[];
 }
 
-/** A file on its way: its newest state, its last good one, and which of the two is in force. */
-interface Candidate {
-  readonly path: string;
-  /** Absent when the commit has an entry that was not read. */
-  readonly draft?: Draft;
-  /** Good by itself and for its node. */
-  readonly newest?: Built;
-  readonly last?: { readonly draft: Draft; readonly built: Built; readonly commit: string };
-  readonly findings: Finding[];
-  standing: 'newest' | 'last' | 'none';
-}
-
 /** Decides for each service file what is in force. */
 export function judge(
   sorted: SortedFiles,
   input: DefinitionsInput,
   nodes: ReadonlyMap<string, NodeDefinition>,
-  badNodes: ReadonlySet<string>,
+  badNodes: ReadonlyMap<string, NodeDefinition>,
 ): Judged {
   const candidates = candidatesOf(sorted, input, nodes, badNodes);
   do settleClaims(candidates);
   while (waits(candidates) && settleWaits(candidates));
   limitServices(candidates);
   if (waits(candidates)) addFindings(candidates, idleWaits(candidates.map(waiterOf)));
+  tellRest(candidates);
   const force = candidates.flatMap((candidate) => forceOf(candidate, input));
   const bad = candidates.filter((candidate) => candidate.standing !== 'newest');
   const ofNode = (candidate: Candidate): boolean => {
@@ -68,34 +59,52 @@ export function judge(
     refused: [...new Set(refused)].sort(order),
     unreadable: bad.some(ofNode),
     drafts: candidates.flatMap(({ draft, findings }) =>
-      draft === undefined ? [] : [{ draft, findings: silence(findings, draft.definition?.own.silenced) }],
+      draft === undefined ? [] : [{ draft, findings: quieted(draft, findings) }],
     ),
   };
 }
+
+/** Which silences are of no use is said of good files only: in others what they silence may be what is bad. */
+function quieted({ definition, part }: Draft, findings: readonly Finding[]): readonly Finding[] {
+  if (definition !== undefined) return silence(findings, definition.own.silenced);
+  const silenced = new Set<string>(part?.definition.own.silenced?.map(({ rule }) => rule));
+  return silenced.size === 0
+    ? findings
+    : findings.filter((found) => isError(found) || !silenced.has(found.rule));
+}
+
+type Build = (file: DefinitionFile) => {
+  readonly draft: Draft;
+  readonly built?: Built;
+  readonly shadow?: Built;
+};
 
 function candidatesOf(
   sorted: SortedFiles,
   input: DefinitionsInput,
   nodes: ReadonlyMap<string, NodeDefinition>,
-  badNodes: ReadonlySet<string>,
+  badNodes: ReadonlyMap<string, NodeDefinition>,
 ): Candidate[] {
   const lastOf = lastGoodFinder(sorted, input);
   const contexts = new Map<string, BuildContext>();
-  const build = (file: DefinitionFile): { draft: Draft; built?: Built } => {
+  const build: Build = (file) => {
     const draft = readDraft(file);
-    const { definition } = draft;
-    if (definition === undefined || badNodes.has(definition.node)) return { draft };
+    const definition = draft.definition ?? draft.part?.definition;
+    if (definition === undefined) return { draft };
     let context = contexts.get(definition.node);
     if (context === undefined) {
-      context = contextOf(definition.node, input, nodes);
+      const node = nodes.get(definition.node) ?? badNodes.get(definition.node);
+      context = contextOf(node ?? plainNode(definition.node, input.defaults), input);
       contexts.set(definition.node, context);
     }
-    return { draft, built: builtOf(draft, definition, context) };
+    const built = builtOf(draft, definition, context);
+    if (draft.part !== undefined) return { draft, shadow: withoutDoubt(built, draft.part.bad) };
+    return badNodes.has(definition.node) ? { draft, shadow: built } : { draft, built };
   };
   const made = sorted.services.map((file): Candidate => {
-    const { draft, built } = build(file);
+    const { draft, built, shadow = built } = build(file);
     const last = lastCandidate(lastOf(file, draft.node), build);
-    const findings = [...draft.findings, ...(built?.findings ?? [])];
+    const findings = [...draft.findings, ...(shadow?.findings ?? [])];
     if (draft.definition !== undefined && badNodes.has(draft.definition.node)) {
       findings.push(
         finding('node/bad', ['node'], `the file of the node ${quote(draft.definition.node)} is bad`),
@@ -110,7 +119,7 @@ function candidatesOf(
     return {
       path: file.path,
       draft,
-      ...(isGood ? { newest: built } : {}),
+      ...(isGood ? { newest: built } : shadow === undefined ? {} : { shadow }),
       ...(last === undefined ? {} : { last }),
       findings,
       standing: isGood ? 'newest' : last === undefined ? 'none' : 'last',
@@ -120,11 +129,7 @@ function candidatesOf(
 }
 
 /** Entries that are no plain files, and everything when there was too much: what was good goes on. */
-function unread(
-  sorted: SortedFiles,
-  input: DefinitionsInput,
-  build: (file: DefinitionFile) => { draft: Draft; built?: Built },
-): Candidate[] {
+function unread(sorted: SortedFiles, input: DefinitionsInput, build: Build): Candidate[] {
   const refused = new Set(input.refusedFiles.map(({ path }) => path));
   const paths = sorted.tooMany ? new Set([...refused, ...input.lastGood.keys()]) : refused;
   return [...paths]
@@ -165,25 +170,18 @@ function lastGoodFinder(
   };
 }
 
-function lastCandidate(
-  last: LastGood | undefined,
-  build: (file: DefinitionFile) => { draft: Draft; built?: Built },
-): Candidate['last'] {
+function lastCandidate(last: LastGood | undefined, build: Build): Candidate['last'] {
   if (last === undefined) return undefined;
   const { draft, built } = build(last.file);
   // A newer policy, or a newer agent, may refuse what was good.
   return built?.good === true ? { draft, built, commit: last.commit } : undefined;
 }
 
-function contextOf(
-  node: string,
-  input: DefinitionsInput,
-  nodes: ReadonlyMap<string, NodeDefinition>,
-): BuildContext {
+function contextOf(node: NodeDefinition, input: DefinitionsInput): BuildContext {
   // The policy of one node says nothing about the services of another.
-  const policy = input.node === node ? input.policy : undefined;
+  const policy = input.node === node.name ? input.policy : undefined;
   const known = {
-    node: nodes.get(node) ?? plainNode(node, input.defaults),
+    node,
     hostnameSuffix: input.defaults.hostnameSuffix,
     ...(policy === undefined ? {} : { policy }),
   };
@@ -265,40 +263,6 @@ function settleWaits(candidates: readonly Candidate[]): boolean {
     if (lost.has(candidate.path)) candidate.standing = candidate.last === undefined ? 'none' : 'last';
   }
   return faults.length > 0;
-}
-
-function addFindings(candidates: readonly Candidate[], faults: readonly WaitFault[]): void {
-  if (faults.length === 0) return;
-  const byPath = new Map(candidates.map((candidate) => [candidate.path, candidate]));
-  for (const { path, finding: found } of faults) byPath.get(path)?.findings.push(found);
-}
-
-function waiterOf(candidate: Candidate): Waiter {
-  const { path, draft, last } = candidate;
-  const built = standing(candidate);
-  const service = draft?.service ?? nameOf(path);
-  return {
-    path,
-    isNewest: candidate.standing === 'newest',
-    ...(built === undefined ? {} : { standing: built }),
-    ...(last === undefined ? {} : { last: last.built }),
-    ...(service === undefined ? {} : { service }),
-    ...(draft?.node === undefined ? {} : { node: draft.node }),
-  };
-}
-
-/** The claims as those of this file: a last good state may have been taken from another folder. */
-function at(claims: readonly Claim[], file: string): readonly Claim[] {
-  return claims[0]?.file === file ? claims : claims.map((claim) => ({ ...claim, file }));
-}
-
-function standing(candidate: Candidate): Built | undefined {
-  if (candidate.standing === 'newest') return candidate.newest;
-  return candidate.standing === 'last' ? candidate.last?.built : undefined;
-}
-
-function heldBy(candidate: Candidate | undefined): readonly Claim[] {
-  return candidate === undefined ? [] : at(candidate.last?.built.claims ?? [], candidate.path);
 }
 
 /** Beyond the limit only what runs already stays (G46). */

@@ -4,6 +4,7 @@ import { wrongNetwork } from './component.ts';
 import { isInside, readHostname } from './fields.ts';
 import { finding, isError, quote, type Finding } from './findings.ts';
 import { readWindow } from './quantities.ts';
+import { doubtsOf, salvage } from './salvage.ts';
 import { LIMITS, NODE, REMOVALS, type NodeShape } from './shape.ts';
 import { shapeOf } from './structure.ts';
 import { readText } from './text.ts';
@@ -13,6 +14,8 @@ export interface ReadNode {
   readonly file: DefinitionFile;
   /** Absent when there is an error among the findings. */
   readonly node?: NodeDefinition;
+  /** Instead of it, what can be known of a bad file: for telling what else is wrong, never for what is in force. */
+  readonly part?: NodeDefinition;
   readonly findings: readonly Finding[];
 }
 
@@ -26,13 +29,22 @@ export function readNode(
   const read = readText(file.bytes);
   if (!read.ok) return { file, findings: [read.found] };
   const shaped = shapeOf(NODE, read.value);
-  if (shaped.output === undefined) return { file, findings: shaped.findings };
-  const findings: Finding[] = [];
-  checkNode(shaped.output, findings);
-  const windows = readWindows(shaped.output, findings);
-  if (policy !== undefined) checkPolicy(shaped.output, defaults, policy, findings);
-  if (findings.some(isError)) return { file, findings };
-  return { file, node: nodeOf(name, shaped.output, windows, defaults), findings };
+  const salvaged =
+    shaped.output === undefined ? salvage(NODE, read.value) : { output: shaped.output, bad: [] };
+  if (salvaged === undefined) return { file, findings: shaped.findings };
+  const { output, bad } = salvaged;
+  const judged: Finding[] = [];
+  checkNode(output, judged);
+  const windows = readWindows(output, judged);
+  if (policy !== undefined) checkPolicy(output, defaults, policy, judged);
+  const doubts = doubtsOf(bad);
+  const findings = [...shaped.findings, ...judged.filter((found) => !doubts.about(found))];
+  if (!findings.some(isError)) return { file, node: nodeOf(name, output, windows, defaults), findings };
+  // Of listeners that are partly bad nothing is known: each route might be on the one that is meant.
+  const { listeners, ...rest } = output;
+  const isKnown = !bad.some(([key]) => key === 'listeners');
+  const known = isKnown && listeners !== undefined ? { ...rest, listeners } : rest;
+  return { file, part: nodeOf(name, known, windows, defaults), findings };
 }
 
 /** A node without a file: the defaults of the settings. */

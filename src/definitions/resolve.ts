@@ -148,15 +148,15 @@ function elsewhereOf({ force, drafts }: Judged, { node, elsewhere = [] }: Defini
 
 interface ReadNodes {
   readonly nodes: ReadonlyMap<string, NodeDefinition>;
-  /** Nodes whose file is bad and that have no good state: nothing of theirs changes. */
-  readonly badNodes: ReadonlySet<string>;
+  /** Nodes whose file is bad and that have no good state, with what can be known of them: nothing of theirs changes. */
+  readonly badNodes: ReadonlyMap<string, NodeDefinition>;
   readonly issues: readonly Issue[];
   readonly nodeFile?: Resolution['nodeFile'];
 }
 
 function readNodes(sorted: SortedFiles, input: DefinitionsInput): ReadNodes {
   const nodes = new Map<string, NodeDefinition>();
-  const badNodes = new Set<string>();
+  const badNodes = new Map<string, NodeDefinition>();
   const issues: Issue[] = [];
   let nodeFile: Resolution['nodeFile'];
   if (input.node !== undefined) nodes.set(input.node, plainNode(input.node, input.defaults));
@@ -168,7 +168,7 @@ function readNodes(sorted: SortedFiles, input: DefinitionsInput): ReadNodes {
     const last = input.lastGood.get(path);
     const node = read?.node ?? (last && readNode(last.file, name, input.defaults, policy).node);
     if (node !== undefined) nodes.set(name, node);
-    else if (isOwn) badNodes.add(name);
+    else if (isOwn) badNodes.set(name, read?.part ?? plainNode(name, input.defaults));
     else nodes.set(name, plainNode(name, input.defaults));
     if (input.node !== name || node === undefined) continue;
     const isNewest = file !== undefined && read?.node !== undefined && last?.file.oid !== file.oid;

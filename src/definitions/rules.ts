@@ -301,6 +301,10 @@ export const RULES = {
     'A fixed port is there once a node, address and protocol.',
     'Take another host port or another address.',
   ),
+  'ports/listener': error(
+    "A fixed port of an active service is none on which the node's proxy listens.",
+    "Take another host port, or set active = false. Where this service is the proxy of the node, the node's settings have no driver in [mcproxy], and its file has no `listeners`.",
+  ),
   'ports/policy': error(
     "A fixed host port is one that the node's policy allows.",
     "Use a route, or have [policy] ports of the node's settings changed.",

@@ -8,7 +8,7 @@ import { RULES, type RuleId } from './rules.ts';
 import { nearest } from '../base/suggest.ts';
 
 /** The part of a schema that is looked at here. */
-interface SchemaNode {
+export interface SchemaNode {
   readonly type: string;
   readonly entries?: Readonly<Record<string, SchemaNode>>;
   readonly item?: SchemaNode;
@@ -266,6 +266,6 @@ export function isTable(value: unknown): value is Record<string, unknown> {
   return value !== null && typeof value === 'object' && !Array.isArray(value) && !(value instanceof Date);
 }
 
-function unwrap(schema: SchemaNode): SchemaNode {
+export function unwrap(schema: SchemaNode): SchemaNode {
   return schema.wrapped === undefined ? schema : unwrap(schema.wrapped);
 }

@@ -243,6 +243,8 @@ export interface Policy {
   readonly hostnames: readonly string[];
   /** Ports on which the proxy listens; absent: what the node's file says. */
   readonly listeners?: readonly number[];
+  /** The same with their addresses, where they have one: no fixed port takes them. Absent: every address. */
+  readonly bound?: readonly { readonly ip?: string; readonly port: number }[];
 }
 
 /** A node as `nodes/<node>.toml` has it, the defaults of the settings filled in. */
