@@ -38,7 +38,7 @@ export interface Definition {
   readonly own: OwnService;
 }
 
-export interface Part {
+interface Part {
   readonly definition: Definition;
   /** Where it is not to be believed. */
   readonly bad: readonly TomlPath[];
