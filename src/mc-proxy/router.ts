@@ -62,17 +62,6 @@ export function makeRouter(limits: Limits, log: Log): Router {
   const backends = makeBackends(limits);
   const forwarding: Forwarding = { backends, limits, log };
 
-  const begin = (backend: string): (() => void) => {
-    underWay.set(backend, (underWay.get(backend) ?? 0) + 1);
-    let open = true;
-    return () => {
-      if (!open) return;
-      open = false;
-      const left = (underWay.get(backend) ?? 1) - 1;
-      if (left === 0) underWay.delete(backend);
-      else underWay.set(backend, left);
-    };
-  };
   const admit = (socket: Socket): boolean => {
     if (connections.size >= limits.maxConnections) return false;
     connections.add(socket);
@@ -82,7 +71,7 @@ export function makeRouter(limits: Limits, log: Log): Router {
   const lookupOf = (addr: string): Lookup => ({
     find: (name) => live.routes.get(addr)?.get(name),
     context: (route) => live.served.certificates.get(route)?.context,
-    begin,
+    begin: (backend) => countIn(underWay, backend),
   });
 
   const makers: Makers = {
@@ -138,6 +127,19 @@ export function makeRouter(limits: Limits, log: Log): Router {
       backends.close();
       gates.clear();
     },
+  };
+}
+
+/** One more under way; call the result when it is over, as often as you like. */
+function countIn(underWay: Map<string, number>, backend: string): () => void {
+  underWay.set(backend, (underWay.get(backend) ?? 0) + 1);
+  let open = true;
+  return () => {
+    if (!open) return;
+    open = false;
+    const left = (underWay.get(backend) ?? 1) - 1;
+    if (left === 0) underWay.delete(backend);
+    else underWay.set(backend, left);
   };
 }
 

@@ -12,6 +12,7 @@ import type { ObservedRoute } from '../../src/node/types.ts';
 import { freePort } from '../support/mcproxy.ts';
 import { DRIVERS, startDriver, type DriverRig } from '../support/proxyrig.ts';
 import type { Bench } from './bench.ts';
+import { CROWD, measureCrowd } from './crowd.ts';
 import { askChild, keepChild } from './child.ts';
 import { quantile, type Row } from './table.ts';
 
@@ -46,7 +47,7 @@ interface Backend {
 
 /**
  * Requests a second through the bundled router and through HAProxy, next to the same service without them; then the time from a table
- * write to the new route serving, and what is lost while routes switch under load. Clients and services are processes of their own.
+ * write to the new route serving, what is lost while routes switch under load, and all of it with 500 routes. Clients and services are processes of their own.
  */
 export async function measureProxy(bench: Bench): Promise<Row[]> {
   const ca = await makeCa('bench root');
@@ -79,6 +80,9 @@ export async function measureProxy(bench: Bench): Promise<Row[]> {
     const l7 = { what: `${name}, l7 route`, port, tls: true, hostname: HOST, ca: rig.ca.cert };
     rows.push(...(await loadRows(bench, [l4, l7])));
     for (const way of [l4, l7]) rows.push(...(await switching(bench, rig, way, routes)));
+    const ports = backends.map(({ plain }) => plain);
+    rows.push(...(await measureCrowd(name, rig, port, ports)));
+    rows.push(...(await loadRows(bench, [{ ...l7, what: `${l7.what}, ${CROWD} others` }])));
   }
   return rows;
 }
