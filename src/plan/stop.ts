@@ -60,9 +60,11 @@ export function planRemoved(facts: Facts, service: string): ServicePlan {
     engine.known && engine.value.networks.includes(name)
       ? [{ service, subject: name, because, kind: 'remove-network', name }]
       : [];
-  const forget: Step = { service, subject: service, because, kind: 'forget-service' };
+  // Only the applied version leads to a record of ours that is still there: it is forgotten once none is seen (L08).
+  const forget: Step[] =
+    records.steps.length > 0 ? [] : [{ service, subject: service, because, kind: 'forget-service' }];
   return {
-    steps: [...routes.steps, ...records.steps, ...containers, ...network, forget],
+    steps: [...routes.steps, ...records.steps, ...containers, ...network, ...forget],
     waiting: [],
     refused: [],
   };

@@ -132,6 +132,9 @@ async function lived(
 ): Promise<FaultyWorld> {
   const world = new FaultyWorld(fault, at, isLasting);
   world.isHealed = true;
+  // Its records are kept as well.
+  world.zones = [SUFFIX];
+  world.addresses = ['10.0.0.1', 'fd00::1'];
   for (const name of ['shop', 'worker', 'old', 'beside', 'other'])
     world.present(...['v1.0.0', 'v2.0.0'].map((tag) => `mcr.example.net/${name}:${tag}`));
   world.desired = desiredOf([...before, one('beside'), one('other')]);
@@ -175,6 +178,8 @@ function shape(world: World): unknown {
   return {
     containers: world.containers.map((c) => `${c.name} ${c.state} ${c.identity?.spec ?? ''}`).sort(),
     table: world.table.map((route) => JSON.stringify(route)).sort(),
+    names: Object.entries(world.names).map((name) => JSON.stringify(name)).sort(),
+    records: world.dnsRecords.map((record) => JSON.stringify(record)).sort(),
     leases: world.leases.map((lease) => JSON.stringify(lease)).sort(),
     applied: world.applied.map((entry) => `${entry.service.name} ${entry.state} ${entry.digest}`).sort(),
   };

@@ -177,8 +177,10 @@ async function ensure(
       return `name server ${server} did not take the update of ${hostname}: ${refused}`;
     log.info({ server, hostname, add, drop }, 'record updated');
     const after = changeOf(await lookUp(server, hostname), record, owner, gone);
-    const isSo = after.kind === 'ours' && after.add.length + after.drop.length === 0;
-    return isSo || gone
+    // What is left of others is theirs.
+    const isGone = after.kind === 'foreign' || (after.drop.length === 0 && after.mark === undefined);
+    const isThere = after.kind === 'ours' && after.add.length + after.drop.length === 0;
+    return (gone ? isGone : isThere)
       ? undefined
       : `name server ${server} took the update of ${hostname}, but does not show it`;
   } catch (error) {
