@@ -39,15 +39,22 @@ program
     new Option(
       '--state <file|url>',
       'what an agent serves at /api/v1/state: also checks what its node allows; once a node',
-    ).argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]),
+    ).argParser(collected),
   )
   .option('--workspace <dir>', 'source repositories, whose Dockerfiles are judged at their tags')
   .action(runValidate);
 program
   .command('plan')
-  .description('what would a node do with these definitions?')
+  .description(
+    'what would nodes do with these definitions? exit 1 when something is refused or an error, 2 when called wrongly, 3 when an agent does not answer',
+  )
   .argument('[dir]', 'a repository of definitions', '.')
-  .option('--state <file|url>', 'what the agent of a node serves at /api/v1/state')
+  .addOption(
+    new Option(
+      '--state <file|url>',
+      'what the agent of a node serves at /api/v1/state; once a node',
+    ).argParser(collected),
+  )
   .option(
     '--base <ref>',
     'the revision that the change starts from; with --state, what the node does anyway is marked',
@@ -145,6 +152,10 @@ try {
   await program.parseAsync();
 } catch (error) {
   process.exitCode = exitCodeOf(error);
+}
+
+function collected(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), value];
 }
 
 function number(flags: string, description: string, usual: number, most: number): Option {

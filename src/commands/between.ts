@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { known, ok, type Outcome } from '../base/outcome.ts';
-import type { LastGood, Resolution } from '../definitions/resolve.ts';
-import { DNS_LABEL } from '../definitions/shapeparts.ts';
+import type { LastGood } from '../definitions/resolve.ts';
 import type { Observed } from '../node/types.ts';
 import { simulate } from '../plan/simulate.ts';
 import { readSafely } from '../reading.ts';
@@ -11,7 +10,16 @@ import { loadSettings, parseSettings, type Settings } from '../settings.ts';
 import type { SourceFiles } from '../source/types.ts';
 import { definitionOptions, planSettings } from '../wiring.ts';
 import type { Directory } from './directory.ts';
-import { acceptedFile, factsOf, foresee, resolved, type Standing } from './foresee.ts';
+import {
+  acceptedFile,
+  factsOf,
+  foresee,
+  nodesByService,
+  resolved,
+  type About,
+  type Standing,
+} from './foresee.ts';
+import { nodesOf, nodesWithFiles, unknownNode } from './nodes.ts';
 import { resolveDirectory } from './validate.ts';
 
 /**
@@ -22,7 +30,7 @@ export async function foreseeBetween(
   base: SourceFiles,
   directory: Directory,
   root: string,
-  only: string | undefined,
+  { only, ...about }: Pick<About, 'commits' | 'now'> & { readonly only?: string } = {},
 ): Promise<Outcome<Preview[]>> {
   const old = await resolveDirectory(base, { root });
   if (old.kind !== 'ok') return old;
@@ -32,30 +40,34 @@ export async function foreseeBetween(
   const listenerPorts = [...old.value.desired.services, ...fresh.value.desired.services].flatMap(
     ({ service }) => service.components.flatMap(({ routes }) => routes.map(({ port }) => port)),
   );
+  const known = nodesOf(old.value, fresh.value);
+  const named = [...known, ...nodesWithFiles(base, directory)];
+  if (only !== undefined && !named.includes(only)) return unknownNode(only, named);
+  const change = { ...about, nodesBefore: nodesByService(old.value), knowsPorts: false };
   const previews: Preview[] = [];
-  for (const node of only === undefined ? nodesOf(old.value, fresh.value) : [only]) {
-    const preview = await betweenOn(node, base, directory, root, listenerPorts);
+  for (const node of only === undefined ? known : [only]) {
+    const preview = await betweenOn(node, base, directory, { root, listenerPorts, change });
     if (preview.kind !== 'ok') return preview;
     previews.push(preview.value);
   }
   return ok(previews);
 }
 
-function nodesOf(...all: readonly Resolution[]): string[] {
-  const named = all.flatMap(({ desired, nodeOf }) => [
-    ...desired.services.map(({ service }) => service.node),
-    ...nodeOf.values(),
-  ]);
-  // A name that is none is an issue of its file, and no node.
-  return [...new Set(named)].filter((name) => DNS_LABEL.test(name)).sort();
+/** The node of each service of a revision. */
+export async function nodesIn(files: SourceFiles, root: string): Promise<Outcome<Map<string, string>>> {
+  const resolution = await resolveDirectory(files, { root });
+  return resolution.kind === 'ok' ? ok(nodesByService(resolution.value)) : resolution;
 }
 
 async function betweenOn(
   node: string,
   base: SourceFiles,
   directory: Directory,
-  root: string,
-  listenerPorts: readonly number[],
+  {
+    root,
+    listenerPorts,
+    change,
+  }: { readonly root: string; readonly listenerPorts: readonly number[]; readonly change: About },
 ): Promise<Outcome<Preview>> {
   const settings = parseSettings(`node = "${node}"\n[source]\nurls = ["/nowhere"]\n`, 'the defaults', {});
   if (settings.kind !== 'ok') return settings;
@@ -77,7 +89,7 @@ async function betweenOn(
       .filter(({ path }) => accepted.has(path) || path === before.nodeFile?.file)
       .map((file) => [file.path, { file, commit: base.commit.oid }]),
   );
-  return foresee(standing, directory, lastGood);
+  return foresee(standing, directory, lastGood, change);
 }
 
 /** A node where nothing runs yet, and everything that definitions may ask for is there. */

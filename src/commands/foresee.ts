@@ -3,14 +3,17 @@ import { digestOf } from '../base/json.ts';
 import { known, ok, type Outcome } from '../base/outcome.ts';
 import { resolve, type DefinitionsInput, type LastGood, type Resolution } from '../definitions/resolve.ts';
 import type { Component, Desired, DesiredService, Policy } from '../definitions/types.ts';
-import type { Facts } from '../plan/facts.ts';
-import { budgetOf, namedServices, removableServices } from '../plan/guard.ts';
+import { becauseOf } from '../plan/because.ts';
+import { appliedOf, recordedServices, type Facts } from '../plan/facts.ts';
+import { budgetOf, namedServices, removableServices, trailersFor } from '../plan/guard.ts';
 import { wanted } from '../plan/look.ts';
+import { simulate, withoutMadeUp } from '../plan/simulate.ts';
+import { goneText } from '../plan/stop.ts';
 import { inTurn } from '../plan/turn.ts';
-import { simulate } from '../plan/simulate.ts';
-import type { AcceptedFile, Promised } from '../registry/types.ts';
+import type { Refused, Waiting } from '../plan/types.ts';
+import type { AcceptedFile, Because, Promised } from '../registry/types.ts';
 import { readSafely } from '../reading.ts';
-import { makePreview, type Preview } from '../report/preview.ts';
+import { makePreview, type Move, type Preview } from '../report/preview.ts';
 import type { NodeState } from '../report/state.ts';
 import type { Commit } from '../source/types.ts';
 import type { Directory } from './directory.ts';
@@ -18,12 +21,24 @@ import type { Directory } from './directory.ts';
 /** A node as it stands; without a policy, what it allows is not judged. */
 export type Standing = Omit<NodeState, 'policy'> & { readonly policy?: Policy };
 
-/** The agent's own planner on a node's state and the definitions of a directory. `commits`: the new ones, for their trailers. */
+/** What is known of a change besides its files. */
+export interface About {
+  /** The new ones, for their trailers. */
+  readonly commits?: readonly Pick<Commit, 'message'>[];
+  /** Milliseconds since the epoch: which windows are closed. */
+  readonly now?: number;
+  /** The node of each service before the change, of all nodes. */
+  readonly nodesBefore?: ReadonlyMap<string, string>;
+  /** False: leases are made up. */
+  readonly knowsPorts?: boolean;
+}
+
+/** The agent's own planner on a node's state and the definitions of a directory. */
 export async function foresee(
   state: Standing,
   directory: Directory,
   before: ReadonlyMap<string, LastGood>,
-  commits: readonly Pick<Commit, 'message'>[] = [],
+  about: About = {},
 ): Promise<Outcome<Preview>> {
   const none = new Map<string, LastGood>();
   const accepted = [...before.values()].map((entry) => entry.file);
@@ -34,7 +49,7 @@ export async function foresee(
     state.root,
   );
   if (fresh.kind !== 'ok') return fresh;
-  return ok(previewOf(state, resolved(state, fresh.value), resolved(state, old.value), commits));
+  return ok(previewOf(state, resolved(state, fresh.value), resolved(state, old.value), about));
 }
 
 /** What would be in force on the node. */
@@ -47,28 +62,70 @@ export function resolved(
   return resolve({ ...options, ...(elsewhere === undefined ? {} : { elsewhere }), ...files, commit });
 }
 
-function previewOf(
-  state: Standing,
-  fresh: Resolution,
-  old: Resolution,
-  commits: readonly Pick<Commit, 'message'>[],
-): Preview {
+function previewOf(state: Standing, fresh: Resolution, old: Resolution, about: About): Preview {
   const desired = withNodeHashes(fresh.desired, old.desired, state);
-  const { facts, assumptions } = factsOf(state, desired, fresh, commits);
+  const made = factsOf(state, desired, fresh, about);
+  const { engine } = state.observed;
+  // Nothing is made up of an engine that does not answer: the agent waits for it.
+  const facts = engine.known ? made.facts : { ...made.facts, observed: { ...made.facts.observed, engine } };
   const chain = simulate(facts);
+  const { end } = chain;
+  const node = fresh.nodes.get(state.node);
   return makePreview({
     node: state.node,
     from: state.commit,
+    ...(node?.mode === undefined ? {} : { mode: node.mode }),
+    windows: node?.windows ?? [],
     issues: fresh.desired.issues,
-    assumptions,
-    services: desired.services.map((entry) => entry.service),
+    assumptions: made.assumptions,
+    desired: desired.services,
     promised: state.promised,
     after: chain.facts.promised,
     budget: budgetOf(facts),
-    steps: chain.steps,
-    waiting: chain.end.waiting,
-    refused: chain.end.refused,
+    steps: chain.steps.map((step) => ({ ...step, subject: withoutMadeUp(step.subject) })),
+    first: chain.waited,
+    waiting: engine.known ? end.waiting : [...end.waiting, ...removalsWait(facts, engine.why)],
+    refused: end.refused.map((refused) => asFirstTold(refused, chain.begin.refused)),
+    asked: (name) => askedFor(name, facts),
+    trailersFor,
+    moves: movesOf(about.nodesBefore ?? nodesByService(old), nodesByService(fresh)),
+    knowsPorts: about.knowsPorts !== false,
   });
+}
+
+/** What the definitions ask for, where no step says it. */
+function askedFor(name: string, facts: Facts): Because | undefined {
+  const wanted = facts.desired.services.find(({ service }) => service.name === name);
+  if (wanted === undefined) return { summary: goneText(name) };
+  const otherwise = 'what it is made with changed outside of its own file';
+  return becauseOf(wanted, appliedOf(facts, name), undefined, otherwise);
+}
+
+/** The node counts its services when it refuses, and not after those that the change brings. */
+function asFirstTold(refused: Refused, first: readonly Refused[]): Refused {
+  return first.find(({ service, hint }) => service === refused.service && hint === refused.hint) ?? refused;
+}
+
+function removalsWait({ desired, promised }: Facts, why: string): Waiting[] {
+  const wanted = new Set([...desired.refused, ...desired.services.map(({ service }) => service.name)]);
+  return recordedServices(promised)
+    .filter((name) => !wanted.has(name))
+    .map((service) => ({ service, for: 'engine', why }));
+}
+
+/** The node of each service, by the files as far as they can be read. */
+export function nodesByService({ nodeOf }: Resolution): Map<string, string> {
+  const name = (path: string): string => path.slice(path.lastIndexOf('/') + 1).replace(/\.toml$/, '');
+  return new Map([...nodeOf].map(([path, node]) => [name(path), node]));
+}
+
+function movesOf(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): Map<string, Move> {
+  return new Map(
+    [...before].flatMap(([service, from]): [string, Move][] => {
+      const to = after.get(service);
+      return to === undefined || to === from ? [] : [[service, { from, to }]];
+    }),
+  );
 }
 
 /** The facts that the agent would plan with, and what of them is a guess. */
@@ -76,7 +133,7 @@ export function factsOf(
   state: Standing,
   desired: Desired,
   { nodes }: Resolution,
-  commits: readonly Pick<Commit, 'message'>[] = [],
+  { commits = [], now: today = 0 }: About = {},
 ): { readonly facts: Facts; readonly assumptions: readonly string[] } {
   const moments = [
     ...state.promised.applied.map((applied) => applied.appliedAt),
@@ -84,7 +141,7 @@ export function factsOf(
     ...state.promised.trials.map((trial) => trial.since),
   ];
   // Long after everything that was recorded: what failed or was started then has come to rest.
-  const now = Math.max(0, ...moments) + 3_600_000;
+  const now = Math.max(today, Math.max(0, ...moments) + 3_600_000);
   const { observed, assumptions } = assume(state, inTurn(desired, state.promised, now));
   const node = nodes.get(state.node);
   const promised = accepting(state.promised, desired);
@@ -184,7 +241,10 @@ function assume(state: Standing, desired: Desired): { observed: Facts['observed'
       images: {
         ...observed.images,
         ...Object.fromEntries(
-          newImages.map(({ image, build }) => [image.reference, imageGuess(image.reference, build)]),
+          newImages.map(({ image, build, recorded }) => [
+            image.reference,
+            imageGuess(recorded?.imageId ?? `assumed:${image.reference}`, build),
+          ]),
         ),
       },
       mounts: {
@@ -207,8 +267,6 @@ function assume(state: Standing, desired: Desired): { observed: Facts['observed'
   };
 }
 
-function imageGuess(reference: string, build: boolean): Facts['observed']['images'][string] {
-  return build
-    ? { kind: 'absent' }
-    : { kind: 'present', imageId: `assumed:${reference}`, user: '', volumes: [] };
+function imageGuess(imageId: string, build: boolean): Facts['observed']['images'][string] {
+  return build ? { kind: 'absent' } : { kind: 'present', imageId, user: '', volumes: [] };
 }

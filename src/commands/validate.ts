@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { relative, resolve as absolute, sep } from 'node:path';
 import { digestOf } from '../base/json.ts';
 import { ok, type Outcome } from '../base/outcome.ts';
@@ -11,6 +12,7 @@ import { readSafely } from '../reading.ts';
 import type { NodeState } from '../report/state.ts';
 import { readDirectory, type Directory } from './directory.ts';
 import { lintWorkspace, type WorkspaceFindings } from './lint.ts';
+import { nodesOf, nodesWithFiles, unknownNode } from './nodes.ts';
 import { exitCodeOf, lastGood, readState } from './state.ts';
 
 export interface ValidateOptions {
@@ -84,10 +86,18 @@ export async function validate(dir: string, options: ValidateOptions, output: Ou
     const why = 'the nodes of these states have their definitions in different folders of the repository';
     return refuse(why, 'Validate one folder at a time.', USAGE);
   }
+  if (options.workspace !== undefined && !(await isDirectory(options.workspace))) {
+    const why = `${options.workspace} is no directory`;
+    return refuse(why, 'Name the directory that has the source repositories.', USAGE);
+  }
   const read = await readDirectory(dir, root);
   if (read.kind !== 'ok') return refuse(read.why, read.hint, USAGE);
   const verdict = await check({ dir, directory: read.value, root }, states, options.node);
   if (verdict.kind !== 'ok') return refuse(verdict.why, verdict.hint, FOUND);
+  if (options.node !== undefined && !verdict.value.nodes.includes(options.node)) {
+    const { why, hint } = unknownNode(options.node, verdict.value.nodes);
+    return refuse(why, hint, USAGE);
+  }
   const judged = (issues: readonly Issue[]): Issue[] =>
     issues.map((issue) => (options.strict ? { ...issue, severity: 'error' } : issue));
   const issues = judged(verdict.value.issues);
@@ -100,6 +110,13 @@ export async function validate(dir: string, options: ValidateOptions, output: Ou
   return [...issues, ...sources.issues].some(({ severity }) => severity === 'error') ? FOUND : 0;
 }
 
+async function isDirectory(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
 const NOTHING_LINTED: WorkspaceFindings = { issues: [], texts: new Map() };
 
 interface Verdict {
@@ -107,6 +124,8 @@ interface Verdict {
   readonly issues: readonly Issue[];
   readonly goodServices: number;
   readonly services: readonly DesiredService[];
+  /** Those that anything names. */
+  readonly nodes: readonly string[];
   /** What could not be judged, one line each. */
   readonly notChecked: readonly string[];
 }
@@ -158,6 +177,7 @@ async function check(
   return ok({
     issues: [...issues.values()].sort(byPlace),
     services: [...services, ...rest],
+    nodes: [...judged, ...nodesOf(all), ...nodesWithFiles(directory)],
     goodServices: goodServices + rest.filter(({ heldBack }) => !heldBack).length,
     notChecked,
   });

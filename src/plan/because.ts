@@ -4,11 +4,23 @@ import type { Applied, Because, PatchOperation } from '../registry/types.ts';
 
 const MAX_NAMED = 3;
 
-/** Why the containers of a service change: its definition is new, was changed (with the patch), or something drifted. */
-export function becauseOf(desired: DesiredService, applied: Applied | undefined, drift: string): Because {
+/**
+ * Why the containers of a service change: its definition is new, was changed (with the patch), something drifted, or its
+ * file moved; `otherwise` where it is none of these.
+ */
+export function becauseOf(
+  desired: DesiredService,
+  applied: Applied | undefined,
+  drift: string | undefined,
+  otherwise: string,
+): Because {
   const from = { commit: desired.commit, file: desired.file };
   if (applied === undefined) return { summary: `new service ${desired.service.name}`, ...from };
-  if (applied.digest === desired.digest) return { summary: drift, ...from };
+  if (applied.digest === desired.digest) {
+    const moved =
+      applied.file === desired.file ? otherwise : `its file moved from ${applied.file} to ${desired.file}`;
+    return { summary: drift ?? moved, ...from };
+  }
   const patch = differences(applied.service, desired.service);
   return { summary: summarise(patch), ...from, patch };
 }

@@ -135,7 +135,7 @@ function objectionsTo(facts: Facts, { removals, stops }: Going): Refused[] {
   const waits = (why: string, hint: string): Refused[] => removals.map((service) => ({ service, why, hint }));
   const names = [...removals, ...stops];
   if (names.length === 0) return [];
-  const hint = `If it is meant, push a commit with the trailer "Remove-Services: ${names.join(', ')}", or name them in removals.toml.`;
+  const hint = hintToName(names);
   if (promised.lostAt !== undefined && promised.lostAt === desired.commit.oid) {
     const why =
       'the registry was lost, and the file beside it too: nothing is stopped or removed under this commit';
@@ -162,6 +162,25 @@ function objectionsTo(facts: Facts, { removals, stops }: Going): Refused[] {
     );
   }
   return [];
+}
+
+/** As many names as a line of a commit's message takes. */
+const NAMES_A_LINE = 20;
+
+/** Whole lines for the end of a commit's message: several trailers of one name count together. */
+export function trailersFor(names: readonly string[]): string[] {
+  return Array.from({ length: Math.ceil(names.length / NAMES_A_LINE) }, (_, at) => {
+    const some = names.slice(at * NAMES_A_LINE, (at + 1) * NAMES_A_LINE);
+    return `Remove-Services: ${some.join(', ')}`;
+  });
+}
+
+function hintToName(names: readonly string[]): string {
+  const [first = ''] = trailersFor(names);
+  // Each of them is told this: hundreds of names hundreds of times help nobody.
+  if (names.length > NAMES_A_LINE)
+    return `If it is meant, push a commit with trailers that name all ${names.length}, so many a line as you like ("Remove-Services: a, b"): mc-gitops plan prints them; or name them in removals.toml.`;
+  return `If it is meant, push a commit with the trailer "${first}", or name them in removals.toml.`;
 }
 
 function isNamed(facts: Facts, service: string): boolean {

@@ -136,7 +136,9 @@ function untilStaged(
 }
 
 function reasonOf(facts: Facts, desired: DesiredService, standings: readonly Standing[]): Because {
-  const because = becauseOf(desired, appliedOf(facts, desired.service.name), driftOf(standings));
+  const applied = appliedOf(facts, desired.service.name);
+  const otherwise = 'repaired: the node differed from what was recorded';
+  const because = becauseOf(desired, applied, driftOf(standings), otherwise);
   if (desired.insteadOf === undefined) return because;
   const trial = currentTrial(facts, desired);
   if (trial?.phase === 'returning') {
@@ -148,7 +150,7 @@ function reasonOf(facts: Facts, desired: DesiredService, standings: readonly Sta
     : because;
 }
 
-function driftOf(standings: readonly Standing[]): string {
+function driftOf(standings: readonly Standing[]): string | undefined {
   const words = standings.flatMap(({ component, current, outdated, drift = [] }) => {
     if (outdated !== undefined && drift.length > 0)
       return [
@@ -158,5 +160,5 @@ function driftOf(standings: readonly Standing[]): string {
     if (current === undefined) return [`container ${component.container} is missing`];
     return current.state === 'running' ? [] : [`container ${component.container} is ${current.state}`];
   });
-  return words.join(', ') || 'repaired: the node differed from what was recorded';
+  return words.length === 0 ? undefined : words.join(', ');
 }

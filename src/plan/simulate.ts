@@ -10,14 +10,24 @@ import type {
 import type { Facts } from './facts.ts';
 import { makePlan } from './plan.ts';
 import { promisedAfter, type Of } from './promisedafter.ts';
-import type { Plan, Step } from './types.ts';
+import type { Plan, Step, Waiting } from './types.ts';
 
 const MAX_ROUNDS = 60;
 const CERTIFICATE_LIFE_MS = 90 * 86_400_000;
 
+/** Waits that a person who reads a plan has to know of, although they end by themselves. */
+const TOLD = ['window', 'turn'];
+
+/** Begin of the ids that only this world has; a name has eight characters of an id. */
+const MADE_UP = 'simulated';
+
 export interface Chain {
   /** Every step until nothing is left to do, in order. */
   readonly steps: readonly Step[];
+  /** What the node would plan first. */
+  readonly begin: Plan;
+  /** Waits that ended by themselves on the way: the steps of these services come after them. */
+  readonly waited: readonly Waiting[];
   /** What is still waited for, or refused, at the end. */
   readonly end: Plan;
   /** The facts at the end. */
@@ -31,19 +41,43 @@ export interface Chain {
 export function simulate(start: Facts): Chain {
   let facts = start;
   const steps: Step[] = [];
+  const waited = new Map<string, Waiting>();
+  let begin: Plan | undefined;
   for (let round = 0; ; round += 1) {
     const plan = makePlan(facts);
+    begin ??= plan;
+    for (const entry of plan.waiting.filter(({ for: what }) => TOLD.includes(what))) {
+      const key = `${entry.service} ${entry.for}`;
+      if (!waited.has(key)) waited.set(key, entry);
+    }
+    const chain = (): Chain => {
+      const still = new Set(plan.waiting.map((entry) => `${entry.service} ${entry.for}`));
+      const over = [...waited].flatMap(([key, entry]) => (still.has(key) ? [] : [entry]));
+      return { steps, begin: begin ?? plan, waited: over, end: plan, facts };
+    };
     if (plan.steps.length === 0) {
       // Only waits with an end (proved, a retry) are waited out; all others need the world.
-      if (plan.wakeAt === undefined || plan.wakeAt <= facts.now || round >= MAX_ROUNDS)
-        return { steps, end: plan, facts };
+      if (plan.wakeAt === undefined || plan.wakeAt <= facts.now || round >= MAX_ROUNDS) return chain();
       facts = { ...facts, now: plan.wakeAt };
       continue;
     }
-    if (round >= MAX_ROUNDS) return { steps, end: plan, facts };
+    if (round >= MAX_ROUNDS) return chain();
     steps.push(...plan.steps);
     facts = plan.steps.reduce(applyStep, facts);
   }
+}
+
+/** A text of this world for people: a name that has the id of a container which no engine has made yet has none. */
+export function withoutMadeUp(text: string): string {
+  return text.replaceAll(`.prev-${MADE_UP.slice(0, 8)}`, '.prev-…');
+}
+
+/** An image that is recorded is the same one again when it is had again; of any other nothing is known. */
+function imageIdOf({ observed, promised }: Facts, reference: string): string {
+  const state = observed.images[reference];
+  if (state?.kind === 'present') return state.imageId;
+  const record = promised.images.find((image) => image.reference === reference);
+  return record?.imageId ?? `${MADE_UP}:${reference}`;
 }
 
 /** The facts after a step that succeeded. */
@@ -51,13 +85,16 @@ function applyStep(facts: Facts, step: Step): Facts {
   switch (step.kind) {
     case 'pull-image':
     case 'build-image': {
+      const { reference } = step.image;
+      const revision = facts.promised.images.find((image) => image.reference === reference)?.revision;
       const state = {
         kind: 'present',
-        imageId: `simulated:${step.image.reference}`,
+        imageId: imageIdOf(facts, reference),
+        ...(revision === undefined ? {} : { revision }),
         user: '',
         volumes: [],
       } as const;
-      return observe(facts, { images: { ...facts.observed.images, [step.image.reference]: state } });
+      return observe(facts, { images: { ...facts.observed.images, [reference]: state } });
     }
     case 'push-image':
       return observe(facts, {
@@ -124,7 +161,7 @@ function onContainers(
   const change = (containers: readonly ObservedContainer[]): ObservedContainer[] => {
     switch (step.kind) {
       case 'create-container':
-        return [...containers, created(step)];
+        return [...containers, created(facts, step)];
       case 'start-container':
         return containers.map((c) =>
           c.name !== step.from
@@ -191,13 +228,13 @@ function publishedBy({ observed }: Facts): { ip: string; port: number; protocol:
     .flatMap(({ publish }) => publish.map(({ ip, host, protocol }) => ({ ip, port: host, protocol })));
 }
 
-function created(step: Of<'create-container'>): ObservedContainer {
+function created(facts: Facts, step: Of<'create-container'>): ObservedContainer {
   const { spec, specDigest, stagingName } = step;
   return {
-    id: `simulated-${stagingName}`,
+    id: `${MADE_UP}-${stagingName}`,
     name: stagingName,
     image: spec.image,
-    imageId: `simulated:${spec.image}`,
+    imageId: imageIdOf(facts, spec.image),
     state: 'created',
     restartCount: 0,
     labels: {},
@@ -290,7 +327,7 @@ function onRecords(facts: Facts, step: Of<'put-records' | 'remove-records'>): Fa
 }
 
 function issued(hostname: string, now: number): CertificateState {
-  const certPath = `simulated/${hostname}.pem`;
+  const certPath = `${MADE_UP}/${hostname}.pem`;
   return {
     kind: 'valid',
     certPath,

@@ -14,7 +14,7 @@ import { closedWindow } from './window.ts';
 export function planStopped(facts: Facts, desired: DesiredService): ServicePlan {
   const { service } = desired;
   const applied = appliedOf(facts, service.name);
-  const because = becauseOf(desired, applied, `${service.name} is inactive, but ran`);
+  const because = becauseOf(desired, applied, undefined, `${service.name} is inactive, but ran`);
   const routes = routesGone(facts, service.name, because);
   if (routes.waiting.length > 0) return { steps: [], waiting: routes.waiting, refused: [] };
   const stops = oursOf(facts, service.name)
@@ -34,12 +34,16 @@ export function planStopped(facts: Facts, desired: DesiredService): ServicePlan 
   return { steps: [...routes.steps, ...stops, ...record], waiting: [], refused: [] };
 }
 
+export function goneText(service: string): string {
+  return `the definition of ${service} is no longer in the repository`;
+}
+
 /** The definition is gone: routes, containers, network, leases, in that order. Data stays. */
 export function planRemoved(facts: Facts, service: string): ServicePlan {
   const { commit } = facts.desired;
   const file = facts.promised.files.find((entry) => entry.service === service)?.file;
   const because: Because = {
-    summary: `the definition of ${service} is no longer in the repository`,
+    summary: goneText(service),
     commit: commit.oid,
     ...(file === undefined ? {} : { file }),
   };

@@ -1,4 +1,14 @@
 import type { Preview, ServicePreview } from './preview.ts';
+import {
+  budgetLine,
+  countLine,
+  facts,
+  hintBeside,
+  isSame,
+  nodeNotes,
+  outcomeOf,
+  together,
+} from './previewwords.ts';
 
 /** A forge takes comments of 65,536 characters. */
 const MAX_MARKDOWN = 60_000;
@@ -7,11 +17,13 @@ const MAX_MARKDOWN = 60_000;
 export function formatPreview(preview: Preview): string {
   const width = Math.max(8, ...preview.services.map((service) => service.name.length));
   const indent = ' '.repeat(width);
-  const lines = [`node ${preview.node}, from commit ${preview.from.slice(0, 12)}`, ''];
+  const lines = [`node ${preview.node}, from commit ${preview.from.slice(0, 12)}`, ...nodeNotes(preview), ''];
   for (const service of preview.services) {
     const why = service.because === undefined ? '' : `: ${service.because}`;
-    const anyway = service.pending === true ? ' (also without this change)' : '';
-    lines.push(`${service.name.padEnd(width)}  ${service.action}${anyway}${why}`);
+    lines.push(`${service.name.padEnd(width)}  ${outcomeOf(preview, service)}${why}`);
+    for (const { why: reason, for: what } of service.first)
+      lines.push(`${indent}    waits first for ${what}: ${reason}`);
+    lines.push(...service.notes.map((note) => `${indent}    ${note}`));
     if (service.steps.length > 0) {
       lines.push(...service.steps.map((step) => `${indent}    ${step.kind} ${step.subject}`));
       lines.push(...facts(service).map(([what, text]) => `${indent}    ${what}: ${text}`));
@@ -19,9 +31,14 @@ export function formatPreview(preview: Preview): string {
     for (const { why: reason, for: what } of service.waiting)
       lines.push(`${indent}    waits for ${what}: ${reason}`);
     for (const { why: reason, hint } of service.refused)
-      lines.push(`${indent}    refused: ${reason}`, `${indent}      ${hint}`);
+      lines.push(`${indent}    refused: ${reason}`, `${indent}      ${hintBeside(preview, hint)}`);
   }
-  lines.push('', budgetLine(preview));
+  lines.push('', `${countLine(preview)}. ${budgetLine(preview)}`);
+  if (preview.trailers.length > 0)
+    lines.push(
+      'To have them go, end the message of a commit with:',
+      ...preview.trailers.map((t) => `    ${t}`),
+    );
   for (const issue of preview.issues)
     lines.push(
       '',
@@ -33,37 +50,24 @@ export function formatPreview(preview: Preview): string {
   return lines.join('\n');
 }
 
-/** How much is told: less and less until it fits. */
-interface Measure {
-  readonly rows: number;
-  readonly problems: number;
-  readonly steps: boolean;
-  readonly patches: boolean;
-}
-
-const MEASURES: readonly Measure[] = [
-  { rows: Infinity, problems: Infinity, steps: true, patches: true },
-  { rows: Infinity, problems: Infinity, steps: true, patches: false },
-  { rows: Infinity, problems: Infinity, steps: false, patches: false },
-  { rows: 100, problems: 50, steps: false, patches: false },
-  { rows: 20, problems: 10, steps: false, patches: false },
-];
-
 /** Longest text of a cell when not everything fits. */
 const SHORT = 240;
+/** So many services are named of one text, when not everything fits. */
+const FEW = 20;
 
 /**
  * Fit for a comment on a pull request: for each node a table, and the steps folded. What does not fit is left out from
  * the details first, and said. The first line is the mark by which a workflow finds the comment again.
  */
 export function markdownPreview(previews: readonly Preview[]): string {
-  const limit = Math.floor((MAX_MARKDOWN - 200) / Math.max(1, previews.length));
-  const parts = previews.map((preview) => {
-    for (const measure of MEASURES) {
-      const text = nodeMarkdown(preview, measure);
-      if (text.length < limit) return text;
-    }
-    return `### mc-gitops: node \`${preview.node}\`\n\nThe plan is too long for a comment: \`mc-gitops plan\` shows it.`;
+  let room = MAX_MARKDOWN - 200;
+  const parts = previews.map((preview, at) => {
+    const limit = Math.floor(room / (previews.length - at));
+    const part =
+      nodeMarkdown(preview, limit) ??
+      `### mc-gitops: node \`${preview.node}\`\n\nThe plan is too long for a comment: \`mc-gitops plan\` shows it.`;
+    room -= part.length + 2;
+    return part;
   });
   const all = ['<!-- mc-gitops plan -->', ...(parts.length === 0 ? ['No node has anything to do.'] : parts)];
   const text = all.join('\n\n');
@@ -72,65 +76,124 @@ export function markdownPreview(previews: readonly Preview[]): string {
     : `${all[0] ?? ''}\n\nThe plan of ${previews.length} nodes is too long for a comment: \`mc-gitops plan\` shows it.`;
 }
 
-function nodeMarkdown(preview: Preview, measure: Measure): string {
-  const isWhole = measure.patches;
-  const cell = (text: string): string =>
-    escaped(isWhole || text.length <= SHORT ? text : `${text.slice(0, SHORT)}…`);
-  const changed = preview.services.filter(
-    (service) => service.action !== 'nothing' || service.refused.length > 0,
-  );
-  const rows = changed.slice(0, measure.rows);
-  const same = preview.services.length - changed.length;
-  const problems = problemsOf(preview, cell);
-  const left = (all: number, shown: number, what: string): string[] =>
-    all > shown ? [`… and ${all - shown} more ${what}.`] : [];
-  return [
-    `### mc-gitops: what node \`${preview.node}\` would do`,
-    '',
-    ...(rows.length === 0
-      ? ['Nothing.']
-      : ['| service | | why | downtime |', '|---|---|---|---|', ...rows.map((s) => rowOf(s, cell))]),
-    ...left(changed.length, rows.length, 'services'),
-    '',
-    `${same} of ${preview.services.length} services stay as they are. From commit \`${preview.from.slice(0, 12)}\`. ${budgetLine(preview)}`,
-    '',
-    ...problems.slice(0, measure.problems),
-    ...left(problems.length, measure.problems, 'notes'),
-    '',
-    ...(measure.steps ? rows.map((service) => detailsOf(service, measure.patches, cell)) : []),
-    ...(isWhole ? [] : ['Shortened: `mc-gitops plan` shows every step and patch.']),
-  ].join('\n');
-}
-
 type Cell = (text: string) => string;
 
-function rowOf(service: ServicePreview, cell: Cell): string {
-  const anyway = service.pending === true ? ' (also without this change)' : '';
-  return `| ${cell(service.name)} | **${service.action}**${anyway} | ${cell(service.because ?? '')} | ${cell(service.downtime)} |`;
+/** Lines as long as there is room for them; what is left out is counted. */
+function fitting(lines: readonly string[], room: number): { readonly kept: string[]; readonly used: number } {
+  const kept: string[] = [];
+  let used = 0;
+  for (const line of lines) {
+    if (used + line.length + 1 > room) break;
+    kept.push(line);
+    used += line.length + 1;
+  }
+  return { kept, used };
 }
 
-function problemsOf(preview: Preview, cell: Cell): string[] {
+/** Undefined where not even the head of it fits. */
+function nodeMarkdown(preview: Preview, limit: number): string | undefined {
+  const changed = preview.services.filter((service) => !isSame(service));
+  const title = `### mc-gitops: what node \`${preview.node}\` would do`;
+  const notes = nodeNotes(preview).flatMap((note) => [`**${escaped(note)}**`, '']);
+  const table = changed.length === 0 ? ['Nothing.'] : ['| service | | why | downtime |', '|---|---|---|---|'];
+  const summary = [
+    '',
+    `${countLine(preview)}. From commit \`${preview.from.slice(0, 12)}\`. ${budgetLine(preview)}`,
+    '',
+  ];
+  const trailers =
+    preview.trailers.length === 0
+      ? []
+      : [
+          'To have them go, end the message of a commit with:',
+          '',
+          ...fenced(preview.trailers.join('\n'), ''),
+          '',
+        ];
+  const assemble = (
+    rows: readonly string[],
+    problems: readonly string[],
+    details: readonly string[],
+  ): string =>
+    [title, '', ...notes, ...table, ...rows, ...summary, ...problems, '', ...trailers, ...details].join('\n');
+
+  const whole = assemble(
+    changed.map((service) => rowOf(preview, service, escaped)),
+    problemsOf(preview, escaped, Infinity),
+    changed.map((service) => detailsOf(service, true, escaped)),
+  );
+  if (whole.length < limit) return whole;
+
+  const cell: Cell = (text) => escaped(text.length <= SHORT ? text : `${text.slice(0, SHORT)}…`);
+  const short = 'Shortened: `mc-gitops plan` shows every step and patch.';
+  const allProblems = problemsOf(preview, cell, FEW);
+  const allRows = changed.map((service) => rowOf(preview, service, cell));
+  const left = (all: number, kept: number, what: string): string[] =>
+    all > kept ? [`… and ${all - kept} more ${what}.`] : [];
+  let room = limit - assemble([], [], []).length - short.length - 120;
+  if (room <= 0) return undefined;
+  // The table comes first, and refusals have their place beside it, however many rows there are.
+  const reserved = Math.min(Math.floor(room * 0.4), allProblems.join('\n').length + 1);
+  const rows = fitting(allRows, room - reserved);
+  room -= rows.used;
+  const problems = fitting(allProblems, room);
+  room -= problems.used;
+  const details: string[] = [];
+  for (const service of changed) {
+    const [long, brief] = [detailsOf(service, true, cell), detailsOf(service, false, cell)];
+    const one = long.length < room / 4 ? long : brief;
+    if (one.length + 1 > room) continue;
+    details.push(one);
+    room -= one.length + 1;
+  }
+  return assemble(
+    [...rows.kept, ...left(changed.length, rows.kept.length, 'services').flatMap((line) => ['', line])],
+    [...problems.kept, ...left(allProblems.length, problems.kept.length, 'notes')],
+    [...details, short],
+  );
+}
+
+function rowOf(preview: Preview, service: ServicePreview, cell: Cell): string {
+  const why = cell(service.because ?? '');
+  return `| ${cell(service.name)} | **${outcomeOf(preview, service)}** | ${why} | ${cell(service.downtime)} |`;
+}
+
+function problemsOf(preview: Preview, cell: Cell, most: number): string[] {
   const { services, issues, assumptions } = preview;
+  const names = (all: readonly string[]): string => {
+    const more = all.length > most ? ` and ${all.length - most} more` : '';
+    return `${cell(all.slice(0, most).join(', '))}${more}`;
+  };
+  const refused = services.flatMap(({ name, refused: all }) =>
+    all.map(({ why, hint }) => ({ name, text: why, hint: hintBeside(preview, hint) })),
+  );
+  const first = services.flatMap(({ name, first: all }) =>
+    all.map(({ why, for: what }) => ({ name, text: `waits first for ${what}: ${why}` })),
+  );
+  const waiting = services.flatMap(({ name, waiting: all }) =>
+    all.map(({ why, for: what }) => ({ name, text: `waits for ${what}: ${why}` })),
+  );
+  const notes = services.flatMap(({ name, notes: all }) => all.map((text) => ({ name, text })));
   return [
-    ...services.flatMap((s) =>
-      s.refused.map((r) => `- **${cell(s.name)} is refused**: ${cell(r.why)}. ${cell(r.hint)}`),
+    ...together(refused).map(
+      (one) =>
+        `- **${names(one.names)} ${one.names.length === 1 ? 'is' : 'are'} refused**: ${cell(one.text)}. ${cell(one.hint ?? '')}`,
     ),
     ...issues.map(
       (i) =>
         `- ${cell(`${i.file}:${i.line}:${i.column}`)} ${i.severity}: ${cell(i.message)}. ${cell(i.hint)}`,
     ),
-    ...services.flatMap((s) =>
-      s.waiting.map((w) => `- ${cell(s.name)} waits for ${cell(w.for)}: ${cell(w.why)}`),
-    ),
+    ...together([...first, ...notes, ...waiting]).map((one) => `- ${names(one.names)}: ${cell(one.text)}`),
     ...assumptions.map((text) => `- not known from here: ${cell(text)}`),
   ];
 }
 
 function detailsOf(service: ServicePreview, withPatch: boolean, cell: Cell): string {
+  if (service.steps.length === 0 && (service.patch === undefined || !withPatch)) return '';
   const patch =
     service.patch === undefined || !withPatch
       ? []
-      : ['```json', JSON.stringify(service.patch, null, 1).replaceAll('```', "'''"), '```', ''];
+      : [...fenced(JSON.stringify(service.patch, null, 1), 'json'), ''];
   return [
     `<details><summary>${cell(service.name)}: ${service.steps.length} steps</summary>`,
     '',
@@ -144,26 +207,11 @@ function detailsOf(service: ServicePreview, withPatch: boolean, cell: Cell): str
   ].join('\n');
 }
 
-/** What comes and goes with a service, one line a kind; only what changes. */
-function facts(service: ServicePreview): [string, string][] {
-  const both = ({ added, removed }: ServicePreview['ports']): string =>
-    [...added.map((text) => `+ ${text}`), ...removed.map((text) => `- ${text}`)].join(', ');
-  const all: [string, string][] = [
-    ['images built on the node', service.images.built.join(', ')],
-    ['new images', service.images.added.filter((image) => !service.images.built.includes(image)).join(', ')],
-    ['ports', both(service.ports)],
-    ['routes', both(service.routes)],
-    ['records', both(service.records)],
-    ['certificates issued', service.certificates.join(', ')],
-    ['downtime', service.downtime],
-  ];
-  return all.filter(([, text]) => text !== '');
-}
-
-function budgetLine({ budget }: Preview): string {
-  if (budget.spent.length + budget.named.length === 0) return 'Nothing is stopped or removed.';
-  const named = budget.named.length === 0 ? '' : `, ${budget.named.length} more are named and not counted`;
-  return `Stopped or removed: ${budget.spent.length} of ${budget.of} services, the budget is ${budget.allowed}${named}.`;
+/** Between fences that are longer than any in the text: it is copied as it is. */
+function fenced(text: string, language: string): string[] {
+  const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
+  const fence = '`'.repeat(longest + 1);
+  return [`${fence}${language}`, text, fence];
 }
 
 /** Text of definitions in a table or list of Markdown: no row, tag, mention or link of its own. */

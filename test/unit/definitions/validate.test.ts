@@ -146,8 +146,28 @@ describe('mc-gitops validate', () => {
     expect(lines[at + 2]).to.equal(`    | ${' '.repeat(columns)}^`);
   });
 
+  it('a node that nobody names, or a workspace that is none, is a usage error with the nearest name', async () => {
+    put('services/aa.toml', serviceText('aa'));
+    put('nodes/orion.toml', 'this is bad');
+    for (const [node, told] of [
+      ['rifft', 'Did you mean rift?'],
+      ['Bad Node', 'There is orion, rift.'],
+    ] as const) {
+      const { code, out, err } = await run({ node });
+      expect([code, out], node).to.deep.equal([2, '']);
+      expect(err)
+        .to.contain(`of a node ${JSON.stringify(node)}`)
+        .and.contain(told);
+    }
+    expect((await run({ node: 'orion' })).code).to.equal(1);
+    const { code, err } = await run({ workspace: join(dir, 'nowhere') });
+    expect(code).to.equal(2);
+    expect(err).to.contain('DIR/nowhere is no directory');
+  });
+
   it('--node: only what concerns that node', async () => {
     put('services/a.toml', serviceText('a', 'oops = 1'));
+    put('nodes/orion.toml', '');
     expect((await run({ node: 'rift' })).code).to.equal(1);
     expect((await run({ node: 'orion' })).code).to.equal(0);
   });

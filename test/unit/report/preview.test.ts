@@ -20,6 +20,8 @@ function servicePreview(name: string, change: Partial<ServicePreview> = {}): Ser
     records: NOTHING,
     certificates: [],
     downtime: 'a restart',
+    first: [],
+    notes: [],
     waiting: [],
     refused: [],
     ...change,
@@ -28,7 +30,17 @@ function servicePreview(name: string, change: Partial<ServicePreview> = {}): Ser
 
 function preview(services: readonly ServicePreview[], change: Partial<Preview> = {}): Preview {
   const budget = { spent: ['x'], named: [], allowed: 1, of: 9 };
-  return { node: 'rift', from: 'c'.repeat(40), services, budget, issues: [], assumptions: [], ...change };
+  return {
+    node: 'rift',
+    from: 'c'.repeat(40),
+    services,
+    budget,
+    windows: [],
+    trailers: [],
+    issues: [],
+    assumptions: [],
+    ...change,
+  };
 }
 
 describe('a plan as text and as Markdown', () => {
@@ -95,6 +107,6 @@ describe('a plan as text and as Markdown', () => {
       preview([servicePreview('web', { because: bad, patch: [{ op: 'add', path: '/x', value: bad }] })]),
     ]);
     expect(text).to.contain('a \\| b &lt;img src=x> \\@team \\[x\\](http://x) \\`\\`\\`');
-    expect(text.split('\n').filter((line) => line.startsWith('```'))).to.deep.equal(['```json', '```']);
+    expect(text.split('\n').filter((line) => line.startsWith('```'))).to.deep.equal(['````json', '````']);
   });
 });
