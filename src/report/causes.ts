@@ -16,6 +16,7 @@ type NoticeKind =
   | 'refused'
   | 'flapping'
   | 'degraded'
+  | 'unpushed'
   | 'certificate'
   | 'engine unreachable';
 
@@ -187,6 +188,12 @@ function waiting({ desired, promised, plan, observed }: Seen, { degradedAfterMs 
           ...words,
         },
         text: `${service} waits for its certificate: ${redact(why)}`,
+      });
+    // Nothing is wrong with the service; but other nodes may wait for the image.
+    else if (what === 'image push')
+      causes.set(`unpushed ${service}`, {
+        ...{ key: `unpushed ${service}`, kind: 'unpushed', service, afterMs: degradedAfterMs, ...words },
+        text: `an image of ${service} cannot be pushed, and it runs from the local one: ${redact(why)}`,
       });
     else if (what !== 'proved' && what !== 'orphan' && isInLine(service, desired, promised))
       causes.set(`degraded ${service}`, {

@@ -139,7 +139,7 @@ function stateOf(
   if (wanted.service.paused === true) return 'paused';
   if (trial?.phase === 'returning') return 'returning';
   if (plan.waiting.some((entry) => of(entry) && entry.for === 'flapping')) return 'flapping';
-  if (plan.steps.some(of)) return 'changing';
+  if (plan.steps.some((step) => of(step) && step.kind !== 'push-image')) return 'changing';
   const waits = plan.waiting.filter((entry) => of(entry) && !HARMLESS.includes(entry.for));
   const isProving = plan.waiting.some((entry) => of(entry) && entry.for === 'proved');
   const wasInLine = applied?.digest === wanted.digest;
@@ -155,8 +155,11 @@ function stateOf(
   return wasInLine ? 'converged' : 'changing';
 }
 
-/** Waits that are no fault: until it is proved, until git changes, until a person wants the restart. */
-const HARMLESS: readonly string[] = ['proved', 'drained', 'git', 'restart'];
+/**
+ * Waits that are no fault of what runs: until it is proved, until git changes, until a person wants the restart; a push
+ * that fails is told by `ImagePushed=False` and by a notice, and the service runs from the local image.
+ */
+const HARMLESS: readonly string[] = ['proved', 'drained', 'git', 'restart', 'image push'];
 
 function imagesOf(service: Service): string[] {
   return [...new Set(service.components.map((component) => component.image.reference))];

@@ -83,6 +83,7 @@ describe('images of a running agent', () => {
     );
     expect(unpushed.observed[0]?.state).to.equal('running');
     expect(unpushed.applied?.images).to.deep.equal([image]);
+    expect(unpushed.state, 'it is no fault of the service').to.equal('converged');
     expect(unpushed.conditions?.[0]).to.include({
       type: 'ImagePushed',
       status: 'False',

@@ -347,6 +347,29 @@ describe('what there is a notice for', () => {
     expect(kinds()).to.deep.equal(['degraded: c']);
   });
 
+  it('a push that fails is told as what it is, and its service is not called degraded', () => {
+    world.desired = desiredOf([
+      service('a', [component('a', { network: 'none', dockerfile: 'Dockerfile' })]),
+    ]);
+    const failed = {
+      kind: 'failed',
+      at: world.now,
+      why: 'registry is down',
+      retryAt: world.now + 1,
+    } as const;
+    const [reference = ''] = world.desired.services[0]!.service.components.map(
+      ({ image }) => image.reference,
+    );
+    world.pushes[reference] = failed;
+    const told = causesOf(input(), LIMITS).filter(({ service: of }) => of === 'a');
+    expect(told.map(({ kind, afterMs }) => [kind, afterMs])).to.deep.equal([
+      ['unpushed', LIMITS.degradedAfterMs],
+    ]);
+    expect(told[0]?.text).to.match(
+      /^an image of a cannot be pushed, and it runs from the local one: registry is down/,
+    );
+  });
+
   it('a repository or an engine that does not answer', () => {
     world.engineUp = false;
     expect(kinds({ source: { reachable: false, since: 1, why: 'refused' } })).to.deep.equal([

@@ -396,6 +396,22 @@ describe('the view', () => {
     expect(told({ kind: 'pushed' })).to.deep.equal(['ImagePushed=True Pushed']);
   });
 
+  it('G3 a service that runs from its local image is converged, whether its push fails, waits or is begun', () => {
+    const image = input.seen.desired.services.find(({ service }) => service.name === 'hello')!.service
+      .components[0]!.image;
+    const because = { summary: 's', file: 'services/hello.toml', commit: 'c'.repeat(40) };
+    const head = { service: 'hello', subject: image.reference, because };
+    const plans: Seen['plan'][] = [
+      { steps: [], waiting: [{ service: 'hello', for: 'image push', why: 'down', until: 1 }], refused: [] },
+      { steps: [{ ...head, kind: 'push-image', image }], waiting: [], refused: [] },
+    ];
+    for (const plan of plans) expect(of('hello', seeing({ plan })).state).to.equal('converged');
+    const start: Seen['plan']['steps'][number] = { ...head, kind: 'pull-image', image };
+    expect(of('hello', seeing({ plan: { steps: [start], waiting: [], refused: [] } })).state).to.equal(
+      'changing',
+    );
+  });
+
   it('speaks of a certificate 30, 14, 7 and 1 days before its end, also of one that is not ours (L15)', () => {
     const route = view.services.flatMap(({ routes }) => routes).find(({ mode }) => mode === 'l7');
     if (route === undefined) throw new Error('no l7 route');
