@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readObject } from 'isomorphic-git';
 import { GitFault, isReadFault } from './faults.ts';
+import { openPacks, type Packs } from './packs.ts';
 import { openSizes } from './size.ts';
 import { isOid, parseCommit, parseTag, parseTree, type CommitInfo, type TreeEntry } from './objects.ts';
 
@@ -34,15 +35,17 @@ export interface GitReader {
 
 export function openReader(gitdir: string): GitReader {
   let cache = {};
-  let sizes = openSizes(gitdir);
+  let packs = openPacks(gitdir);
+  let sizes = openSizes(gitdir, packs);
   const trees = new Map<string, readonly TreeEntry[]>();
   const release = (): void => {
     cache = {};
-    sizes = openSizes(gitdir);
+    packs = openPacks(gitdir);
+    sizes = openSizes(gitdir, packs);
   };
   const raw = (oid: string, type: ObjectType): Promise<Uint8Array> =>
     // `git gc` moves objects from one file to another while we look: look again, with nothing remembered.
-    again(release, () => readChecked(gitdir, cache, oid, type));
+    again(release, () => readChecked({ gitdir, cache, packs }, oid, type));
 
   return {
     gitdir,
@@ -66,22 +69,21 @@ export function openReader(gitdir: string): GitReader {
       if (size !== undefined && size > maxBytes) throw tooLarge(oid, size, maxBytes);
       const bytes = await raw(oid, 'blob');
       if (bytes.length > maxBytes) throw tooLarge(oid, bytes.length, maxBytes);
-      // A copy of its own size: the inflated bytes are a view into a larger buffer, which would be kept with them.
-      return new Uint8Array(bytes);
+      return ownBytes(bytes);
     },
     blobSize: (oid) => sizes.size(oid),
     blobSizes: (oids) => sizes.sizes(oids),
     async has(oid) {
       if (await sizes.has(oid)) return true;
-      // A pack may have come, or `git gc` may have run, since the indexes were read.
-      sizes = openSizes(gitdir);
+      // `git gc` may have run since the indexes were read.
+      release();
       return sizes.has(oid);
     },
     async peel(oid) {
       let current = oid;
       // A tag of a tag of a tag is legal; a chain without end is not.
       for (let depth = 0; depth < 10; depth += 1) {
-        const type = await again(release, () => typeOf(gitdir, cache, current));
+        const type = await again(release, () => typeOf({ gitdir, cache, packs }, current));
         if (type === 'commit') return current;
         const tag = type === 'tag' ? parseTag(await raw(current, 'tag')) : undefined;
         if (tag === undefined) break;
@@ -89,7 +91,7 @@ export function openReader(gitdir: string): GitReader {
       }
       throw new GitFault('blocked', `the tag ${oid} does not point to a commit`, 'Tag a commit.');
     },
-    tagObject: async (oid) => new Uint8Array(await raw(oid, 'tag')),
+    tagObject: async (oid) => ownBytes(await raw(oid, 'tag')),
     async shallow() {
       const text = await readFile(join(gitdir, 'shallow'), 'utf8').catch(() => '');
       return new Set(text.split('\n').filter(isOid));
@@ -99,6 +101,7 @@ export function openReader(gitdir: string): GitReader {
 
 const MAX_TREES = 5_000;
 const READ_ATTEMPTS = 3;
+const MAX_SPARE_BYTES = 1_024;
 
 async function again<T>(release: () => void, read: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
@@ -112,30 +115,38 @@ async function again<T>(release: () => void, read: () => Promise<T>): Promise<T>
   }
 }
 
-async function readChecked(
-  gitdir: string,
-  cache: object,
-  oid: string,
-  type: ObjectType,
-): Promise<Uint8Array> {
-  const found = await readRaw(gitdir, cache, oid);
+interface Store {
+  readonly gitdir: string;
+  /** Of isomorphic-git. */
+  readonly cache: object;
+  readonly packs: Packs;
+}
+
+async function readChecked(store: Store, oid: string, type: ObjectType): Promise<Uint8Array> {
+  const packed = await store.packs.read(oid);
+  if (packed?.type === type && idOf(packed) === oid) return packed.bytes;
+  const found = await readRaw(store, oid);
   if (found.type !== type) throw damaged(oid, `is a ${found.type}, not a ${type}`);
-  const header = `${type} ${found.bytes.length}\0`;
-  if (createHash('sha1').update(header).update(found.bytes).digest('hex') !== oid) {
-    throw damaged(oid, 'has other bytes than its id says');
-  }
+  if (idOf(found) !== oid) throw damaged(oid, 'has other bytes than its id says');
   return found.bytes;
 }
 
-async function typeOf(gitdir: string, cache: object, oid: string): Promise<string> {
-  return (await readRaw(gitdir, cache, oid)).type;
+function idOf({ type, bytes }: { readonly type: string; readonly bytes: Uint8Array }): string {
+  return createHash('sha1').update(`${type} ${bytes.length}\0`).update(bytes).digest('hex');
 }
 
-async function readRaw(
-  gitdir: string,
-  cache: object,
-  oid: string,
-): Promise<{ type: string; bytes: Uint8Array }> {
+/** Not a view into a larger buffer, which would be kept with it. */
+function ownBytes(bytes: Uint8Array): Uint8Array {
+  return bytes.buffer.byteLength > bytes.length + MAX_SPARE_BYTES
+    ? new Uint8Array(bytes)
+    : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+async function typeOf(store: Store, oid: string): Promise<string> {
+  return ((await store.packs.read(oid)) ?? (await readRaw(store, oid))).type;
+}
+
+async function readRaw({ gitdir, cache }: Store, oid: string): Promise<{ type: string; bytes: Uint8Array }> {
   let found;
   try {
     // Deprecated as "overly complicated"; it alone gives the raw bytes, which are checked and parsed by us.

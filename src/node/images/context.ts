@@ -195,10 +195,15 @@ async function writeAll(
     const content = await read(file);
     if (content.kind !== 'ok') return content;
     const mode = file.mode === '100755' ? 0o755 : 0o644;
-    await write(archive, { ...common, name: file.path, type: 'file', mode }, Buffer.from(content.value));
+    await write(archive, { ...common, name: file.path, type: 'file', mode }, view(content.value));
   }
   archive.finalize();
   return undefined;
+}
+
+/** The same bytes, not a copy of them. */
+function view({ buffer, byteOffset, length }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, length);
 }
 
 /** Resolves when the entry is taken by the reader: the backpressure that keeps memory flat. */
