@@ -31,6 +31,8 @@ export const HEAD_BYTES = 256;
 const WINDOW_BYTES = 256 * 1024;
 const WINDOWS = 16;
 const HEADS_BYTES = 64 * 1024;
+/** So few are taken from the windows, where they are read from next. */
+const FEW = 64;
 const TRAILER_BYTES = 20;
 const TYPES: Readonly<Record<number, Entry['type']>> = { 1: 'commit', 2: 'tree', 3: 'blob', 4: 'tag' };
 const OFS_DELTA = 6;
@@ -52,6 +54,14 @@ export function openPack(path: string, index: Buffer): Pack {
     if (windows.size > WINDOWS && oldest !== undefined) windows.delete(oldest);
     return window;
   };
+  const read = async (offset: number, length: number): Promise<Buffer> => {
+    if (length > WINDOW_BYTES) return withFile((file) => readAt(file, offset, length));
+    const start = offset - (offset % WINDOW_BYTES);
+    const first = (await windowAt(start)).subarray(offset - start, offset - start + length);
+    if (offset + length <= start + WINDOW_BYTES) return first;
+    const second = await windowAt(start + WINDOW_BYTES);
+    return Buffer.concat([first, second.subarray(0, length - first.length)]);
+  };
   return {
     index,
     endOf: async (offset) => {
@@ -59,29 +69,27 @@ export function openPack(path: string, index: Buffer): Pack {
       ends.catch(() => (ends = undefined));
       return firstAfter(await ends, offset);
     },
-    read: async (offset, length) => {
-      if (length > WINDOW_BYTES) return withFile((file) => readAt(file, offset, length));
-      const start = offset - (offset % WINDOW_BYTES);
-      const first = (await windowAt(start)).subarray(offset - start, offset - start + length);
-      if (offset + length <= start + WINDOW_BYTES) return first;
-      const second = await windowAt(start + WINDOW_BYTES);
-      return Buffer.concat([first, second.subarray(0, length - first.length)]);
+    read,
+    heads: async (offsets) => {
+      const heads = new Map<number, Buffer>();
+      if (offsets.length < FEW) {
+        for (const offset of offsets) heads.set(offset, await read(offset, HEAD_BYTES));
+        return heads;
+      }
+      return withFile(async (file) => {
+        let start = 0;
+        let bytes: Buffer = Buffer.alloc(0);
+        for (const offset of [...offsets].sort((a, b) => a - b)) {
+          if (offset + HEAD_BYTES > start + bytes.length) {
+            start = offset;
+            bytes = await readAt(file, offset, HEADS_BYTES);
+          }
+          // A copy: a view would keep the whole of what was read.
+          heads.set(offset, Buffer.from(bytes.subarray(offset - start, offset - start + HEAD_BYTES)));
+        }
+        return heads;
+      });
     },
-    heads: (offsets) =>
-      offsets.length === 0
-        ? Promise.resolve(new Map<number, Buffer>())
-        : withFile(async (file) => {
-            const heads = new Map<number, Buffer>();
-            let start = 0;
-            let bytes: Buffer = Buffer.alloc(0);
-            for (const offset of [...offsets].sort((a, b) => a - b)) {
-              if (offset + HEAD_BYTES > start + bytes.length)
-                [start, bytes] = [offset, await readAt(file, offset, HEADS_BYTES)] as const;
-              // A copy: a view would keep the whole of what was read.
-              heads.set(offset, Buffer.from(bytes.subarray(offset - start, offset - start + HEAD_BYTES)));
-            }
-            return heads;
-          }),
   };
 }
 

@@ -141,7 +141,7 @@ function stream(
     unfit.abort(new Error(outcome.why));
     archive.destroy();
   });
-  const readable = Readable.from(archive, { objectMode: false });
+  const readable = Readable.from(inPieces(archive), { objectMode: false });
   // Who ends it early knows why; nobody else listens.
   for (const one of [archive, readable]) one.on('error', () => undefined);
   return {
@@ -159,6 +159,23 @@ function stream(
     },
   };
 }
+
+/** An archive of small files comes in three bits a file: each would be a write of its own to the engine. */
+async function* inPieces(archive: Pack): AsyncGenerator<Buffer> {
+  let bits: Buffer[] = [];
+  let length = 0;
+  for await (const bit of archive as AsyncIterable<Buffer>) {
+    bits.push(bit);
+    length += bit.length;
+    if (length < PIECE_BYTES) continue;
+    yield Buffer.concat(bits, length);
+    bits = [];
+    length = 0;
+  }
+  if (length > 0) yield Buffer.concat(bits, length);
+}
+
+const PIECE_BYTES = 64 * 1024;
 
 function tooMuch(file: TreeFile, { what, maxBytes }: { what: string } & ContextLimits): Failure {
   return blocked(

@@ -1,14 +1,7 @@
 import { expect } from 'chai';
 import { isLoopback } from '../../../src/node/images/reference.ts';
 import { registryDoubles, whyOf, type Handler } from './images-registry-support.ts';
-import {
-  digestOf,
-  MANIFEST,
-  MANIFEST_DIGEST,
-  MANIFEST_TYPE,
-  sendManifest,
-  serve,
-} from './images-support.ts';
+import { digestOf, MANIFEST, MANIFEST_DIGEST, MANIFEST_TYPE, sendManifest, serve } from './images-support.ts';
 
 describe('images: registries', () => {
   const { start, ask } = registryDoubles();
