@@ -14,7 +14,7 @@ import {
   type Pack,
 } from './packfile.ts';
 
-export interface PackedObject {
+interface PackedObject {
   readonly type: 'commit' | 'tree' | 'blob' | 'tag';
   readonly bytes: Uint8Array;
 }
