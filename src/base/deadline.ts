@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 /** A call that did not answer in time. */
 export class DeadlineError extends Error {
   constructor(what: string, ms: number) {
-    super(`${what} did not answer within ${ms} ms`);
+    super(`${what} did not answer within ${Math.ceil(ms)} ms`);
     this.name = 'DeadlineError';
   }
 }

@@ -64,7 +64,7 @@ export interface ImagesRig {
   pushOf(images: Images, image: ImageRef): Promise<string | undefined>;
   push(images: Images, image: ImageRef): Promise<void>;
   start(images: Images, image: ImageRef, dockerfile?: string): void;
-  ended(images: Images, image: ImageRef): Promise<ImageState>;
+  ended(images: Images, image: ImageRef, withinMs?: number): Promise<ImageState>;
   build(images: Images, image: ImageRef, dockerfile?: string): Promise<ImageState>;
   failureOf(images: Images, image: ImageRef, dockerfile?: string): Promise<string>;
   remove(images: Images, reference: string): Promise<void>;
@@ -185,14 +185,14 @@ export function imagesRig(startEngine: () => Promise<TestEngine>): ImagesRig {
     start: (images, image, dockerfile = 'Dockerfile') => {
       okOf(images.startBuild({ image, dockerfile, path: 'hello', service: 'hello' }));
     },
-    ended: (images, image) =>
+    ended: (images, image, withinMs = 60_000) =>
       until(
         'the job to end',
         async () => {
           const state = await rig.look(images, image);
           return state.kind === 'building' || state.kind === 'pulling' ? undefined : state;
         },
-        60_000,
+        withinMs,
       ),
     build: async (images, image, dockerfile) => {
       rig.start(images, image, dockerfile);
