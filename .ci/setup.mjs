@@ -75,6 +75,8 @@ const PACKAGES = {
     'docker-compose': () => has('docker-compose'),
     curl: () => has('curl'),
     openssl: () => has('openssl'),
+    // The workflow for Gitea is run with it.
+    jq: () => has('jq'),
     'openssh-server': () => has('sshd'),
     'openssh-client': () => has('ssh'),
     gnupg: () => has('gpg'),

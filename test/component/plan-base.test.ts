@@ -79,6 +79,33 @@ describe('mc-gitops plan --base', function () {
     expect(said).to.contain('| new | **create** |').and.not.contain('rift');
   });
 
+  it('L31 counts the trailers of all commits since the base, and ends with 1 when it refuses', async () => {
+    await put({ 'services/move.toml': text('move', 'volumes = ["/srv/move:/srv/move"]') });
+    await git('add', '--all');
+    await git('commit', '--quiet', '--message', 'back where it was');
+    await git('tag', 'before');
+    await rm(join(dir, 'services/same.toml'));
+    await rm(join(dir, 'services/image.toml'));
+    await git('add', '--all');
+    await git('commit', '--quiet', '--message', 'go\n\nRemove-Services: same, image');
+    await put({ 'services/last.toml': text('last') });
+    await git('add', '--all');
+    await git('commit', '--quiet', '--message', 'on top');
+    const [rift] = JSON.parse(
+      await plan('--base', 'before', '--node', 'rift', '--format', 'json'),
+    ) as Preview[];
+    expect(rift?.services.map(({ name, action, held }) => [name, action, held])).to.deep.equal([
+      ['image', 'remove', undefined],
+      ['last', 'create', undefined],
+      ['move', 'nothing', undefined],
+      ['same', 'remove', undefined],
+    ]);
+    await git('reset', '--quiet', '--soft', 'before');
+    await git('commit', '--quiet', '--message', 'without a trailer');
+    const refused = await plan('--base', 'before', '--node', 'rift').catch((error: unknown) => String(error));
+    expect(refused).to.contain('ended with 1');
+  });
+
   it('says what is missing when it has nothing to start from, or no such revision', async () => {
     const said = async (...args: string[]): Promise<string> =>
       plan(...args).catch((error: unknown) => String(error));
@@ -88,5 +115,10 @@ describe('mc-gitops plan --base', function () {
     expect(await said('--base', 'nowhere'))
       .to.contain('ended with 2')
       .and.contain('no revision nowhere');
+    const state = join(dir, 'state.json');
+    await writeFile(state, '{"format":1,"node":"rift"}');
+    expect(await said('--state', state, '--state', state))
+      .to.contain('ended with 2')
+      .and.contain('two of the states are of the node rift');
   });
 });

@@ -1,7 +1,17 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { parse } from 'yaml';
 import { parseToml } from '../../../src/base/toml.ts';
 
 const EXAMPLE = join(import.meta.dirname, '../../../definitions-example');
@@ -36,6 +46,49 @@ function found(path: string, text: string): Found[] {
         }),
       ),
     );
+}
+
+const HEAD = 'a'.repeat(40);
+
+/** What the `run: |` steps of a workflow run, in their order. */
+function scriptsOf(path: string): string[] {
+  const { jobs } = parse(read(path)) as { jobs: Record<string, { steps: { run?: string }[] }> };
+  return Object.values(jobs).flatMap(({ steps }) =>
+    steps.flatMap(({ run }) => (run === undefined || !run.includes('\n') ? [] : [run])),
+  );
+}
+
+/** Runs a script as a runner does (bash -e), with tools of ours in front of the others. */
+function ran(
+  script: string,
+  { tools, env }: { readonly tools: Readonly<Record<string, string>>; readonly env: NodeJS.ProcessEnv },
+): { code: number | null; out: string; files: (name: string) => string } {
+  const dir = mkdtempSync(join(tmpdir(), 'mcg-gate-'));
+  try {
+    mkdirSync(join(dir, 'tools'));
+    for (const [name, text] of Object.entries(tools))
+      writeFileSync(join(dir, 'tools', name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    const { status, stdout, stderr } = spawnSync('bash', ['-e', '-c', script], {
+      cwd: dir,
+      encoding: 'utf8',
+      env: {
+        ...env,
+        PATH: `${join(dir, 'tools')}:${process.env.PATH ?? ''}`,
+        GITHUB_STEP_SUMMARY: join(dir, 'summary'),
+        GITHUB_PATH: join(dir, 'path'),
+        RUNNER_TEMP: dir,
+      },
+    });
+    const texts = new Map(
+      ['called', 'calls', 'summary'].map((name) => {
+        const path = join(dir, name);
+        return [name, existsSync(path) ? readFileSync(path, 'utf8') : ''];
+      }),
+    );
+    return { code: status, out: stdout + stderr, files: (name) => texts.get(name) ?? '' };
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 }
 
 describe('definitions-example as the gate', function () {
@@ -112,5 +165,53 @@ describe('definitions-example as the gate', function () {
       }
       expect(read(path)).to.contain('startswith("<!-- mc-gitops plan -->")').and.contain('fetch-depth: 0');
     });
+
+    it(`${path} takes mc-gitops from a commit that is whole, and never from a registry by its name`, () => {
+      expect(read(path)).to.not.match(/npm (?:install|i|exec)\b|npx /);
+      const [, judge = ''] = scriptsOf(path);
+      expect(judge).to.contain('ci --ignore-scripts');
+      for (const [commit, code] of [
+        ['main', 1],
+        [HEAD, 0],
+      ] as const) {
+        const tools = { git: `echo ${HEAD}`, npm: 'exit 0' };
+        expect(ran(judge, { tools, env: { COMMIT: commit } }).code, commit).to.equal(code);
+      }
+    });
+
+    for (const [what, code, fork, canWrite, expected] of [
+      ['all can be done', 0, 'false', true, 0],
+      ['something is refused', 1, 'false', true, 1],
+      ['something is refused, from a fork', 1, 'true', false, 1],
+      ['all can be done, from a fork whose token may only read', 0, 'true', false, 0],
+      ['no comment can be written, and it is no fork', 0, 'false', false, 1],
+      ['an agent does not answer', 3, 'false', true, 3],
+    ] as const) {
+      it(`${path} ends with ${expected} when ${what}`, () => {
+        const [plan = '', comment = '', verdict = ''] = scriptsOf(path).slice(-3);
+        const api = canWrite ? 'echo "$@" >> calls; echo []' : 'echo "403 Forbidden" >&2; exit 22';
+        const tools = {
+          'mc-gitops': `echo "$@" > called; echo "<!-- mc-gitops plan -->"; exit ${code}`,
+          gh: api.replace('echo []', 'true'),
+          curl: api,
+        };
+        const env = {
+          BASE: 'b'.repeat(40),
+          STATES: 'http://a:1 http://b:2',
+          FORK: fork,
+          API: 'http://api',
+          NUMBER: '1',
+        };
+        const whole = [plan, comment, verdict].map((script) => `(\n${script}\n) || exit $?`).join('\n');
+        const { code: ended, out, files } = ran(whole, { tools, env });
+        expect(ended, out).to.equal(expected);
+        expect(files('called')).to.equal(
+          `plan . --base ${'b'.repeat(40)} --state http://a:1 --state http://b:2 --format markdown\n`,
+        );
+        if (code < 2 && canWrite) expect(files('calls')).to.contain('POST');
+        if (code < 2) expect(files('summary')).to.contain('<!-- mc-gitops plan -->');
+        if (!canWrite && fork === 'true') expect(out).to.contain('may not write one');
+      });
+    }
   }
 });
