@@ -178,7 +178,9 @@ function shape(world: World): unknown {
   return {
     containers: world.containers.map((c) => `${c.name} ${c.state} ${c.identity?.spec ?? ''}`).sort(),
     table: world.table.map((route) => JSON.stringify(route)).sort(),
-    names: Object.entries(world.names).map((name) => JSON.stringify(name)).sort(),
+    names: Object.entries(world.names)
+      .map((name) => JSON.stringify(name))
+      .sort(),
     records: world.dnsRecords.map((record) => JSON.stringify(record)).sort(),
     leases: world.leases.map((lease) => JSON.stringify(lease)).sort(),
     applied: world.applied.map((entry) => `${entry.service.name} ${entry.state} ${entry.digest}`).sort(),
