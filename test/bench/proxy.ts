@@ -80,8 +80,7 @@ export async function measureProxy(bench: Bench): Promise<Row[]> {
     const l7 = { what: `${name}, l7 route`, port, tls: true, hostname: HOST, ca: rig.ca.cert };
     rows.push(...(await loadRows(bench, [l4, l7])));
     for (const way of [l4, l7]) rows.push(...(await switching(bench, rig, way, routes)));
-    const ports = backends.map(({ plain }) => plain);
-    rows.push(...(await measureCrowd(name, rig, port, ports)));
+    rows.push(...(await measureCrowd(name, rig, port, [backends[0].plain, backends[1].plain])));
     rows.push(...(await loadRows(bench, [{ ...l7, what: `${l7.what}, ${CROWD} others` }])));
   }
   return rows;

@@ -51,19 +51,22 @@ export function inBatches(
   const work = async (): Promise<void> => {
     // Steps of many services come at the same time: let them all join the first write.
     await new Promise((resolve) => setImmediate(resolve));
-    while (waiting.length > 0) {
-      await pause();
-      const batch = waiting;
-      waiting = [];
-      await applyBatch(batch);
+    try {
+      while (waiting.length > 0) {
+        await pause();
+        const batch = waiting;
+        waiting = [];
+        await applyBatch(batch);
+      }
+    } finally {
+      // With the last look at `waiting`, not a moment later: a change that comes in between would wait for ever.
+      worker = undefined;
     }
   };
   const enqueue = (change: Change): Promise<Outcome<undefined>> =>
     new Promise((resolve) => {
       waiting.push({ change, resolve });
-      worker ??= work().finally(() => {
-        worker = undefined;
-      });
+      worker ??= work();
     });
   return {
     put: (routes) => enqueue({ kind: 'put', routes }),

@@ -4,10 +4,12 @@ import { mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { makeLog } from '../../../src/base/log.ts';
+import { ok } from '../../../src/base/outcome.ts';
 import { formatRouteTable, parseRouteTable } from '../../../src/base/routetable.ts';
 import { openFileProxy } from '../../../src/node/proxy/file.ts';
-import { openNoProxy, type Proxy } from '../../../src/node/proxy/proxy.ts';
+import { inBatches, openNoProxy, settle, type Proxy } from '../../../src/node/proxy/proxy.ts';
 import { changedTable, observedRoutes } from '../../../src/node/proxy/table.ts';
 import type { ObservedRoute } from '../../../src/node/types.ts';
 
@@ -215,6 +217,16 @@ describe('node/proxy', () => {
       'wait',
     ]);
     expect(await written()).to.have.lengthOf(49);
+  });
+
+  it('a change that comes just as the last one is settled, whenever that is, is made as well', async () => {
+    const { put } = inBatches((batch) => Promise.resolve(settle(batch, ok())));
+    for (let later = 0; later < 40; later += 1) {
+      await put([]);
+      for (let turn = 0; turn < later; turn += 1) await Promise.resolve();
+      const second = await Promise.race([put([]), sleep(2_000, 'forgotten')]);
+      expect(second, `${later} turns later`).to.have.property('kind', 'ok');
+    }
   });
 
   it('a table that a person broke is never overwritten: blocked with line and column', async () => {
