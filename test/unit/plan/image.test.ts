@@ -161,6 +161,20 @@ describe('the planner: images', () => {
     });
   });
 
+  it('too little room on the disk is a wait with an end, and nothing else: the build is begun again then', () => {
+    define({ dockerfile: 'Dockerfile' });
+    const why = 'the disk of the engine has 5 MiB free [disk/shortage]';
+    const retryAt = world.now + 60_000;
+    world.images[REFERENCE] = { kind: 'failed', at: world.now, why, hint: 'Free some space.', retryAt };
+    const full = world.plan();
+    expect([full.steps, full.refused]).to.deep.equal([[], []]);
+    expect(full.waiting.map((one) => [one.for, one.why, one.until])).to.deep.equal([
+      ['image', `${REFERENCE}: ${why}`, retryAt],
+    ]);
+    world.now = retryAt;
+    expect(world.plan().steps.map(({ kind }) => kind)).to.deep.equal(['build-image']);
+  });
+
   it('a push that fails holds nothing back: the service runs, and is pushed later', async () => {
     define({ dockerfile: 'Dockerfile' });
     const failed = { kind: 'failed', at: world.now, why: 'registry is down' } as const;
