@@ -24,6 +24,8 @@ export function cronFault(text: string): string | undefined {
     return undefined;
   } catch (error) {
     const why = messageOf(error);
+    const [, value, from, to] = /got value (\S+) expected range (\d+)-(\d+)/.exec(why) ?? [];
+    if (value !== undefined) return `${value} is not between ${from ?? ''} and ${to ?? ''}`;
     return /explicit day of month/i.test(why) ? 'no month has such a day' : why;
   }
 }

@@ -1,16 +1,19 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { lstat, open, readdir } from 'node:fs/promises';
+import { lstat, open, readdir, stat as follow } from 'node:fs/promises';
 import { join } from 'node:path';
 import { unsafeName } from '../base/git/objects.ts';
 import { blocked, messageOf, ok, type Outcome } from '../base/outcome.ts';
 import { LIMITS } from '../definitions/shape.ts';
+import { looksMeant } from '../definitions/misplaced.ts';
 import type { DefinitionFile, RefusedFile } from '../source/types.ts';
 
 export interface Directory {
   /** Sorted by path. */
   readonly files: readonly DefinitionFile[];
   readonly refused: readonly RefusedFile[];
+  /** Paths of files that nothing reads, as far as they may be meant as definitions. */
+  readonly ignored?: readonly string[];
 }
 
 /** Folders below each other; deeper ones are refused, so that no tree holds the walk. */
@@ -24,13 +27,15 @@ const MAX_FOLDERS_DEEP = 32;
 export async function readDirectory(dir: string, root = ''): Promise<Outcome<Directory>> {
   const files: DefinitionFile[] = [];
   const refused: RefusedFile[] = [];
+  const ignored: string[] = [];
   const folder = root
     .split('/')
     .filter((part) => part !== '')
     .join('/');
   try {
-    const top = await lstatOrMissing(dir);
-    if (top?.isDirectory() !== true) {
+    // The directory is the operator's own argument: a link to it is followed, none inside it is.
+    const isThere = (await lstatOrMissing(dir)) !== undefined;
+    if (!isThere || !(await follow(dir)).isDirectory()) {
       return blocked(`${dir} is no directory`, 'Name the directory of a definitions repository.');
     }
     const inner = folder === '' ? undefined : await lstatOrMissing(join(dir, folder));
@@ -47,13 +52,14 @@ export async function readDirectory(dir: string, root = ''): Promise<Outcome<Dir
     }
     const prefix = folder === '' ? '' : `${folder}/`;
     for (const [at, part] of parts.entries()) {
-      if (found[at] === true) await walk({ base, prefix, files, refused }, part, 0);
+      if (found[at] === true) await walk({ base, prefix, files, refused, ignored }, part, 0);
     }
+    await look({ base, prefix, files, refused, ignored }, '', 0);
   } catch (error) {
     return blocked(`${dir} cannot be read: ${messageOf(error)}`, 'Look at its owner and mode.');
   }
   const byPath = (a: { path: string }, b: { path: string }): number => (a.path < b.path ? -1 : 1);
-  return ok({ files: files.sort(byPath), refused: refused.sort(byPath) });
+  return ok({ files: files.sort(byPath), refused: refused.sort(byPath), ignored: ignored.sort() });
 }
 
 interface Walk {
@@ -62,6 +68,7 @@ interface Walk {
   readonly prefix: string;
   readonly files: DefinitionFile[];
   readonly refused: RefusedFile[];
+  readonly ignored: string[];
 }
 
 async function walk(to: Walk, inside: string, depth: number): Promise<void> {
@@ -83,16 +90,35 @@ async function walk(to: Walk, inside: string, depth: number): Promise<void> {
       // Files of a node lie directly in nodes/.
       if (inside !== 'nodes' || !(await lstat(join(full, name))).isDirectory()) {
         await walk(to, `${inside}/${name}`, depth + 1);
-      }
+      } else await look(to, `${inside}/${name}`, depth + 1);
     }
     return;
   }
   if (stat.isSymbolicLink()) refuse('it is a symbolic link; definitions are plain files');
-  else if (!path.endsWith('.toml')) return;
+  else if (!path.endsWith('.toml')) to.ignored.push(path);
   else if (!stat.isFile()) refuse('it is no plain file');
   else if (stat.size > LIMITS.fileBytes) {
-    refuse(`it has ${stat.size} bytes, more than the limit of ${LIMITS.fileBytes}`);
+    const why = `it has ${stat.size} bytes, more than the limit of ${LIMITS.fileBytes}`;
+    to.refused.push({ path, why, rule: 'file/size' });
   } else to.files.push(fileOf(path, await readPlain(full)));
+}
+
+/** Folders and files of a beginner's slip are few: more of them are not looked at. */
+const MAX_LOOKED_AT = 1_000;
+const MAX_LOOKED_DEEP = 4;
+
+/** Collects what nobody reads: of the top its files and the folders that are called nearly like ours. Follows nothing. */
+async function look(to: Walk, inside: string, depth: number): Promise<void> {
+  for (const entry of (await readdir(join(to.base, inside), { withFileTypes: true })).slice(
+    0,
+    MAX_LOOKED_AT,
+  )) {
+    const path = inside === '' ? entry.name : `${inside}/${entry.name}`;
+    if (entry.isFile() && path !== 'removals.toml') to.ignored.push(`${to.prefix}${path}`);
+    if (!entry.isDirectory() || depth >= MAX_LOOKED_DEEP) continue;
+    const isRead = path === 'services' || path === 'nodes';
+    if (!isRead && (inside !== '' || looksMeant(entry.name))) await look(to, path, depth + 1);
+  }
 }
 
 async function readPlain(path: string): Promise<Uint8Array> {

@@ -81,6 +81,14 @@ export async function validate(dir: string, options: ValidateOptions, output: Ou
     const why = `the state is of the node ${other.node}, and --node asks for ${options.node ?? ''}`;
     return refuse(why, 'Name the state of that node, or leave --node out.', USAGE);
   }
+  const twice = states.find((state, at) => states.findIndex(({ node }) => node === state.node) !== at);
+  if (twice !== undefined) {
+    return refuse(
+      `two of the states are of the node ${twice.node}`,
+      'Name the state of each node once.',
+      USAGE,
+    );
+  }
   const [root = ''] = states.map((state) => state.root);
   if (states.some((state) => state.root !== root)) {
     const why = 'the nodes of these states have their definitions in different folders of the repository';
@@ -147,7 +155,6 @@ async function check(
   const add = (found: readonly Issue[]): void => {
     for (const issue of found) issues.set(JSON.stringify(issue), issue);
   };
-  let goodServices = 0;
   const services: DesiredService[] = [];
   const notChecked: string[] = [];
   for (const state of states) {
@@ -156,7 +163,6 @@ async function check(
     if (own.kind !== 'ok') return own;
     add(own.value.desired.issues);
     services.push(...own.value.desired.services);
-    goodServices += own.value.desired.services.filter(({ heldBack }) => !heldBack).length;
     if (before.missing > 0) {
       notChecked.push(
         `whether ${before.missing} of the files that ${state.node} has accepted held a name, a port or data before: they are not in the git repository of ${dir}.`,
@@ -174,11 +180,15 @@ async function check(
       `whether an active service with volumes changes its node (service/node-move); --state, or \`plan --base REF\`, knows what was before.`,
     );
   }
+  // What one node refuses another may take, as a service that moves: the file is not good for all of them.
+  const bad = new Set(
+    [...issues.values()].filter(({ severity }) => severity === 'error').map(({ file }) => file),
+  );
   return ok({
     issues: [...issues.values()].sort(byPlace),
     services: [...services, ...rest],
     nodes: [...judged, ...nodesOf(all), ...nodesWithFiles(directory)],
-    goodServices: goodServices + rest.filter(({ heldBack }) => !heldBack).length,
+    goodServices: [...services, ...rest].filter(({ heldBack, file }) => !heldBack && !bad.has(file)).length,
     notChecked,
   });
 }
@@ -196,11 +206,20 @@ export async function resolveDirectory(
   options: Partial<ResolveOptions> = {},
   lastGood: ReadonlyMap<string, LastGood> = new Map(),
 ): Promise<Outcome<Resolution>> {
-  const { files, refused: refusedFiles } = directory;
+  const { files, refused: refusedFiles, ignored: ignoredFiles } = directory;
   const readable = await readSafely({ files, refusedFiles, lastGood }, options.root);
   if (readable.kind !== 'ok') return readable;
   const commit = { oid: '0'.repeat(40), author: '', email: '', at: 0, message: '', parents: [] };
-  return ok(resolve({ defaults: DEFAULTS, hash: digestOf, ...options, ...readable.value, commit }));
+  return ok(
+    resolve({
+      defaults: DEFAULTS,
+      hash: digestOf,
+      ...options,
+      ...readable.value,
+      ...(ignoredFiles === undefined ? {} : { ignoredFiles }),
+      commit,
+    }),
+  );
 }
 
 function tell(

@@ -111,7 +111,9 @@ function partOf(
 }
 
 function fileNameFinding(name: string, base: string): Finding {
-  const hint = `Rename the file to ${quote(`${name}.toml`)}, or write name = ${quote(base)}.`;
+  const rename = `Rename the file to ${quote(`${name}.toml`)}`;
+  // A name that is itself against the rules is no way out.
+  const hint = DNS_LABEL.test(base) ? `${rename}, or write name = ${quote(base)}.` : `${rename}.`;
   return finding(
     'service/file-name',
     ['name'],

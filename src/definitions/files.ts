@@ -1,5 +1,6 @@
 import type { DefinitionFile, RefusedFile } from '../source/types.ts';
-import { finding, issueOf, quote, shownPath, type Finding } from './findings.ts';
+import { finding, issueOf, quote, type Finding } from './findings.ts';
+import { misplaced } from './misplaced.ts';
 import { LIMITS } from './shape.ts';
 import { DNS_LABEL } from './shapeparts.ts';
 import type { Issue } from './types.ts';
@@ -19,8 +20,8 @@ export interface SortedFiles {
 }
 
 /** An entry that was not read. Without a rule of its own it is `file/refused`. */
-export interface UnreadFile extends RefusedFile {
-  readonly rule?: 'file/refused' | 'file/deadline';
+export interface UnreadFile extends Omit<RefusedFile, 'rule'> {
+  readonly rule?: 'file/refused' | 'file/deadline' | 'file/size';
 }
 
 /** Sorts by place. `root` is the folder of the definitions inside the repository, empty for its root. */
@@ -28,8 +29,17 @@ export function sortFiles(
   files: readonly DefinitionFile[],
   refused: readonly UnreadFile[],
   root: string,
+  ignored: readonly string[] = [],
 ): SortedFiles {
   const issues = refused.map((file) => unreadIssue(file, root));
+  for (const path of [...ignored, ...files.map((file) => file.path)]) {
+    const inside = insideOf(path, root);
+    const found =
+      inside === undefined || kindOf(path, root) !== undefined
+        ? undefined
+        : misplaced(inside, path.slice(0, path.length - inside.length));
+    if (found !== undefined) issues.push(wholeIssue(path, found));
+  }
   const total = files.reduce((sum, { bytes }) => sum + bytes.length, 0);
   if (files.length > LIMITS.files || total > LIMITS.totalBytes) {
     const what = `there are ${files.length} definition files with ${total} bytes`;
@@ -64,16 +74,22 @@ export function sortFiles(
 
 /** What a path of the repository stands for; undefined when it is no definition. */
 export function kindOf(path: string, root: string): FileKind | undefined {
+  const inside = insideOf(path, root);
+  if (inside === undefined) return undefined;
+  if (inside === 'removals.toml') return 'removals';
+  if (!inside.endsWith('.toml')) return undefined;
+  if (inside.startsWith('services/')) return 'service';
+  return /^nodes\/[^/]+$/.test(inside) ? 'node' : undefined;
+}
+
+/** The path below the folder of the definitions; undefined outside of it. */
+function insideOf(path: string, root: string): string | undefined {
   const prefix = root
     .split('/')
     .filter((part) => part !== '')
     .join('/');
   if (prefix !== '' && !path.startsWith(`${prefix}/`)) return undefined;
-  const inside = prefix === '' ? path : path.slice(prefix.length + 1);
-  if (inside === 'removals.toml') return 'removals';
-  if (!inside.endsWith('.toml')) return undefined;
-  if (inside.startsWith('services/')) return 'service';
-  return /^nodes\/[^/]+$/.test(inside) ? 'node' : undefined;
+  return prefix === '' ? path : path.slice(prefix.length + 1);
 }
 
 /** The name that a file stands for: its own without `.toml`, where that is a label. */
@@ -89,7 +105,8 @@ export function wholeIssue(path: string, found: Finding, service?: string): Issu
 
 function unreadIssue({ path, why, rule = 'file/refused' }: UnreadFile, root: string): Issue {
   const service = kindOf(path, root) === 'service' ? nameOf(path) : undefined;
-  return wholeIssue(path, finding(rule, [], `${shownPath(path)}: ${why}`), service);
+  const hint = why.startsWith('the name') ? 'Give it another name, and commit it again.' : undefined;
+  return wholeIssue(path, finding(rule, [], why, hint), service);
 }
 
 function baseOf(path: string): string {

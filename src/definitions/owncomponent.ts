@@ -60,7 +60,15 @@ export function checkArguments(
   findings: Finding[],
 ): void {
   const bytes = parts.reduce((sum, part) => sum + Buffer.byteLength(part), 0);
-  if (parts.length === 0) findings.push(finding(rule, path, 'the command is empty'));
+  if (parts.length === 0)
+    findings.push(
+      finding(
+        rule,
+        path,
+        'the command is empty',
+        'Write the program and its arguments, or leave the key out.',
+      ),
+    );
   else if (parts.length > LIMITS.cmd) findings.push(finding(rule, path, `there are ${parts.length} strings`));
   else if (bytes > LIMITS.cmdBytes) findings.push(finding(rule, path, `there are ${bytes} bytes`));
   else if (parts[0] === '' && rule !== 'component/cmd')

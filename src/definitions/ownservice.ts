@@ -131,9 +131,9 @@ function readSilence(
   for (const [at, { rule, reason }] of shapes.entries()) {
     const path: TomlPath = ['silence', at];
     if (!isSilenceable(rule)) {
-      const meant = nearest(rule, SILENCEABLE);
-      const what =
-        Object.hasOwn(RULES, rule) || Object.hasOwn(DOCKERFILE_RULES, rule) ? 'is an error' : 'is no rule';
+      const isRule = Object.hasOwn(RULES, rule) || Object.hasOwn(DOCKERFILE_RULES, rule);
+      const meant = isRule ? undefined : nearest(rule, SILENCEABLE);
+      const what = isRule ? 'is not silenced: it is mended' : 'is no rule';
       const hint = meant === undefined ? undefined : `Did you mean "${meant}"?`;
       findings.push(finding('silence/rule', [...path, 'rule'], `${quote(rule)} ${what}`, hint));
     }
@@ -162,7 +162,7 @@ const SILENCEABLE: readonly string[] = Object.entries(RULES)
   .filter(([, { severity }]) => severity === 'warning')
   .map(([id]) => id)
   // What is said of all nodes together is no matter of one file.
-  .filter((id) => !['file/findings', 'silence/unused', 'node/unknown'].includes(id))
+  .filter((id) => !['file/findings', 'file/ignored', 'silence/unused', 'node/unknown'].includes(id))
   .concat(DOCKERFILE_SILENCEABLE);
 
 /** The findings without those that the file silences, and with those silences that silence nothing. */

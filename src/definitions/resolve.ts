@@ -42,6 +42,8 @@ export interface DefinitionsInput extends ResolveOptions {
   readonly files: readonly DefinitionFile[];
   /** Entries of the commit that were not read. */
   readonly refusedFiles: readonly UnreadFile[];
+  /** Paths of other files, to be told of where they look meant as definitions. */
+  readonly ignoredFiles?: readonly string[];
   readonly commit: Commit;
   /** Last accepted blobs by path: in force where the newest is bad. */
   readonly lastGood: ReadonlyMap<string, LastGood>;
@@ -66,7 +68,7 @@ export interface Resolution {
  * input gives the same answer, and no input makes it throw.
  */
 export function resolve(input: DefinitionsInput): Resolution {
-  const sorted = sortFiles(input.files, input.refusedFiles, input.root ?? '');
+  const sorted = sortFiles(input.files, input.refusedFiles, input.root ?? '', input.ignoredFiles);
   const read = readNodes(sorted, input);
   const judged = judge(sorted, input, read.nodes, read.badNodes);
   const removals = sorted.removals === undefined ? undefined : readRemovals(sorted.removals);
@@ -102,7 +104,7 @@ export function resolve(input: DefinitionsInput): Resolution {
       refused: judged.refused,
       unreadable:
         sorted.tooMany ||
-        sorted.issues.some(({ rule }) => rule === 'file/refused' || rule === 'file/deadline') ||
+        sorted.issues.some(({ rule }) => UNREAD.has(rule)) ||
         (removals?.findings.length ?? 0) > 0 ||
         read.badNodes.size > 0 ||
         judged.unreadable,
@@ -124,6 +126,9 @@ export function resolve(input: DefinitionsInput): Resolution {
     ...(read.nodeFile === undefined ? {} : { nodeFile: read.nodeFile }),
   };
 }
+
+/** What may hide a service: nothing is removed while there is one of these. */
+const UNREAD = new Set(['file/refused', 'file/deadline', 'file/size']);
 
 function desiredOf({ draft, built, commit, heldBack }: Force): DesiredService {
   const { service, digest } = built;

@@ -15,6 +15,10 @@ export const RULES = {
     'A file has at most 256 KiB.',
     'Move what is no definition elsewhere; data belongs in /srv/<service>.',
   ),
+  'file/ignored': warning(
+    'What looks like a definition stands where definitions are read: services/**/<service>.toml, nodes/<node>.toml, removals.toml.',
+    'Move or rename it; what is no definition is better kept elsewhere.',
+  ),
   'file/deadline': error(
     'A file is read within two seconds and 256 MiB of memory.',
     'Make it smaller and simpler; if it is neither, the parser has a defect: please report it with the file.',
@@ -105,7 +109,7 @@ export const RULES = {
   ),
   'window/limit': error('A node has at most 20 windows.', 'Write one cron expression for several times.'),
   'silence/rule': error(
-    'What a file silences is a warning, or a rule about Dockerfiles, and each once.',
+    'What a file silences is a warning, or a rule about what a Dockerfile says, and each once.',
     'Errors are mended, not silenced; the table of rules has the warnings.',
   ),
   'silence/reason': error(

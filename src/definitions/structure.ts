@@ -72,7 +72,7 @@ function checkNode(schema: SchemaNode, value: unknown, path: (string | number)[]
       }
       return;
     case 'array':
-      if (!Array.isArray(value)) findings.push(wrongType([...path], 'an array', value));
+      if (!Array.isArray(value)) findings.push(notAnArray(schema, value, path));
       else if (node.item !== undefined) {
         for (let index = 0; index < value.length; index += 1)
           below(node.item, value[index], path, index, findings);
@@ -83,7 +83,7 @@ function checkNode(schema: SchemaNode, value: unknown, path: (string | number)[]
       return;
     default:
       if (typeof value !== node.type || Number.isNaN(value))
-        findings.push(wrongType([...path], `a ${node.type}`, value));
+        findings.push(wrongType([...path], `a ${node.type}`, value, exampleOf(schema)));
   }
 }
 
@@ -112,8 +112,7 @@ function checkTable(
     else if (entry === undefined) {
       // Only what is told needs a suggestion: looking for one is the costly part.
       const isTold = findings.length < MAX_FINDINGS;
-      const free = isTold ? Object.keys(entries).filter((known) => !Object.hasOwn(table, known)) : undefined;
-      findings.push(unknownKey([...path, key], key, free));
+      findings.push(unknownKey([...path, key], key, isTold ? { entries, table } : undefined));
     } else below(entry, table[key], path, key, findings);
   }
   for (const key of Object.keys(entries)) {
@@ -125,7 +124,7 @@ function checkTable(
         'key/missing',
         [...path],
         `${where} has no \`${key}\``,
-        `Add \`${key} = …\`${title(entry)}.`,
+        `Add ${written(entry, path, key)}${title(entry)}.`,
       ),
     );
   }
@@ -150,12 +149,38 @@ function title(entry: SchemaNode): string {
   return found === undefined ? '' : ` (${found.toLowerCase()})`;
 }
 
-function wrongType(path: TomlPath, expected: string, value: unknown): Finding {
+function wrongType(path: TomlPath, expected: string, value: unknown, example?: unknown): Finding {
+  const key = path.findLast((part) => typeof part === 'string') ?? '';
+  const shown = example === undefined ? BY_TYPE[expected] : JSON.stringify(example);
+  // In an array the value stands alone.
+  const text = typeof path.at(-1) === 'number' || expected === 'a table' ? shown : `${key} = ${shown ?? ''}`;
   return finding(
     'value/type',
     path,
     `${formatPath(path) || 'the file'} must be ${expected}, but is ${typeName(value)}`,
+    shown === undefined || key === '' ? undefined : `Write for example ${text ?? ''}.`,
   );
+}
+
+const BY_TYPE: Readonly<Partial<Record<string, string>>> = {
+  'a string': '"text"',
+  'a number': '1',
+  'a boolean': 'true',
+  'an array': '["text"]',
+  'a table': '{ key = "text" }',
+};
+
+/** The first example that the schema has of a single value, or of a list of texts. */
+function exampleOf(schema: SchemaNode): unknown {
+  const [example] = v.getExamples(unwrap(schema) as unknown as v.GenericSchema) as readonly unknown[];
+  return typeof example === 'object' && !Array.isArray(example) ? undefined : example;
+}
+
+function notAnArray(schema: SchemaNode, value: unknown, path: TomlPath): Finding {
+  const found = wrongType([...path], 'an array', value, exampleOf(unwrap(schema)));
+  if (!isArrayOfTables(schema)) return found;
+  const last = path.at(-1);
+  return { ...found, hint: `Write each as a table: ${header(path.slice(0, -1), String(last))}.` };
 }
 
 function typeName(value: unknown): string {
@@ -174,24 +199,54 @@ function isReserved(key: string): boolean {
   return key === '__proto__' || key === 'constructor' || key === 'prototype';
 }
 
-function unknownKey(path: TomlPath, key: string, free: readonly string[] | undefined): Finding {
+interface Place {
+  /** The keys there are. */
+  readonly entries: Readonly<Record<string, SchemaNode>>;
+  readonly table: Readonly<Record<string, unknown>>;
+}
+
+function unknownKey(path: TomlPath, key: string, place: Place | undefined): Finding {
   const shown = /^[A-Za-z0-9_-]{1,64}$/.test(key) ? `\`${key}\`` : quote(key);
-  const hint = free === undefined ? undefined : hintFor(key, free);
+  const hint = place === undefined ? undefined : hintFor(key, path.slice(0, -1), place);
   return keyFinding('key/unknown', path, `there is no key ${shown} here`, hint);
 }
 
-function hintFor(key: string, siblings: readonly string[]): string {
+function hintFor(key: string, path: TomlPath, { entries, table }: Place): string {
+  const siblings = Object.keys(entries);
   if (PRIVILEGES.has(key.toLowerCase())) return 'Remove it: no field of a definition grants privilege.';
   const fits = (word: string | undefined): string | undefined =>
     word !== undefined && siblings.includes(word) ? word : undefined;
   const same = SYNONYMS[key.toLowerCase()];
   const near = SYNONYMS[nearest(key, Object.keys(SYNONYMS)) ?? ''];
   const meant = fits(same) ?? nearest(key, siblings) ?? fits(near);
-  if (meant !== undefined) return `Did you mean \`${meant}\`?`;
+  if (meant !== undefined) {
+    const entry = entries[meant];
+    const isTables = entry !== undefined && isArrayOfTables(entry);
+    // The most frequent slip: one of several tables is written in the singular.
+    if (isTables && Array.isArray(table[key])) return `Did you mean ${header(path, meant)}?`;
+    if (!Object.hasOwn(table, meant)) return `Did you mean \`${meant}\`?`;
+    return `Did you mean \`${meant}\`? It is there already: write both as one.`;
+  }
   const known = same ?? key;
   const places = PLACES.filter(({ keys }) => keys.includes(known)).map(({ name }) => name);
   if (places.length > 0) return `\`${known}\` belongs ${places.join(' or ')}.`;
-  return `Remove it. Known here: ${siblings.join(', ') || 'nothing more'}.`;
+  const free = siblings.filter((known) => !Object.hasOwn(table, known));
+  return `Remove it. Known here: ${free.join(', ') || 'nothing more'}.`;
+}
+
+function isArrayOfTables(entry: SchemaNode): boolean {
+  const { item } = unwrap(entry);
+  return item !== undefined && unwrap(item).type === 'strict_object';
+}
+
+/** The header of a table of several: `[[components.routes]]`. */
+function header(path: TomlPath, key: string): string {
+  return `[[${[...path.filter((part) => typeof part === 'string'), key].join('.')}]]`;
+}
+
+/** How a key that is missing is written. */
+function written(entry: SchemaNode, path: TomlPath, key: string): string {
+  return isArrayOfTables(entry) ? header(path, key) : `\`${key} = …\``;
 }
 
 /** Words of other tools for the same thing. */

@@ -21,7 +21,7 @@ export function readText(bytes: Uint8Array): ReadText {
   const parsed = parseToml(text);
   if (!parsed.ok) {
     const offset = offsetOf(text, parsed.line, parsed.column);
-    return { ok: false, text, found: { ...finding('file/syntax', [], parsed.message), offset } };
+    return { ok: false, text, found: { ...syntaxFinding(parsed.message, text, offset), offset } };
   }
   const deep = isDeeper(parsed.value, 0) ? tooDeep(parsed.value) : undefined;
   if (deep !== undefined) {
@@ -29,6 +29,38 @@ export function readText(bytes: Uint8Array): ReadText {
     return { ok: false, text, found };
   }
   return { ok: true, text, value: parsed.value };
+}
+
+/** The parser's words, and what is meant by them most often. */
+function syntaxFinding(message: string, text: string, offset: number): Finding {
+  const atEnd = offset >= text.length || /[\r\n]/.test(text[offset] ?? '');
+  if (message.includes('unfinished string') || (message.includes('control characters') && atEnd)) {
+    return finding('file/syntax', [], message, 'Is a quote missing at the end of this text?');
+  }
+  const first = /redefine/.test(message) ? firstOf(text, offset) : undefined;
+  return finding(
+    'file/syntax',
+    [],
+    first === undefined ? message : `${message}; the first is on line ${first}`,
+  );
+}
+
+/** The line on which the key or header of this line stands for the first time in its table. */
+function firstOf(text: string, offset: number): number | undefined {
+  const lines = text.slice(0, offset).split('\n');
+  const at = lines.length - 1;
+  const said = (line: string | undefined): string | undefined =>
+    /^\s*(\[[^\]]*\]|[\w."'-]+(?=\s*=))/.exec(line ?? '')?.[1];
+  const key = said(text.split('\n')[at]);
+  if (key === undefined) return undefined;
+  const isHeader = key.startsWith('[');
+  let first: number | undefined;
+  for (let line = at - 1; line >= 0; line -= 1) {
+    const other = said(lines[line]);
+    if (other === key) first = line + 1;
+    if (!isHeader && /^\s*\[/.test(lines[line] ?? '')) break;
+  }
+  return first;
 }
 
 function decode(bytes: Uint8Array): string | undefined {

@@ -108,7 +108,11 @@ async function readBlobs(
     );
     for (const { path, oid, read } of part) {
       if (typeof read === 'number') {
-        refused.push({ path, why: `it has ${read} bytes, more than the limit of ${limits.maxFileBytes}` });
+        refused.push({
+          path,
+          why: `it has ${read} bytes, more than the limit of ${limits.maxFileBytes}`,
+          rule: 'file/size',
+        });
       } else if (read.kind !== 'ok') return read;
       else {
         total += read.value.length;

@@ -25,6 +25,8 @@ export interface DefinitionFile {
 export interface RefusedFile {
   readonly path: string;
   readonly why: string;
+  /** What it breaks, where that is not that definitions are plain files. */
+  readonly rule?: 'file/size';
 }
 
 /** The definitions of one commit, sorted by path (by code unit). */

@@ -93,8 +93,12 @@ function judgeStep(step: Step, tell: Tell): void {
   if (keyword === 'USER') tell('dockerfile/user', `USER ${text.trim()}`, step);
   if (keyword === 'VOLUME') tell('dockerfile/volume', `VOLUME ${text.trim()}`, step);
   if (keyword !== 'RUN') return;
-  const maker = commandsOf(step).find(({ program }) => MAKES_USERS.has(program));
-  if (maker !== undefined) tell('dockerfile/adduser', `RUN calls ${maker.program}`, step);
+  const makers = new Set(
+    commandsOf(step)
+      .map(({ program }) => program)
+      .filter((program) => MAKES_USERS.has(program)),
+  );
+  if (makers.size > 0) tell('dockerfile/adduser', `RUN calls ${[...makers].join(' and ')}`, step);
 }
 
 /** `ONBUILD USER x` is a USER of every image made from this one. */

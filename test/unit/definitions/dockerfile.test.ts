@@ -130,6 +130,9 @@ describe('rules for Dockerfiles', () => {
     expect(run('RUN ["adduser", "-D", "app"]')).to.deep.equal(['adduser:2']);
     expect(run('RUN sh -c "groupadd app"')).to.deep.equal(['adduser:2']);
     expect(run('RUN <<EOF\necho one\nadduser app\nEOF')).to.deep.equal(['adduser:2']);
+    expect(
+      lint('FROM debian:12\nRUN addgroup a && adduser b && addgroup c\n').map(({ message }) => message),
+    ).to.deep.equal(['RUN calls addgroup and adduser']);
     expect(run('ONBUILD USER app')).to.deep.equal(['user:2']);
     expect(run('RUN echo adduser && apt-get install -y adduser')).to.deep.equal([]);
     expect(run('# USER app\nRUN true && \\\n # VOLUME /x\n echo')).to.deep.equal([]);

@@ -125,7 +125,7 @@ describe('mc-gitops validate', () => {
     const { out } = await run({ format: 'github' });
     expect(out).to.equal(
       '::error file=DIR/services/50%25%2Cx%3Ay.toml,line=1,col=8,title=service/file-name::' +
-        'the service is called "a", its file "50%25,x:y.toml". Rename the file to "a.toml", or write name = "50%25,x:y".\n',
+        'the service is called "a", its file "50%25,x:y.toml". Rename the file to "a.toml".\n',
     );
   });
 
@@ -229,8 +229,9 @@ describe('mc-gitops validate', () => {
       ({ file, rule }) => `${file} ${rule}`,
     );
     expect(told).to.deep.equal([
+      'nodes/sub/x.toml file/ignored',
       'removals.toml file/refused',
-      'services/big.toml file/refused',
+      'services/big.toml file/size',
       'services/folder file/refused',
       'services/link.toml file/refused',
     ]);
@@ -242,6 +243,69 @@ describe('mc-gitops validate', () => {
     put('file', '');
     expect((await run({}, join(dir, 'file'))).code).to.equal(2);
     expect((await run({}, join(dir, 'missing'))).err).to.contain('is no directory');
+  });
+
+  it('tells files that look meant and are read by nobody, with the nearest right place, and no others', async () => {
+    for (const path of [
+      'services/Foo.TOML',
+      'services/x/hello.tml',
+      'service/hello.toml',
+      'nodes/sub/rift.toml',
+    ])
+      put(path, 'oops');
+    for (const path of ['removal.toml', 'node.toml', 'README.md', '.taplo.toml', 'renovate.json'])
+      put(path, 'oops');
+    for (const path of ['.github/workflows/a.yml', 'schema/service.json', 'services/README.md'])
+      put(path, 'oops');
+    put('services/a.toml', serviceText('a'));
+    const { code, out } = await run({ format: 'json' });
+    const told = JSON.parse(out) as { file: string; rule: string; hint: string }[];
+    expect(told.map(({ file, rule, hint }) => `${file} ${rule} ${hint.split('?')[0] ?? ''}`)).to.deep.equal([
+      'node.toml file/ignored Did you mean nodes/<node>.toml',
+      'nodes/sub/rift.toml file/ignored Did you mean nodes/rift.toml',
+      'removal.toml file/ignored Did you mean removals.toml',
+      'service/hello.toml file/ignored Did you mean services/hello.toml',
+      'services/Foo.TOML file/ignored Did you mean services/Foo.toml',
+      'services/x/hello.tml file/ignored Did you mean services/x/hello.toml',
+    ]);
+    expect(code).to.equal(0);
+  });
+
+  it('says of what is too large, and of an unsafe name, what is wrong and what to do, and the path once', async () => {
+    put('services/big.toml', '');
+    truncateSync(join(dir, 'services/big.toml'), 300_000);
+    put('services/a\nb.toml', serviceText('a'));
+    const told = JSON.parse((await run({ format: 'json' })).out) as Record<string, string>[];
+    expect(told.map(({ rule, message, hint }) => [rule, message, hint])).to.deep.equal([
+      ['file/refused', 'the name has control characters', 'Give it another name, and commit it again.'],
+      [
+        'file/size',
+        'it has 300000 bytes, more than the limit of 262144',
+        'Move what is no definition elsewhere; data belongs in /srv/<service>.',
+      ],
+    ]);
+  });
+
+  it('follows a link that is the directory itself: it is what the operator names', async () => {
+    put('real/services/a.toml', serviceText('a'));
+    symlinkSync('real', join(dir, 'link'));
+    const { code, out } = await run({}, join(dir, 'link'));
+    expect(out).to.match(/^1 file, 1 good service, 0 errors/);
+    expect(code).to.equal(0);
+  });
+
+  it('refuses two states of one node: its services would count twice', async () => {
+    put('services/a.toml', serviceText('a'));
+    const promised = { applied: [], leases: [], routes: [], images: [], files: [], failures: [] };
+    const policy = { mounts: [], networks: ['mcpnet'], ports: [], hostnames: [] };
+    put(
+      'state.json',
+      JSON.stringify({ format: 1, node: 'rift', defaults: DEFAULTS, policy, root: '', promised }),
+    );
+    const state = join(dir, 'state.json');
+    const { code, err } = await run({ state: [state, state] });
+    expect(code).to.equal(2);
+    expect(err).to.contain('two of the states are of the node rift');
   });
 
   it('refuses folders that are nested too deep', async () => {

@@ -147,6 +147,36 @@ user = "0:0:0"
     expect(told(files)).to.deep.equal(['g service/after after[2]', 'g service/after after[3]']);
   });
 
+  it('hints at what was meant, also where the name that was meant is there already', () => {
+    const hint = (text: string, path = 'services/a.toml'): string | undefined =>
+      resolved({ [path]: text }, { everywhere: true }).desired.issues.find(
+        ({ severity }) => severity === 'error',
+      )?.hint;
+    const twice = (header: string): string =>
+      serviceText('a', `${ROUTE(443, 'a.example.net')}[[${header}]]\nname = "b"\n`);
+    expect(hint(twice('component'))).to.equal('Did you mean [[components]]?');
+    expect(hint(twice('components.route'))).to.equal('Did you mean [[components.routes]]?');
+    const there = (key: string): string => `Did you mean \`${key}\`? It is there already: write both as one.`;
+    expect(hint(serviceText('a', 'volumes = []\nvolume = "x"'))).to.equal(there('volumes'));
+    expect(hint('addresses = []\nadresses = []', 'nodes/rift.toml')).to.equal(there('addresses'));
+    expect(hint('name = "a"\nnode = "rift"\n')).to.equal('Add [[components]] (components).');
+    expect(hint(serviceText('a', 'user = 5'))).to.equal('Write for example user = "0:0".');
+    expect(hint(serviceText('a', 'env = [5]'))).to.equal('Write for example "text".');
+    expect(hint(serviceText('a', 'routes = 5'))).to.equal('Write each as a table: [[components.routes]].');
+    expect(hint(serviceText('a', 'entrypoint = []'))).to.contain('leave the key out');
+    expect(hint(serviceText('a', 'user = "web'))).to.equal('Is a quote missing at the end of this text?');
+    expect(hint(serviceText('a', '[[silence]]\nrule = "dockerfile/missing"\nreason = "x"'))).to.contain(
+      'Errors are mended',
+    );
+    const message = (text: string): string | undefined =>
+      resolved({ 'services/a.toml': text }).desired.issues[0]?.message;
+    expect(message(serviceText('a', 'user = "a"\nuser = "b"'))).to.match(/; the first is on line 7$/);
+    const cron = 'window = { cron = "61 * * * *", for = "2h", timezone = "UTC" }';
+    expect(message(serviceText('a', `[deploy]\n${cron}`))).to.equal(
+      '"61 * * * *": 61 is not between 0 and 59',
+    );
+  });
+
   it('what a file wants that is bad elsewhere is told of that file, and holds back no good one (L16, L33)', () => {
     const files = {
       'services/a.toml': serviceText('a', 'ports = ["53:53"]\n'),
