@@ -211,19 +211,29 @@ function onContainers(
 function withPorts(before: Facts, after: Facts): Facts {
   const { ports } = after.observed;
   if (!ports.known) return after;
+  const [old, now] = [containersOf(before), containersOf(after)];
+  const [wasThere, isThere] = [new Set(old), new Set(now)];
+  // Only what the step touched: there may be hundreds of others.
+  const ended = socketsOf(old.filter((container) => !isThere.has(container)));
+  const begun = socketsOf(now.filter((container) => !wasThere.has(container)));
+  if (ended.length === 0 && begun.length === 0) return after;
   const key = (port: { port: number; protocol: string }): string => `${port.port}/${port.protocol}`;
-  const [old, now] = [publishedBy(before), publishedBy(after)];
-  const kept = new Set(now.map(key));
-  const freed = new Set(old.map(key).filter((port) => !kept.has(port)));
+  const kept = new Set(ended.length === 0 ? [] : socketsOf(now).map(key));
+  const freed = new Set(ended.map(key).filter((port) => !kept.has(port)));
   const there = ports.value.listening.filter((socket) => !freed.has(key(socket)));
   const heard = new Set(there.map(key));
-  const listening = [...there, ...now.filter((socket) => !heard.has(key(socket)))];
+  const listening = [...there, ...begun.filter((socket) => !heard.has(key(socket)))];
   return observe(after, { ports: known({ ...ports.value, listening }) });
 }
 
-function publishedBy({ observed }: Facts): { ip: string; port: number; protocol: 'tcp' | 'udp' }[] {
-  if (!observed.engine.known) return [];
-  return observed.engine.value.containers
+function containersOf({ observed }: Facts): readonly ObservedContainer[] {
+  return observed.engine.known ? observed.engine.value.containers : [];
+}
+
+function socketsOf(
+  containers: readonly ObservedContainer[],
+): { ip: string; port: number; protocol: 'tcp' | 'udp' }[] {
+  return containers
     .filter((container) => container.state === 'running')
     .flatMap(({ publish }) => publish.map(({ ip, host, protocol }) => ({ ip, port: host, protocol })));
 }

@@ -127,7 +127,12 @@ function nodeMarkdown(preview: Preview, limit: number): string | undefined {
   const cell: Cell = (text) => escaped(text.length <= SHORT ? text : `${text.slice(0, SHORT)}…`);
   const short = 'Shortened: `mc-gitops plan` shows every step and patch.';
   const allProblems = problemsOf(preview, cell, FEW);
-  const allRows = changed.map((service) => rowOf(preview, service, cell));
+  // How it comes about is said with its steps.
+  const brief = (service: ServicePreview): ServicePreview => ({
+    ...service,
+    downtime: service.downtime.split(': ')[0] ?? '',
+  });
+  const allRows = changed.map((service) => rowOf(preview, brief(service), cell));
   const left = (all: number, kept: number, what: string): string[] =>
     all > kept ? [`… and ${all - kept} more ${what}.`] : [];
   let room = limit - assemble([], [], []).length - short.length - 120;
@@ -140,8 +145,9 @@ function nodeMarkdown(preview: Preview, limit: number): string | undefined {
   room -= problems.used;
   const details: string[] = [];
   for (const service of changed) {
-    const [long, brief] = [detailsOf(service, true, cell), detailsOf(service, false, cell)];
-    const one = long.length < room / 4 ? long : brief;
+    if (room < 200) break;
+    const [long, bare] = [detailsOf(service, true, cell), detailsOf(service, false, cell)];
+    const one = long.length < room / 4 ? long : bare;
     if (one.length + 1 > room) continue;
     details.push(one);
     room -= one.length + 1;

@@ -93,6 +93,17 @@ describe('a plan as text and as Markdown', () => {
     });
   }
 
+  it('uses the room that there is: every row of 500 services, and steps of as many as fit beside them', () => {
+    const downtime = `a restart: ${'how it comes about '.repeat(8)}`;
+    const services = Array.from({ length: 500 }, (_, at) =>
+      servicePreview(`svc-${at}`, { because: 'components/web/image changed', downtime }),
+    );
+    const text = markdownPreview([preview(services)]);
+    expect(text.match(/^\| svc-/gm)).to.have.length(500);
+    expect(text.match(/<details>/g)?.length ?? 0).to.be.greaterThan(20);
+    expect(text.length).to.be.within(57_000, 60_000);
+  });
+
   it('stays under the limit with many nodes too', () => {
     const nodes = Array.from({ length: 500 }, (_, at) => ({
       ...preview([servicePreview(`web-${at}`)]),
