@@ -1,11 +1,8 @@
 import type { Service } from '../definitions/types.ts';
 import { restAfterFailure } from './rest.ts';
 import type { Because, ImageRecord } from '../registry/types.ts';
-import type { Facts, ServicePlan } from './facts.ts';
+import { NOBODY, type Facts, type ServicePlan } from './facts.ts';
 import type { Step } from './types.ts';
-
-/** Under whose name images go whose repository no service has any more. */
-const NOBODY = 'images';
 
 /**
  * Old versions go: of each repository the newest `keepImages` stay, and whatever anybody may still need. Only images that this
@@ -37,6 +34,7 @@ export function housekeeping(facts: Facts, settled: ReadonlySet<string>): Servic
     for (const { reference, imageId } of records.slice(keep).filter(mayGo)) {
       const because: Because = {
         summary: `${keep} versions of ${repository} are kept, and nothing names this one any more`,
+        commit: facts.desired.commit.oid,
       };
       const service = owner?.name ?? NOBODY;
       steps.push({ service, subject: reference, because, kind: 'remove-image', reference, imageId });
@@ -57,7 +55,7 @@ export function cacheSteps({ observed, settings, ...facts }: Facts): ServicePlan
   const rest = restAfterFailure({ observed, settings, ...facts }, NOBODY, '');
   if (rest !== undefined) return { ...nothing, waiting: [] };
   const summary = `the builder's cache has ${mib(used)} MiB, and its budget is ${mib(budget)} MiB`;
-  const because: Because = { summary };
+  const because: Because = { summary, commit: facts.desired.commit.oid };
   const subject = "builder's cache";
   return {
     ...nothing,

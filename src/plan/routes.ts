@@ -1,7 +1,7 @@
 import type { Component, DesiredService, Route } from '../definitions/types.ts';
 import type { ObservedRoute, ProxyFacts } from '../node/types.ts';
 import type { Because, RouteRecord } from '../registry/types.ts';
-import { leaseOf, ours, recordedServices, type Facts, type ServicePlan } from './facts.ts';
+import { leaseOf, NOBODY, ours, recordedServices, type Facts, type ServicePlan } from './facts.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
 export interface RoutePlan extends ServicePlan {
@@ -196,11 +196,11 @@ export function ofService(facts: Facts, table: readonly ObservedRoute[], service
 
 /**
  * Services of which nothing is left but routes with our mark: written late by a call that was given up, say. Nobody else
- * takes them away, and what they point at may be anybody's tomorrow (L08).
+ * takes them away, and what they point at may be anybody's tomorrow (L08). Also those of which only a failure is left.
  */
 export function strayServices(facts: Facts): string[] {
   const { desired, promised, observed, settings } = facts;
-  if (!settings.proxy || !observed.proxy.known) return [];
+  const table = settings.proxy && observed.proxy.known ? observed.proxy.value.table : [];
   const known = new Set([
     ...recordedServices(promised),
     ...(promised.orphans ?? []).map((orphan) => orphan.service),
@@ -209,10 +209,12 @@ export function strayServices(facts: Facts): string[] {
     ...ours(facts).flatMap(({ identity }) => identity?.service ?? []),
   ]);
   const prefix = `${settings.owner}/`;
-  const marked = observed.proxy.value.table.flatMap(({ mark }) =>
+  const marked = table.flatMap(({ mark }) =>
     mark?.startsWith(prefix) === true ? [mark.slice(prefix.length).split('/')[0] ?? ''] : [],
   );
-  return [...new Set(marked)].filter((service) => !known.has(service)).sort();
+  // The last route may be gone although the call that took it away failed.
+  const failed = promised.failures.map(({ service }) => service).filter((service) => service !== NOBODY);
+  return [...new Set([...marked, ...failed])].filter((service) => !known.has(service)).sort();
 }
 
 export function removal(service: string, routes: readonly ObservedRoute[], because: Because): Step {
