@@ -1,29 +1,22 @@
-import { startDocker, type TestEngine } from '../support/engines.ts';
-import { buildNodeImage } from '../support/images.ts';
-import { BOUNDARIES, GOOD, makeKillRig, NEXT, STORY } from './kill.kit.ts';
+import { startDocker } from '../support/engines.ts';
+import { BOUNDARIES, makeKillRig } from './kill.kit.ts';
+import { BESIDES, MORE, STORY } from './kill.story.ts';
 
 describe('a real agent that is killed at every boundary, with real SQLite, on real Docker', function () {
   this.timeout(1_800_000);
-  let docker: TestEngine;
-
-  before(async () => {
-    docker = await startDocker();
-    await buildNodeImage(docker, GOOD);
-    await buildNodeImage(docker, NEXT, undefined, { lines: ['ENV NEXT=yes'] });
-  });
 
   for (const [first] of BOUNDARIES.entries())
     it(`G13 G14 round ${first + 1} of ${BOUNDARIES.length}: each step of the whole story is cut off, one life after the other`, async () => {
-      const kill = await makeKillRig(docker);
+      const kill = await makeKillRig(await startDocker());
       try {
         let deaths = first;
-        for (const chapter of STORY) {
-          await kill.rig.push(chapter.files(kill.rig), chapter.message);
-          for (const kind of chapter.kinds) {
-            await kill.dieAt(BOUNDARIES[deaths % BOUNDARIES.length] ?? 'after-intent', kind);
+        for (const chapter of [...STORY, ...MORE, ...BESIDES]) {
+          await kill.begin(chapter);
+          for (const cut of chapter.cuts) {
+            await kill.dieAt(BOUNDARIES[deaths % BOUNDARIES.length] ?? 'after-intent', cut);
             deaths += 1;
           }
-          await kill.converge(chapter);
+          await kill.converge();
         }
       } finally {
         await kill.close();

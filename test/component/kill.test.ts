@@ -1,33 +1,29 @@
-import type { StepKind } from '../../src/plan/types.ts';
-import { startDocker, type TestEngine } from '../support/engines.ts';
-import { buildNodeImage } from '../support/images.ts';
-import { BOUNDARIES, GOOD, makeKillRig, NEXT, STORY, type KillRig } from './kill.kit.ts';
+import { startDocker } from '../support/engines.ts';
+import { BOUNDARIES, makeKillRig, type KillRig } from './kill.kit.ts';
+import { MORE, STORY, type Cut } from './kill.story.ts';
 
 describe('a real agent that is killed, with real SQLite, on real Docker', function () {
   this.timeout(300_000);
-  let docker: TestEngine;
   let kill: KillRig;
 
   before(async () => {
-    docker = await startDocker();
-    await buildNodeImage(docker, GOOD);
-    await buildNodeImage(docker, NEXT, undefined, { lines: ['ENV NEXT=yes'] });
-    kill = await makeKillRig(docker);
+    kill = await makeKillRig(await startDocker());
   });
   after(() => kill.close());
 
   // Each kind of step once; every boundary of each is among the long tests. The boundaries come up in turn.
-  const met = new Set<StepKind>();
+  const met = new Set<Cut>();
   let deaths = 0;
-  for (const chapter of STORY) {
-    const kinds = chapter.kinds.filter((kind) => !met.has(kind) && met.add(kind));
-    it(`G13 by SIGKILL at ${kinds.join(', ')} of ${chapter.title}: the next one takes up what it finds, and ends as if there had been none`, async () => {
-      await kill.rig.push(chapter.files(kill.rig), chapter.message);
-      for (const kind of kinds) {
-        await kill.dieAt(BOUNDARIES[deaths % BOUNDARIES.length] ?? 'after-intent', kind);
+  for (const chapter of [...STORY, ...MORE]) {
+    const cuts = chapter.cuts.filter((cut) => !met.has(cut) && met.add(cut));
+    if (cuts.length === 0) continue;
+    it(`G13 by SIGKILL at ${cuts.join(', ')} of ${chapter.title}: the next one takes up what it finds, and ends as if there had been none`, async () => {
+      await kill.begin(chapter);
+      for (const cut of cuts) {
+        await kill.dieAt(BOUNDARIES[deaths % BOUNDARIES.length] ?? 'after-intent', cut);
         deaths += 1;
       }
-      await kill.converge(chapter);
+      await kill.converge();
     });
   }
 });
