@@ -1,15 +1,18 @@
-import { rename } from 'node:fs/promises';
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import type { RunningProxy } from '../../src/mc-proxy/server.ts';
 import type { ObservedContainer } from '../../src/node/types.ts';
 import type { View } from '../../src/report/types.ts';
 import { definitionOf, makeAgentRig, plainDefinition, type AgentRig } from '../support/agentrig.ts';
 import { startDocker, type TestEngine } from '../support/engines.ts';
+import { openFront, type Front } from '../support/front.ts';
 import { buildBusyboxImage, buildNodeImage } from '../support/images.ts';
 import { startKnot, type NameServer } from '../support/nameserver.ts';
+import { startPebble, type Pebble } from '../support/pebble.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { ask } from '../support/tlsclient.ts';
+import { startTokenServer, type TokenServer } from '../support/tokenserver.ts';
 import { until } from '../support/until.ts';
 
 const GOOD = 'mcg-detached-test/good:v1.0.0';
@@ -28,43 +31,73 @@ interface Part {
   readonly isServed: boolean;
 }
 
-// The CA of the node itself is a part of the agent, and the agent asks no identity service for anything it does.
+// An identity service is asked for one thing: the tokens of an image registry (`realm_hosts`). The local CA is a part of the agent.
 describe('a node whose dependencies are down, with the real ones', function () {
   this.timeout(300_000);
   let docker: TestEngine;
   let rig: AgentRig;
   let registry: TestRegistry;
+  let guarded: TestRegistry;
+  let tokens: TokenServer;
+  let pebble: Pebble;
+  /** What is before the registry, the token server and the CA. */
   let front: Front;
+  let identity: Front;
+  let ca: Front;
   let knot: NameServer;
   let proxy: RunningProxy | undefined;
-  let late = 0;
+  let settings: object;
+  let nth = 0;
+  let fresh = '';
 
   before(async () => {
     docker = await startDocker();
     await buildNodeImage(docker, GOOD);
     await buildBusyboxImage(docker, IDLE);
-    [registry, knot] = await Promise.all([startRegistry(), startKnot()]);
-    front = await openFront(Number(registry.host.split(':')[1]));
+    [registry, knot, tokens] = await Promise.all([startRegistry(), startKnot(), startTokenServer()]);
+    pebble = await startPebble({ dns: knot.server });
+    front = await openFront(portOf(registry.host));
+    identity = await openFront(portOf(tokens.host));
+    ca = await openFront(portOf(new URL(pebble.directory).host));
+    const realm = `http://${identity.host}/token`;
+    guarded = await startRegistry({ token: { ...tokens, realm } });
     rig = await makeAgentRig(docker);
     proxy = await rig.startProxy();
+    const account = join(rig.dir, 'account');
+    const { username, password } = tokens.credentials;
+    await writeFile(account, `${username}:${password}\n`, { mode: 0o600 });
     await rig.push({
       'nodes/n1.toml': 'addresses = ["127.0.0.1"]\nhostname_suffix = "svc.test"\n',
       'services/web.toml': definitionOf(rig, 'web', GOOD),
       'services/idle.toml': plainDefinition('idle', IDLE),
-      // Its image is to be looked for in the registry, whenever that answers.
-      'services/late.toml': plainDefinition('late', `${front.host}/mc/late:v1.0.0`),
     });
-    await rig.start({
-      registries: { [front.host]: {} },
+    settings = {
+      registries: {
+        [front.host]: {},
+        [guarded.host]: { credentials_file: account, realm_hosts: [identity.host] },
+      },
       mcns: { driver: 'rfc2136', servers: [knot.server], zones: [knot.zone], key_file: knot.keyFile },
+      certs: {
+        driver: 'acme',
+        acme_directory: `https://localhost:${portOf(ca.host)}/dir`,
+        acme_http_listen: `127.0.0.1:${pebble.httpPort}`,
+        acme_contact: ['mailto:ops@svc.test'],
+        acme_agree_terms: true,
+        acme_ca_cert: pebble.caFile,
+        acme_roots: pebble.rootsFile,
+        acme_eab_kid: pebble.eabKid,
+        acme_eab_key_file: pebble.eabKeyFile,
+      },
       policy: { hostnames: ['svc.test'] },
       deploy: { stable_for_s: 0.2, stop_timeout_s: 1 },
-    });
+    };
+    await rig.start(settings);
     for (const name of ['web', 'idle']) await rig.state(name, 'converged', PATIENCE_MS);
   });
   after(async () => {
     await rig.close();
-    await Promise.all([front.close(), registry.stop(), knot.stop()]);
+    await Promise.all([front, identity, ca].map((one) => one.close()));
+    await Promise.all([registry, guarded, tokens, pebble, knot].map((one) => one.stop()));
   });
 
   const inPlace = async (name: string): Promise<ObservedContainer | undefined> => {
@@ -80,8 +113,8 @@ describe('a node whose dependencies are down, with the real ones', function () {
     const found = view.services.find((one) => one.name === service);
     return [...(found?.waiting ?? []), ...(found?.refused ?? [])].map(({ why }) => why).join('; ');
   };
-  const served = (): Promise<boolean> =>
-    ask({ port: rig.webPort, hostname: HOSTNAME, ca: '' }, { rejectUnauthorized: false }).then(
+  const served = (hostname = HOSTNAME): Promise<boolean> =>
+    ask({ port: rig.webPort, hostname, ca: '' }, { rejectUnauthorized: false }).then(
       (answer) => answer.status === 200,
       () => false,
     );
@@ -113,10 +146,22 @@ describe('a node whose dependencies are down, with the real ones', function () {
     for (const part of [...parts].reverse()) await part.up();
     for (const name of ['web', 'idle']) await rig.state(name, 'converged', PATIENCE_MS);
     expect((await inPlace('web'))?.id, `web after ${what}`).to.equal(web?.id);
-    await until('clients to be served', served, PATIENCE_MS);
+    await until('clients to be served', () => served(), PATIENCE_MS);
   };
 
-  const parts: Readonly<Record<'git' | 'registry' | 'proxy' | 'dns', Part>> = {
+  /** A service that needs something which nobody has asked for yet: what is remembered would be good for a while. */
+  const wants = async (service: string, definition: (nth: number) => string): Promise<void> => {
+    nth += 1;
+    await rig.push({ [`services/${service}.toml`]: definition(nth) });
+    await until('the commit', async () => (await rig.view()).commit?.oid === rig.head(), PATIENCE_MS);
+  };
+  const waitsFor = (view: View, service: string, host: string): string => {
+    const why = waitOf(view, service) ?? '';
+    if (why.includes(host) && why.includes('refused the connection')) return why;
+    throw new Error(why);
+  };
+
+  const parts: Readonly<Record<'git' | 'registry' | 'identity' | 'ca' | 'proxy' | 'dns', Part>> = {
     git: {
       name: 'git',
       down: () => rename(rig.definitions.path, `${rig.definitions.path}.away`),
@@ -128,18 +173,35 @@ describe('a node whose dependencies are down, with the real ones', function () {
       name: 'the registry',
       down: async () => {
         await front.cut();
-        // An answer that is remembered would be good for half a minute: one is wanted that nobody gave yet.
-        late += 1;
-        await rig.push({
-          'services/late.toml': plainDefinition('late', `${front.host}/mc/late:v1.0.${late}`),
-        });
+        await wants('late', (at) => plainDefinition('late', `${front.host}/mc/late:v1.0.${at}`));
       },
       up: () => front.mend(),
-      says: (view) => {
-        const why = waitOf(view, 'late') ?? '';
-        if (why.includes(front.host) && why.includes('refused the connection')) return why;
-        throw new Error(why);
+      says: (view) => waitsFor(view, 'late', front.host),
+      isServed: true,
+    },
+    identity: {
+      name: 'the identity service that gives tokens for a registry',
+      down: async () => {
+        await identity.cut();
+        // A token that was given is good for minutes: one is wanted that nobody has.
+        await wants('private', (at) => plainDefinition('private', `${guarded.host}/mc/private${at}:v1.0.0`));
       },
+      up: () => identity.mend(),
+      says: (view) => waitsFor(view, 'private', identity.host),
+      isServed: true,
+    },
+    ca: {
+      name: 'the CA',
+      down: async () => {
+        await ca.cut();
+        await wants('fresh', (at) => {
+          fresh = `fresh${at}.svc.test`;
+          return `${definitionOf(rig, 'fresh', GOOD)}hostname = "${fresh}"\n`;
+        });
+        await until('the CA to be asked', async () => parts.ca.says(await rig.view()), PATIENCE_MS);
+      },
+      up: () => ca.mend(),
+      says: (view) => waitsFor(view, 'fresh', `localhost:${portOf(ca.host)}`),
       isServed: true,
     },
     proxy: {
@@ -160,57 +222,21 @@ describe('a node whose dependencies are down, with the real ones', function () {
     },
   };
 
-  for (const name of ['git', 'registry', 'proxy', 'dns'] as const)
+  for (const name of ['git', 'registry', 'identity', 'ca', 'proxy', 'dns'] as const)
     it(`L02 L03 without ${parts[name].name}: what runs goes on, what goes missing is healed, and the status says what waits for what`, () =>
       holds([parts[name]]));
 
-  it('L02 the same without git, registry, proxy and DNS at once', () =>
-    holds([parts.dns, parts.proxy, parts.registry, parts.git]));
+  it('L02 the same without git, registry, identity service, CA, proxy and DNS at once', () =>
+    holds([parts.ca, parts.dns, parts.proxy, parts.identity, parts.registry, parts.git]));
+
+  it('what waited for the CA has its certificate, and is served: an agent that is started again asks at once', async () => {
+    await rig.stopAgent();
+    await rig.start(settings);
+    await rig.state('fresh', 'converged', PATIENCE_MS);
+    expect(await served(fresh)).to.equal(true);
+  });
 });
 
-/** A port before a server's own, which can be closed and opened again. */
-interface Front {
-  readonly host: string;
-  cut(): Promise<void>;
-  mend(): Promise<void>;
-  close(): Promise<void>;
-}
-
-async function openFront(target: number): Promise<Front> {
-  const sockets = new Set<Socket>();
-  let server: Server | undefined;
-  const open = (port: number): Promise<void> =>
-    new Promise((resolve, reject) => {
-      server = createServer((socket) => {
-        const behind = connect(target, '127.0.0.1');
-        for (const one of [socket, behind]) {
-          sockets.add(one);
-          one.on('error', () => undefined);
-          one.on('close', () => {
-            sockets.delete(one);
-            socket.destroy();
-            behind.destroy();
-          });
-        }
-        socket.pipe(behind).pipe(socket);
-      });
-      server.once('error', reject);
-      server.listen(port, '127.0.0.1', resolve);
-    });
-  await open(0);
-  const { port } = server?.address() as AddressInfo;
-  const cut = async (): Promise<void> => {
-    const closed = new Promise((resolve) => server?.close(resolve));
-    for (const socket of sockets) socket.destroy();
-    await closed;
-    server = undefined;
-  };
-  return {
-    host: `127.0.0.1:${port}`,
-    cut,
-    mend: () => open(port),
-    close: async () => {
-      if (server !== undefined) await cut();
-    },
-  };
+function portOf(host: string): number {
+  return Number(host.split(':')[1]);
 }

@@ -100,7 +100,7 @@ export const MORE: readonly Chapter[] = [
       'nodes/n1.toml': `addresses = ["127.0.0.1"]\nhostname_suffix = "${scene.names.zone}"\n`,
       'services/hello.toml': built(scene, 'v1.0.0', ['web', 'api']),
     }),
-    cuts: ['build-image', 'push-image', 'a push under way', 'put-records'],
+    cuts: ['build-image', 'push-image', 'put-records', 'a push under way'],
     ends: (scene) => ({ hello: scene.image('hello', 'v1.0.0') }),
     proved: async ({ names, pushed }) => {
       await pushed('hello', 'v1.0.0');
