@@ -8,6 +8,7 @@ import { measureConverge, measureMemory, measurePass } from './fleet.ts';
 import { measurePoll } from './poll.ts';
 import { measureProxy, runBackend, runLoad } from './proxy.ts';
 import { measureBuild, measurePush } from './push.ts';
+import { measureQuietPass, runFakeEngine, runQuiet } from './quiet.ts';
 import { formatTable, summaryOf, type Row } from './table.ts';
 import { measureWorldMemory, measureWorldPass, runWorld } from './world.ts';
 
@@ -16,6 +17,7 @@ const BENCHES: Readonly<Record<string, readonly Measure[]>> = {
   build: [measureBuild],
   context: [measureContext],
   pass: [measurePass, measureWorldPass],
+  quiet: [measureQuietPass],
   memory: [measureMemory, measureWorldMemory],
   poll: [measurePoll],
   proxy: [measureProxy],
@@ -26,6 +28,8 @@ const BENCHES: Readonly<Record<string, readonly Measure[]>> = {
 /** What runs in processes of its own. Each answers with one message. */
 const CHILDREN: Readonly<Record<string, (input: never) => Promise<unknown>>> = {
   world: runWorld,
+  fakeengine: runFakeEngine,
+  quiet: runQuiet,
   definitions: runDefinitions,
   context: runContext,
   backend: runBackend,

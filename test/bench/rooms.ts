@@ -19,7 +19,7 @@ export interface Rooms {
   /** One pass; the milliseconds of its parts. */
   pass(trigger?: string): Promise<PassTimes>;
   /** Passes until nothing is left to do, with the newest commit. */
-  settle(): Promise<void>;
+  settle(timeoutMs?: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -92,7 +92,7 @@ export function openRooms(settings: Settings, nodeOf?: () => Node, log: Log = ma
     house,
     memory,
     pass,
-    settle: async () => {
+    settle: async (timeoutMs = 240_000) => {
       await pass('git');
       await memory.polling;
       await until(
@@ -101,7 +101,7 @@ export function openRooms(settings: Settings, nodeOf?: () => Node, log: Log = ma
           const { steps } = await pass();
           return steps === 0 && memory.seen?.plan.waiting.length === 0;
         },
-        240_000,
+        timeoutMs,
         50,
       );
     },

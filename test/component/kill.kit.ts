@@ -109,7 +109,7 @@ export async function makeKillRig(engine: TestEngine): Promise<KillRig> {
       const child = await start({ KILL_AT: `${boundary} ${cut}` });
       const how = await Promise.race([
         new Promise<string | null>((resolve) => child.once('exit', (_code, signal) => resolve(signal))),
-        new Promise<string>((resolve) => setTimeout(() => resolve('lives'), 30_000).unref()),
+        new Promise<string>((resolve) => setTimeout(() => resolve('lives'), PATIENCE_MS).unref()),
       ]);
       expect(how, `${boundary} ${cut}: ${rig.lines.slice(-3).join('\n')}`).to.equal('SIGKILL');
     },

@@ -109,13 +109,13 @@ export const MORE: readonly Chapter[] = [
     },
   },
   {
-    title: 'a newer version of it with one name, and little room for images',
+    title: 'a newer version of it with one name, and room for one version',
     settings: ({ rig }) => ({
       images: { keep: 1 },
       build: { workspace: join(rig.dir, 'src'), cache_mib: 0 },
     }),
     files: (scene) => ({ 'services/hello.toml': built(scene, 'v1.1.0', ['web']) }),
-    cuts: ['prune-build-cache', 'remove-records', 'release-leases', 'remove-image'],
+    cuts: ['remove-records', 'release-leases', 'remove-image'],
     ends: (scene) => ({ hello: scene.image('hello', 'v1.1.0') }),
     proved: async ({ names, image, rig }) => {
       expect(await names.dig(`api.${names.zone}`, 'A'), 'the name that went').to.deep.equal([]);
@@ -126,11 +126,12 @@ export const MORE: readonly Chapter[] = [
     },
   },
   {
-    title: 'a service of the version that its registry alone has',
+    title: 'a service of the version that its registry alone has, and little room for the cache of builds',
+    settings: ({ rig }) => ({ build: { workspace: join(rig.dir, 'src'), cache_mib: 0 } }),
     files: (scene) => ({
       'services/other.toml': plainDefinition('other', scene.image('hello', 'v1.0.0')),
     }),
-    cuts: ['pull-image', 'a pull under way'],
+    cuts: ['prune-build-cache', 'pull-image', 'a pull under way'],
     ends: (scene) => ({ hello: scene.image('hello', 'v1.1.0'), other: scene.image('hello', 'v1.0.0') }),
   },
   {
@@ -258,7 +259,8 @@ function built(scene: Scene, version: string, routes: readonly string[]): string
     (name) =>
       `[[components.routes]]\nname = "${name}"\nport = ${scene.rig.webPort}\nmode = "l7"\nhostname = "${name}.${scene.names.zone}"\n`,
   );
-  const top = '[build.images]\nhello = "Dockerfile"\n';
+  // A name goes when its successor is ready, a port when that is proved: with so long between them, one after the other.
+  const top = '[deploy]\nstable_for = "2s"\n[build.images]\nhello = "Dockerfile"\n';
   return `${definitionOf(scene.rig, 'hello', scene.image('hello', version), '', top)}name = "${first}"\n${more.join('')}`;
 }
 

@@ -15,6 +15,8 @@ export interface FakeEngine {
   readonly socketPath: string;
   /** Requests so far, without those for events. */
   calls(): number;
+  /** The same as `GET /containers/json`, since this was asked last. */
+  requests(): string[];
   /** The request after `skip` more of them fails so, once or from then on; undefined: none does. */
   fail(fault: CallFault | undefined, skip?: number, isLasting?: boolean): void;
   /** How often a fault was answered. */
@@ -59,11 +61,20 @@ type Answer = readonly [status: number, body?: unknown];
 const NEVER = '0001-01-01T00:00:00Z';
 const DRIP_EVERY_MS = 20;
 
-export async function startFakeEngine(socketPath: string): Promise<FakeEngine> {
+export interface FakeOptions {
+  /** Behind each published port somebody answers HTTP, as a service that works. */
+  readonly answers?: boolean;
+}
+
+export async function startFakeEngine(
+  socketPath: string,
+  { answers = false }: FakeOptions = {},
+): Promise<FakeEngine> {
   let containers: Container[] = [];
   let networks: { Name: string; Id: string; Labels: Record<string, string> }[] = [];
   let images = new Set<string>();
   let count = 0;
+  let asked: string[] = [];
   let fired = 0;
   let made = 0;
   let fault: { readonly kind: CallFault; readonly at: number; readonly isLasting: boolean } | undefined;
@@ -107,7 +118,10 @@ export async function startFakeEngine(socketPath: string): Promise<FakeEngine> {
     container.finishedAt = NEVER;
     // As a real engine's forwarder: it takes every connection, also when nobody listens inside (L17).
     container.forwarders = portsOf(container).map((port) =>
-      createTcpServer((socket) => socket.on('error', () => undefined)).listen(Number(port), '127.0.0.1'),
+      (answers
+        ? createServer((_request, response) => response.end('here'))
+        : createTcpServer((socket) => socket.on('error', () => undefined))
+      ).listen(Number(port), '127.0.0.1'),
     );
     return [204];
   };
@@ -183,6 +197,7 @@ export async function startFakeEngine(socketPath: string): Promise<FakeEngine> {
       return;
     }
     count += 1;
+    asked.push(`${request.method} ${path}`);
     const strikes = fault !== undefined && (fault.isLasting ? count >= fault.at : count === fault.at);
     const act = (): Answer => answer(request.method ?? 'GET', path, url.searchParams, body);
     if (!strikes || fault === undefined) {
@@ -200,6 +215,11 @@ export async function startFakeEngine(socketPath: string): Promise<FakeEngine> {
   return {
     socketPath,
     calls: () => count,
+    requests: () => {
+      const since = asked;
+      asked = [];
+      return since;
+    },
     fired: () => fired,
     fail: (kind, skip = 0, isLasting = false) => {
       fired = 0;

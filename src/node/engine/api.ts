@@ -1,5 +1,6 @@
 import { Agent } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { inspect } from 'node:util';
 import Docker from 'dockerode';
 import { withDeadline } from '../../base/deadline.ts';
 import { ClosedError, EngineError } from './failure.ts';
@@ -37,6 +38,9 @@ export interface Api {
 export function openApi(socketPath: string, callDeadlineMs: number): Api {
   // No kept connections: one that the engine closed by its restart would fail the next call for nothing.
   const agent = new Agent({ keepAlive: false });
+  // The transport writes out the options of each request for a log that is off, all that hangs on them: with other
+  // requests open, tens of milliseconds a call.
+  Object.defineProperty(agent, inspect.custom, { value: () => '[agent of the engine]' });
   // `host` is named because dockerode would take it from DOCKER_HOST and prefer it to the socket.
   const docker = new Docker({ socketPath, agent, host: undefined } as unknown as Docker.DockerOptions);
   const modem = docker.modem as Modem;
