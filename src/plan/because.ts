@@ -4,6 +4,9 @@ import type { Applied, Because, PatchOperation } from '../registry/types.ts';
 
 const MAX_NAMED = 3;
 
+/** Why something is mended of which nothing better is known. */
+export const REPAIRED = 'repaired: the node differed from what was recorded';
+
 /**
  * Why the containers of a service change: its definition is new, was changed (with the patch), something drifted, or its
  * file moved; `otherwise` where it is none of these.

@@ -1,6 +1,7 @@
 import type { Component, DesiredService, Route } from '../definitions/types.ts';
 import type { ObservedRoute, ProxyFacts } from '../node/types.ts';
 import type { Because, RouteRecord } from '../registry/types.ts';
+import { REPAIRED } from './because.ts';
 import { leaseOf, NOBODY, ours, recordedServices, type Facts, type ServicePlan } from './facts.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
@@ -68,7 +69,7 @@ export function planRoutes(
     steps.push({
       service,
       subject: wrong.map((route) => route.hostname).join(', '),
-      because,
+      because: because.summary === REPAIRED ? { ...because, summary: found(wrong, proxy.value) } : because,
       kind: 'put-routes',
       routes: wrong,
       records,
@@ -88,6 +89,21 @@ export function planRoutes(
     refused: unlistened === undefined ? [] : [noListener(service, unlistened, proxy.value.listenerPorts)],
     served: wrong.length === 0 && behind === undefined && wanted.length === all.length,
   };
+}
+
+/** What became of routes that were in line before. */
+function found(wrong: readonly ObservedRoute[], { table }: ProxyFacts): string {
+  const words = wrong.map((route) => {
+    const name = keyOf(route);
+    const present = table.find((one) => keyOf(one) === name);
+    if (present === undefined) return `route ${name} is missing`;
+    if (equal(present, route))
+      return `route ${name} is served with another certificate than the one in place`;
+    return present.backend === route.backend
+      ? `route ${name} was changed`
+      : `route ${name} leads to ${present.backend} instead of ${route.backend}`;
+  });
+  return words.join(', ');
 }
 
 const NONE: ReadonlySet<string> = new Set();

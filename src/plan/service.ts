@@ -1,6 +1,6 @@
 import type { DesiredService } from '../definitions/types.ts';
 import type { Because } from '../registry/types.ts';
-import { becauseOf } from './because.ts';
+import { becauseOf, REPAIRED } from './because.ts';
 import { appliedOf, trialOf, type Facts, type ServicePlan } from './facts.ts';
 import { putOff, type Hold } from './holds.ts';
 import { keepPredecessors } from './keep.ts';
@@ -137,8 +137,7 @@ function untilStaged(
 
 function reasonOf(facts: Facts, desired: DesiredService, standings: readonly Standing[]): Because {
   const applied = appliedOf(facts, desired.service.name);
-  const otherwise = 'repaired: the node differed from what was recorded';
-  const because = becauseOf(desired, applied, driftOf(standings), otherwise);
+  const because = becauseOf(desired, applied, driftOf(standings), REPAIRED);
   if (desired.insteadOf === undefined) return because;
   const trial = currentTrial(facts, desired);
   if (trial?.phase === 'returning') {

@@ -72,12 +72,16 @@ export async function openScene(engine: TestEngine): Promise<Scene> {
     pushed: async (repository, version) => {
       const url = `http://${gate.host}/v2/${rig.instance}/${repository}/manifests/${version}`;
       const headers = { accept: 'application/vnd.docker.distribution.manifest.v2+json' };
-      await until(`${repository}:${version} to be pushed`, async () => {
-        const { status } = await httpRequest({
-          ...{ method: 'HEAD', url, headers, deadlineMs: 5_000, maxBytes: 100_000 },
-        });
-        return status === 200;
-      });
+      await until(
+        `${repository}:${version} to be pushed`,
+        async () => {
+          const { status } = await httpRequest({
+            ...{ method: 'HEAD', url, headers, deadlineMs: 5_000, maxBytes: 100_000 },
+          });
+          return status === 200;
+        },
+        60_000,
+      );
     },
     source: async (name, tags) => {
       const directory = join(rig.dir, 'src', name);

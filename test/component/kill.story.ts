@@ -126,12 +126,11 @@ export const MORE: readonly Chapter[] = [
     },
   },
   {
-    title: 'a service of the version that its registry alone has, and little room for the cache of builds',
-    settings: ({ rig }) => ({ build: { workspace: join(rig.dir, 'src'), cache_mib: 0 } }),
+    title: 'a service of the version that its registry alone has',
     files: (scene) => ({
       'services/other.toml': plainDefinition('other', scene.image('hello', 'v1.0.0')),
     }),
-    cuts: ['prune-build-cache', 'pull-image', 'a pull under way'],
+    cuts: ['pull-image', 'a pull under way'],
     ends: (scene) => ({ hello: scene.image('hello', 'v1.1.0'), other: scene.image('hello', 'v1.0.0') }),
   },
   {

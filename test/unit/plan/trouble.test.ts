@@ -260,6 +260,26 @@ describe('the planner in trouble', () => {
     expect(world.container('a')?.state).to.equal('running');
   });
 
+  it('L13 puts a route again that somebody took away, or led elsewhere, and tells why', async () => {
+    const world = await running(one('a', { routes: [web('a')] }));
+    const [route] = world.table;
+    if (route === undefined) throw new Error('no route');
+    const name = `route ${route.hostname}:443`;
+    for (const [table, told] of [
+      [[], `${name} is missing`],
+      [[{ ...route, backend: '127.0.0.1:9' }], `${name} leads to 127.0.0.1:9 instead of ${route.backend}`],
+    ] as const) {
+      world.table = [...table];
+      const [step] = world.plan().steps;
+      expect(step).to.include({ kind: 'put-routes', subject: route.hostname });
+      expect(step?.because.summary).to.equal(told);
+      expect(await world.converge()).to.deep.equal([
+        `route ${route.hostname}:443>${route.backend.split(':')[1]}`,
+      ]);
+      expect(world.table).to.deep.equal([route]);
+    }
+  });
+
   it('L08 takes away a route with our mark of which nobody knows the service any more', async () => {
     const world = await running(one('a', { routes: [web('a')] }), one('b'));
     const [route] = world.table;
