@@ -23,6 +23,8 @@ export interface AgentOptions {
   /** Beside it is the file that outlives its loss. */
   readonly path: string;
   readonly settings: Pick<House, 'planSettings' | 'definitions'>;
+  /** Plans are stored with what they were made from; what reads them has tests of its own. */
+  readonly keepsPlans: boolean;
   readonly trouble: Trouble & {
     /** Does the agent die here? Asked at each boundary of each step. */
     crash(at: Crash, kind: StepKind): boolean;
@@ -184,7 +186,8 @@ export class SimulatedAgent {
       }
       if (!WRITES.has(name)) return work();
       const fault = trouble.write(name, this.#beginning);
-      return fault === undefined ? work() : refused(fault);
+      if (fault !== undefined) return refused(fault);
+      return name === 'storePlan' && !this.#options.keepsPlans ? ok() : work();
     });
   }
 }
@@ -201,7 +204,7 @@ const WRITES = new Set([
     'putRoutes',
   ],
   ...['removeRoutes', 'recordApplied', 'forgetService', 'recordFailure', 'clearFailure', 'recordTrial'],
-  ...['beginPass', 'storePlan'],
+  ...['beginPass', 'storePlan', 'putRecords', 'removeRecords', 'imageRemoved', 'recordFlap'],
 ]);
 
 function refused(fault: WriteFault): Outcome<never> {

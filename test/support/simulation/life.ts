@@ -68,6 +68,8 @@ export interface Life {
   before: World['containers'];
   linesSeen: number;
   crashed: number;
+  /** The most services that were in force at once. */
+  most: number;
 }
 
 export function newLife(seed: number, program: Program, trace: (line: string) => void): Life {
@@ -99,7 +101,7 @@ export function newLife(seed: number, program: Program, trace: (line: string) =>
     chaos: true,
     hidden: new Set(),
     weather: new Set(),
-    ...{ passes: 0, settling: 0, quiet: 0, linesSeen: 0, crashed: 0 },
+    ...{ passes: 0, settling: 0, quiet: 0, linesSeen: 0, crashed: 0, most: 0 },
     before: [],
   };
 }
@@ -143,7 +145,7 @@ export function commit(life: Life, files: Readonly<Record<string, string>>): voi
 }
 
 /** Images that services of these lives build. */
-export const BUILT = /\/(a|b|c|e|f|g|mc|mc-proxy):/;
+export const BUILT = /\/(aa|bb|cc|ee|ff|gg|mc|mc-proxy):/;
 
 function some<T>(dice: Dice, items: readonly T[], count: number): T[] {
   const left = [...items];
@@ -161,7 +163,15 @@ export function references(files: Readonly<Record<string, string>>): string[] {
 export function newDatabase(): Database.Database {
   const db = new Database(':memory:');
   migrate(db);
-  return db;
+  // Each agent of a life asks for the same statements: they are prepared once.
+  const prepared = new Map<string, Database.Statement>();
+  const prepare = db.prepare.bind(db);
+  const once = (sql: string): Database.Statement => {
+    const statement = prepared.get(sql) ?? prepare(sql);
+    prepared.set(sql, statement);
+    return statement;
+  };
+  return Object.assign(db, { prepare: once as typeof db.prepare });
 }
 
 let settings: Pick<House, 'planSettings' | 'definitions'> | undefined;

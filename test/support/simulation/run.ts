@@ -21,6 +21,7 @@ export interface Report {
   readonly fired: Fired;
   readonly passes: number;
   readonly commits: number;
+  /** The most that were in force at once. */
   readonly services: number;
   /** Passes with steps after the last fault. */
   readonly settling: number;
@@ -74,7 +75,7 @@ export async function simulate(
     fired: life.fired,
     passes: life.passes,
     commits: life.story.commits(),
-    services: Math.max(5, life.agent?.memory.seen?.desired.services.length ?? 0),
+    services: life.most,
     settling: life.settling,
     hash: life.hash.digest('hex'),
   };
@@ -94,8 +95,8 @@ function prepare(life: Life): void {
     {
       ...foreign,
       id: 'f2',
-      name: 'h',
-      identity: { owner: 'n2/main', service: 'a', component: 'a', spec: 's', leases: {}, format: '1' },
+      name: 'hh',
+      identity: { owner: 'n2/main', service: 'aa', component: 'aa', spec: 's', leases: {}, format: '1' },
     },
   );
   life.world.table.push({
@@ -116,6 +117,7 @@ function start(life: Life): void {
     file: { db: life.db, isNew: life.isNew },
     path: life.path,
     settings: settingsOf(life.world),
+    keepsPlans: life.seed % 8 === 0,
     fired: life.fired,
     trouble: {
       call: (call) => {
@@ -185,6 +187,7 @@ function passed(life: Life, agent: SimulatedAgent, memory: Memory): void {
     for (const weather of [...life.weather, ...lasting(life)]) life.fired.add(weather, kind);
   life.weather.clear();
   const { desired, promised, observed, plan, results } = seen;
+  life.most = Math.max(life.most, desired.services.length);
   life.trace(
     `pass ${life.passes} ${desired.commit.oid.slice(0, 6)} ${[...lasting(life), ...life.hidden].join(', ')}`,
   );

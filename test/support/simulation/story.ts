@@ -1,7 +1,7 @@
 import { SUFFIX } from '../definitions.ts';
 import type { Dice } from './random.ts';
 
-const NAMES = ['a', 'b', 'c', 'mc', 'mc-proxy', 'e', 'f', 'g'] as const;
+const NAMES = ['aa', 'bb', 'cc', 'mc', 'mc-proxy', 'ee', 'ff', 'gg'] as const;
 /** Stands in the environment of every service, and may stand nowhere else. */
 export const SECRET = 'canary/9f27+b1"e4=c0d3';
 

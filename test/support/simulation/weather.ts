@@ -105,7 +105,7 @@ function strike(life: Life, weather: Weather): boolean {
       return true;
     case 'mount missing':
       if (world.missingMounts.size > 0) world.missingMounts.clear();
-      else world.missingMounts.add(`/srv/${dice.pick(['a', 'b', 'c'])}`);
+      else world.missingMounts.add(`/srv/${dice.pick(['aa', 'bb', 'cc'])}`);
       return true;
     case 'never ready':
       if (world.unready.size > 0) world.unready.clear();
