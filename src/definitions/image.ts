@@ -12,6 +12,8 @@ export type ReadImage =
 const MAX_LENGTH = 255 + 1 + 128 + 1 + 71;
 const HOST = /^(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?::[0-9]{1,5})?$/;
 const REPOSITORY_PART = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/;
+/** `user:password@host`; the `@` of a digest comes after the whole name. */
+const USER_INFO = /^[^/]*@(?!sha256:)|^\w+:\/\//i;
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
 /**
@@ -27,6 +29,13 @@ export function readImage(reference: string): ReadImage {
     message,
     ...(hint === undefined ? {} : { hint }),
   });
+  // Told without a part of it: what stands before the `@` of an address is a password.
+  if (USER_INFO.test(reference))
+    return bad(
+      'image/reference',
+      'an image reference holds no user and no password',
+      'Take them out; what the registry asks for is in [registries] of the node. Whoever can read the repository has seen this password: change it.',
+    );
   if (reference.length > MAX_LENGTH)
     return bad('image/reference', `${shown()} is longer than ${MAX_LENGTH} characters`);
   const { host, repository, tag, digest } = split(reference);

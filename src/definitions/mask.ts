@@ -8,6 +8,8 @@ const HIDDEN = /env|secret|passw|token|credential|private/i;
 /** Keys of the format whose values may be shown of a line in a file that is no TOML. */
 const SHOWN =
   /^\s*(?:name|node|active|path|image|volumes|cmd|network|user|restart|ports|port|mode|hostname|container_port|backend_tls|paused|prune|after|generation|strategy|timeout|stable_for|stop_timeout|return|cron|for|timezone|stop_signal|replaces|type|route|interval|retries|start_period|on_failure|memory|cpus|pids|shm|rule)\s*=[^=]*$/;
+/** `user:password@host`, in an image or an address; not the tag before the digest of an image. */
+const USER_INFO = /:[^\s@]+@(?!sha256:)/;
 const HEADER = /^\s*\[{1,2}[\w. \t-]+\]{1,2}\s*(?:#.*)?$/;
 
 /**
@@ -39,6 +41,7 @@ function visible(line: string): string {
 }
 
 function isSafe(line: string): boolean {
+  if (USER_INFO.test(line)) return false;
   return line.trim() === '' || HEADER.test(line) || SHOWN.test(line);
 }
 
@@ -67,5 +70,8 @@ function collect(
     const equals = text.indexOf('=', span.value);
     // Of `KEY=VALUE` the key may be shown; of anything else nothing but the quotes.
     spans.push(equals === -1 || equals >= span.end ? [span.value, span.end] : [equals + 1, span.end - 1]);
+  } else if (typeof value === 'string' && USER_INFO.test(value)) {
+    const span = index.find(path);
+    if (span !== undefined) spans.push([span.value, span.end]);
   }
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { validate, type ValidateOptions } from '../../../src/commands/validate.ts';
+import { readImage } from '../../../src/definitions/image.ts';
 import { shownLines } from '../../../src/definitions/mask.ts';
 import { DEFAULTS, serviceText } from './support.ts';
 
@@ -39,6 +40,23 @@ describe('mc-gitops validate', () => {
     const { code, out } = await run({ strict: true }, EXAMPLE);
     expect(out).to.match(/^9 files, 8 good services, 0 errors, 0 warnings\n/);
     expect(code).to.equal(0);
+  });
+
+  it('G10 a password in an image or an address is shown nowhere, also of a file that is no TOML', async () => {
+    for (const [head, value] of [
+      ['', 'user:hunter2pw@host.example/x:v1.0.0'],
+      ['', 'https://user:hunter2pw@host.example/x:v1.0.0'],
+      ['[broken\n', 'user:hunter2pw@host.example/x:v1.0.0'],
+    ] as const) {
+      const text = `${head}name = "q"\nnode = "n1"\n[[components]]\nname = "q"\nimage = "${value}"\n`;
+      const shown = shownLines(Buffer.from(text)).join('\n');
+      expect(shown).to.contain('name = "q"');
+      expect(shown).to.not.contain('hunter2pw');
+      const { ok, message = '' } = { message: '', ...readImage(value) };
+      expect([ok, message.includes('hunter2pw')]).to.deep.equal([false, false]);
+    }
+    const pinned = `image = "host.example:8443/x:v1.0.0@sha256:${'a'.repeat(64)}"`;
+    expect(shownLines(Buffer.from(pinned))[0]).to.equal(pinned);
   });
 
   it('shows the source line with a caret below the place, and how to mend it', async () => {
