@@ -100,6 +100,7 @@ function buildComponent(
     hostname: route.hostname ?? `${definition.name}.${defaults.hostnameSuffix}`,
     ...(route.containerPort === undefined ? {} : { containerPort: route.containerPort }),
     backendTls: route.backendTls,
+    ...(route.edge === undefined ? {} : { edge: route.edge }),
   }));
   if (network === 'none' && (routes.length > 0 || component.ports.length > 0)) {
     const message = `"${component.name}" has no network, but routes or ports`;
@@ -180,6 +181,7 @@ function checkRoutes(
         ),
       );
     }
+    checkEdge(route, node, [...at, 'edge'], findings);
     if (policy === undefined || route.hostname === undefined) continue;
     const domains = [hostnameSuffix, ...policy.hostnames];
     if (!domains.some((domain) => isInside(route.hostname ?? '', domain))) {
@@ -206,6 +208,21 @@ function checkListeners(
     if (!bound.some((one) => one.port === port.host && overlaps(one.ip, port.ip))) continue;
     const message = `the proxy of ${node.name} listens on ${port.host}`;
     findings.push(finding('ports/listener', [...path, 'ports', at], message));
+  }
+}
+
+function checkEdge(
+  { edge }: DraftComponent['routes'][number],
+  { name, addresses }: NodeDefinition,
+  path: TomlPath,
+  findings: Finding[],
+): void {
+  if (edge === undefined) return;
+  if (edge.includes(name)) {
+    findings.push(finding('route/edge', path, `${quote(name)} is the node of the service itself`));
+  } else if (addresses.length === 0) {
+    const message = `nodes/${name}.toml names no address, so ${edge.join(', ')} cannot reach it`;
+    findings.push(finding('route/edge-address', path, message));
   }
 }
 

@@ -1,6 +1,6 @@
 import type { TomlPath } from '../base/tomlindex.ts';
 import { looksSecret, readEnv, readHostname, readPort } from './fields.ts';
-import { finding, keyFinding, quote, type Finding } from './findings.ts';
+import { finding, keyFinding, order, quote, type Finding } from './findings.ts';
 import { readImage } from './image.ts';
 import { readMount } from './mounts.ts';
 import { checkArguments, readOwnComponent, type OwnComponent } from './owncomponent.ts';
@@ -35,6 +35,8 @@ interface ReadRoute {
   readonly hostname?: string;
   readonly containerPort?: number;
   readonly backendTls: boolean;
+  /** Sorted; whether they are other nodes is judged with the service. */
+  readonly edge?: readonly string[];
 }
 
 /** Judges one component by itself. `path` is its place in the file. */
@@ -105,8 +107,21 @@ function readRoutes(shapes: readonly RouteShape[], path: TomlPath, findings: Fin
       ...hostnameOf(shape, [...path, at, 'hostname'], findings),
       ...(shape.container_port === undefined ? {} : { containerPort: shape.container_port }),
       backendTls: shape.backend_tls,
+      ...edgeOf(shape, [...path, at, 'edge'], findings),
     };
   });
+}
+
+function edgeOf(
+  { edge = [] }: RouteShape,
+  path: TomlPath,
+  findings: Finding[],
+): { edge?: readonly string[] } {
+  if (edge.length > LIMITS.edges) findings.push(finding('route/edge', path, `it names ${edge.length} nodes`));
+  for (const [at, node] of edge.entries())
+    if (edge.indexOf(node) < at)
+      findings.push(finding('route/edge', [...path, at], `${quote(node)} is there twice`));
+  return edge.length === 0 ? {} : { edge: [...edge].sort(order) };
 }
 
 function hostnameOf(shape: RouteShape, path: TomlPath, findings: Finding[]): { hostname?: string } {

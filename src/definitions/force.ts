@@ -3,6 +3,7 @@ import { canonicalJson } from '../base/json.ts';
 import { builtOf, type BuildContext, type Built } from './build.ts';
 import { addFindings, at, heldBy, standing, waiterOf, type Candidate } from './candidate.ts';
 import { judgeClaims, type Contender } from './claims.ts';
+import { edgeName } from './edges.ts';
 import { readDraft, type Definition, type Draft } from './draft.ts';
 import { kindOf, nameOf, type SortedFiles } from './files.ts';
 import { finding, isError, order, quote, type Finding } from './findings.ts';
@@ -28,6 +29,8 @@ export interface Judged {
   readonly refused: readonly string[];
   /** A bad file may belong to the node that asks. */
   readonly unreadable: boolean;
+  /** `<service>@<node>` of bad files of other nodes that have no good state. */
+  readonly refusedElsewhere: readonly string[];
   /** Every service file with all that was found in it. */
   readonly drafts: readonly { readonly draft: Draft; readonly findings: readonly Finding[] }[];
 }
@@ -58,6 +61,12 @@ export function judge(
     force,
     refused: [...new Set(refused)].sort(order),
     unreadable: bad.some(ofNode),
+    refusedElsewhere: bad
+      .filter((candidate) => candidate.standing === 'none' && !ofNode(candidate))
+      .flatMap(({ path, draft }) => {
+        const name = draft?.service ?? nameOf(path);
+        return name === undefined || draft?.node === undefined ? [] : [edgeName(name, draft.node)];
+      }),
     drafts: candidates.flatMap(({ draft, findings }) =>
       draft === undefined ? [] : [{ draft, findings: quieted(draft, findings) }],
     ),

@@ -162,7 +162,17 @@ const SILENCEABLE: readonly string[] = Object.entries(RULES)
   .filter(([, { severity }]) => severity === 'warning')
   .map(([id]) => id)
   // What is said of all nodes together is no matter of one file.
-  .filter((id) => !['file/findings', 'file/ignored', 'silence/unused', 'node/unknown'].includes(id))
+  .filter(
+    (id) =>
+      ![
+        'file/findings',
+        'file/ignored',
+        'silence/unused',
+        'node/unknown',
+        'route/edge-name',
+        'route/edge-refused',
+      ].includes(id),
+  )
   .concat(DOCKERFILE_SILENCEABLE);
 
 /** The findings without those that the file silences, and with those silences that silence nothing. */

@@ -1,6 +1,7 @@
 import { nearest } from '../base/suggest.ts';
 import type { Commit, DefinitionFile } from '../source/types.ts';
 import { builtElsewhere } from './builders.ts';
+import { edgeFindings, edgesOf, type EdgeContext } from './edges.ts';
 import { hasMounts, judge, type Force, type Judged } from './force.ts';
 import { kindOf, nameOf, sortFiles, wholeIssue, type SortedFiles, type UnreadFile } from './files.ts';
 import { byPlace, finding, locate, order, quote, type Finding } from './findings.ts';
@@ -71,6 +72,7 @@ export function resolve(input: DefinitionsInput): Resolution {
   const sorted = sortFiles(input.files, input.refusedFiles, input.root ?? '', input.ignoredFiles);
   const read = readNodes(sorted, input);
   const judged = judge(sorted, input, read.nodes, read.badNodes);
+  const edgeContext: EdgeContext = { ...input, nodes: read.nodes };
   const removals = sorted.removals === undefined ? undefined : readRemovals(sorted.removals);
 
   const issues = [
@@ -78,6 +80,7 @@ export function resolve(input: DefinitionsInput): Resolution {
     ...read.issues,
     ...told(judged, input),
     ...strayNodes(judged, sorted, input),
+    ...edgeIssues(judged, edgeContext),
     ...(sorted.removals === undefined || removals === undefined
       ? []
       : locatedIn(sorted.removals, removals.findings)),
@@ -93,6 +96,8 @@ export function resolve(input: DefinitionsInput): Resolution {
           judged.force.map(({ built }) => built.service),
           input.node,
         );
+  const edges =
+    input.node === undefined ? [] : edgesOf(judged.force, input.node, edgeContext, read.badElsewhere);
   let values: EnvValues | undefined;
   let nodeOf: ReadonlyMap<string, string> | undefined;
   let others: readonly Elsewhere[] | undefined;
@@ -111,6 +116,10 @@ export function resolve(input: DefinitionsInput): Resolution {
       removals: [...new Set(removals?.services)].sort(order),
       issues,
       ...(elsewhere === undefined ? {} : { builtElsewhere: elsewhere }),
+      ...(edges.length === 0 ? {} : { edges }),
+      ...(judged.refusedElsewhere.length === 0 || input.node === undefined
+        ? {}
+        : { edgesUnread: [...judged.refusedElsewhere].sort(order) }),
     },
     // Put together for whoever asks: most do not.
     get values() {
@@ -155,6 +164,8 @@ interface ReadNodes {
   readonly nodes: ReadonlyMap<string, NodeDefinition>;
   /** Nodes whose file is bad and that have no good state, with what can be known of them: nothing of theirs changes. */
   readonly badNodes: ReadonlyMap<string, NodeDefinition>;
+  /** Other nodes whose file is bad: names and addresses of their services may be others. */
+  readonly badElsewhere: ReadonlySet<string>;
   readonly issues: readonly Issue[];
   readonly nodeFile?: Resolution['nodeFile'];
 }
@@ -162,6 +173,7 @@ interface ReadNodes {
 function readNodes(sorted: SortedFiles, input: DefinitionsInput): ReadNodes {
   const nodes = new Map<string, NodeDefinition>();
   const badNodes = new Map<string, NodeDefinition>();
+  const badElsewhere = new Set<string>();
   const issues: Issue[] = [];
   let nodeFile: Resolution['nodeFile'];
   if (input.node !== undefined) nodes.set(input.node, plainNode(input.node, input.defaults));
@@ -174,13 +186,16 @@ function readNodes(sorted: SortedFiles, input: DefinitionsInput): ReadNodes {
     const node = read?.node ?? (last && readNode(last.file, name, input.defaults, policy).node);
     if (node !== undefined) nodes.set(name, node);
     else if (isOwn) badNodes.set(name, read?.part ?? plainNode(name, input.defaults));
-    else nodes.set(name, plainNode(name, input.defaults));
+    else {
+      badElsewhere.add(name);
+      nodes.set(name, plainNode(name, input.defaults));
+    }
     if (input.node !== name || node === undefined) continue;
     const isNewest = file !== undefined && read?.node !== undefined && last?.file.oid !== file.oid;
     const oid = (isNewest ? file : last?.file)?.oid ?? '';
     nodeFile = { file: path, oid, commit: isNewest ? input.commit.oid : (last?.commit ?? '') };
   }
-  return { nodes, badNodes, issues, ...(nodeFile === undefined ? {} : { nodeFile }) };
+  return { nodes, badNodes, badElsewhere, issues, ...(nodeFile === undefined ? {} : { nodeFile }) };
 }
 
 /** Files of nodes; without content those that were not read, as far as anything is known of them. */
@@ -217,16 +232,42 @@ function strayNodes({ drafts }: Judged, sorted: SortedFiles, input: DefinitionsI
   const known = new Set(nodeFiles(sorted, input).map(({ name }) => name));
   if (input.node !== undefined || known.size === 0) return [];
   return drafts.flatMap(({ draft }) => {
-    const { node } = draft;
-    if (node === undefined || known.has(node)) return [];
-    const meant = nearest(node, known);
-    const message = `there is no nodes/${node}.toml, and other nodes have their files`;
-    const hint =
-      meant === undefined
-        ? undefined
-        : `Did you mean ${quote(meant)}? Otherwise write that file; it may be empty.`;
-    return locatedIn(draft.file, [finding('node/unknown', ['node'], message, hint)], draft.service);
+    const { node, definition } = draft;
+    const edges = (definition?.components ?? []).flatMap(({ routes }, index) =>
+      routes.flatMap(({ at, edge = [] }) =>
+        edge.map((name) => ({ name, path: ['components', index, 'routes', at, 'edge'] })),
+      ),
+    );
+    const named = [...(node === undefined ? [] : [{ name: node, path: ['node'] }]), ...edges];
+    const findings = named
+      .filter(({ name }) => !known.has(name))
+      .map(({ name, path }) => {
+        const meant = nearest(name, known);
+        const message = `there is no nodes/${name}.toml, and other nodes have their files`;
+        const hint =
+          meant === undefined
+            ? undefined
+            : `Did you mean ${quote(meant)}? Otherwise write that file; it may be empty.`;
+        return finding('node/unknown', path, message, hint);
+      });
+    return locatedIn(draft.file, findings, draft.service);
   });
+}
+
+/** Told to whom they concern: the service's own node, the edge nodes, and whoever looks at all. */
+function edgeIssues({ force }: Judged, context: EdgeContext): Issue[] {
+  const { node } = context;
+  return edgeFindings(force, context)
+    .filter(({ force: { built } }) => {
+      const { service } = built;
+      const isEdge = service.components.some(({ routes }) =>
+        routes.some(({ edge = [] }) => node !== undefined && edge.includes(node)),
+      );
+      return node === undefined || service.node === node || isEdge;
+    })
+    .flatMap(({ force: { draft, built }, finding: found }) =>
+      locatedIn(draft.file, [found], built.service.name),
+    );
 }
 
 function locatedIn(file: DefinitionFile, findings: readonly Finding[], service?: string): Issue[] {

@@ -288,6 +288,22 @@ export const RULES = {
     "The port of a route is a listener of its node's proxy.",
     "Take one of the listeners, or add the port to the proxy's listeners.",
   ),
+  'route/edge': error(
+    '`edge` names other nodes, each once, at most 20.',
+    'Name the nodes that serve the route beside its own.',
+  ),
+  'route/edge-address': warning(
+    'The node of a route with `edge` has an address in its file: there the edge nodes reach it.',
+    'Set addresses = ["…"] in the file of the node.',
+  ),
+  'route/edge-name': warning(
+    'All routes of one host name have the same `edge`: the name leads to those nodes only.',
+    'Give each of them the same edge, or another host name.',
+  ),
+  'route/edge-refused': warning(
+    'An edge node serves what its own listeners and [policy] hostnames allow.',
+    'Have them changed on that node, or take it out of `edge`.',
+  ),
   'route/container-port': error(
     'A route and `ports` do not share a port of the container.',
     'Publish the port once: as a route, or as a fixed port.',

@@ -11,6 +11,7 @@ export const LIMITS = {
   servicesPerNode: 1_000,
   components: 20,
   routes: 20,
+  edges: 20,
   volumes: 50,
   ports: 50,
   env: 100,
@@ -72,6 +73,16 @@ export const ROUTE = v.strictObject({
       v.description('The service speaks TLS behind an `l7` route.'),
     ),
     false,
+  ),
+  edge: v.optional(
+    v.pipe(
+      v.array(label('route/edge')),
+      v.title('Edge'),
+      v.description(
+        'Other nodes that serve the route as well, and hand it on to the listener of its own node. Its name then leads to them only.',
+      ),
+      v.examples([['svc']]),
+    ),
   ),
 });
 

@@ -52,6 +52,8 @@ export interface Route {
   readonly containerPort?: number;
   /** The service speaks TLS behind an l7 route. */
   readonly backendTls: boolean;
+  /** Other nodes that serve it as well, sorted: its name then leads to them, and not to its own node. Absent: none. */
+  readonly edge?: readonly string[];
 }
 
 /** A fixed port: `[ip:]host:container[/tcp|udp]`. */
@@ -199,6 +201,30 @@ export interface Elsewhere {
   readonly node: string;
 }
 
+/** Routes of a service of another node that this node serves as well: it is their edge, and has none of the containers. */
+export interface EdgeService {
+  readonly service: {
+    /** `<service>@<home>`: no service can be called so. */
+    readonly name: string;
+    /** Those with routes for this node, with these routes only. */
+    readonly components: readonly { readonly name: string; readonly routes: readonly Route[] }[];
+  };
+  /** The node that runs it. */
+  readonly home: string;
+  /** Where the home node is reached: the first address of its file. Absent: it names none. */
+  readonly address?: string;
+  readonly active: boolean;
+  readonly paused?: true;
+  /** Why nothing of it may be changed for now: what is known of its node may be wrong. */
+  readonly held?: string;
+  readonly file: string;
+  readonly oid: string;
+  readonly commit: string;
+  /** Of what an edge needs alone: a new version of the service changes nothing here. */
+  readonly digest: string;
+  readonly heldBack: boolean;
+}
+
 export interface Desired {
   readonly node: string;
   readonly commit: Commit;
@@ -214,6 +240,10 @@ export interface Desired {
   readonly issues: readonly Issue[];
   /** By image reference: the other node that builds it for this one too. Absent: none. */
   readonly builtElsewhere?: Readonly<Record<string, string>>;
+  /** Of other nodes, served here too; sorted by name. Absent: none. */
+  readonly edges?: readonly EdgeService[];
+  /** `<service>@<node>` of other nodes' files that are bad and have no good state: whether this node is their edge is not known. Absent: none. */
+  readonly edgesUnread?: readonly string[];
 }
 
 /** Environment values by `<service>/<component>`, then by variable name. Never reaches `plan`, journal or view. */

@@ -44,6 +44,7 @@ describe('definitions-example', () => {
       'mcr v1.2.0 v1.2.0',
       'metacrypt v1.1.0 v1.1.0',
       'myservice v1.0.0',
+      'status v1.0.0',
     ]);
   });
 });

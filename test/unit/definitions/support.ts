@@ -46,16 +46,19 @@ export function resolved(
   more: Partial<DefinitionsInput> & { readonly everywhere?: boolean } = {},
 ): Resolution {
   const { everywhere, ...rest } = more;
-  return resolve({
+  return resolve({ ...inputOf(files), ...(everywhere === true ? {} : { node: 'rift' }), ...rest });
+}
+
+/** For whoever looks at all nodes. */
+export function inputOf(files: Readonly<Record<string, string | Uint8Array>>): DefinitionsInput {
+  return {
     files: Object.entries(files).map(([path, content]) => fileOf(path, content)),
     refusedFiles: [],
     commit: COMMIT,
-    ...(everywhere === true ? {} : { node: 'rift' }),
     lastGood: new Map(),
     defaults: DEFAULTS,
     hash,
-    ...rest,
-  });
+  };
 }
 
 export function good(

@@ -38,7 +38,7 @@ describe('mc-gitops validate', () => {
 
   it('accepts the example, also when warnings are errors', async () => {
     const { code, out } = await run({ strict: true }, EXAMPLE);
-    expect(out).to.match(/^9 files, 8 good services, 0 errors, 0 warnings\n/);
+    expect(out).to.match(/^11 files, 9 good services, 0 errors, 0 warnings\n/);
     expect(code).to.equal(0);
   });
 
