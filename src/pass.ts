@@ -11,6 +11,7 @@ import type { Node } from './node/node.ts';
 import type { Observed } from './node/types.ts';
 import { namedServices, removableServices } from './plan/guard.ts';
 import type { Facts } from './plan/facts.ts';
+import { acceptedFiles } from './plan/accepted.ts';
 import { probeTargets, wanted } from './plan/look.ts';
 import { makePlan } from './plan/plan.ts';
 import { rebuild } from './plan/rebuild.ts';
@@ -146,7 +147,10 @@ function occasionOf(facts: Facts, triggers: ReadonlySet<string>): Occasion {
     commit: oid,
     about: { oid, author, at, message: message.split('\n')[0] ?? '' },
     digests: new Map(
-      inTurn(desired, promised, facts.now).services.map((entry) => [entry.service.name, entry.digest]),
+      [...inTurn(desired, promised, facts.now).services, ...(desired.edges ?? [])].map((entry) => [
+        entry.service.name,
+        entry.digest,
+      ]),
     ),
     seen: { promised, observed },
     inputs: facts,
@@ -312,13 +316,7 @@ async function resolveCommit(
     const at = `${issue.file}:${issue.line}:${issue.column}`;
     log.warn({ at, rule: issue.rule, hint: issue.hint }, `${at}: ${issue.message}`);
   }
-  const good = desired.services.map(({ service, file, oid, commit: from }) => ({
-    service: service.name,
-    file,
-    oid,
-    commit: from,
-    ...(service.prune === false ? { prune: service.prune } : {}),
-  }));
+  const good = acceptedFiles(desired);
   const news = await newCommits(house, desired, accepted);
   const named = namedServices(news, desired, registry.promised());
   const { nodeFile, elsewhere } = resolution;

@@ -146,6 +146,8 @@ const schema = v.strictObject({
       haproxy_socket: v.optional(text, '/run/mc-gitops/haproxy.sock'),
       haproxy_master_socket: v.optional(text, '/run/mc-gitops/haproxy-master.sock'),
       haproxy_program: v.optional(text, '/usr/sbin/haproxy'),
+      /** PEM, roots by which the proxies of home nodes are verified (`edge`). */
+      edge_ca: v.optional(text, '/etc/ssl/certs/ca-certificates.crt'),
     }),
     {},
   ),
@@ -281,6 +283,7 @@ function contradictions(file: File, ground: Ground): string[] {
     [['mcproxy', 'haproxy_socket'], file.mcproxy.haproxy_socket],
     [['mcproxy', 'haproxy_master_socket'], file.mcproxy.haproxy_master_socket],
     [['mcproxy', 'haproxy_program'], file.mcproxy.haproxy_program],
+    [['mcproxy', 'edge_ca'], file.mcproxy.edge_ca],
     [['build', 'workspace'], file.build.workspace],
     [['build', 'allowed_signers_file'], file.build.allowed_signers_file],
     [['build', 'keyring_file'], file.build.keyring_file],

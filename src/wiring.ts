@@ -247,6 +247,7 @@ export function planSettings(settings: Settings, keyId: string): House['planSett
     stableForMs: deploy.stable_for_s * 1000,
     stopTimeoutS: deploy.stop_timeout_s,
     proxy: settings.mcproxy.driver !== 'none',
+    edgeCa: settings.mcproxy.edge_ca,
     hostnameSuffix: defaults.hostname_suffix,
     certificates: settings.certs.driver,
     ...(settings.certs.driver === 'acme' ? { acmeChallenge: settings.certs.acme_challenge } : {}),

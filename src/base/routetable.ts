@@ -49,6 +49,8 @@ export interface TerminatedRoute {
   readonly tlsKey: string;
   /** The service speaks TLS behind the router as well. */
   readonly backendTls: boolean;
+  /** PEM file of the roots by which the service is verified, by the host name; absent: as its place asks for. Only with `backendTls`. */
+  readonly backendCa?: string;
   readonly owner?: string;
 }
 
@@ -79,8 +81,8 @@ export function parseRouteTable(text: string): Outcome<RouteTable> {
     listeners: listeners.map(({ addr, routes }) => ({ addr, routes: routes.map(routeOf) })),
     ...(challenges === undefined ? {} : { challenges }),
   };
-  const twice = findTwice(table);
-  return twice === undefined ? ok(table) : refuse(twice);
+  const wrong = findTwice(table) ?? findUnverified(table);
+  return wrong === undefined ? ok(table) : refuse(wrong);
 }
 
 /** The same table in TOML, sorted, so that equal tables are equal bytes. `parseRouteTable` gives it back. */
@@ -96,6 +98,7 @@ export function formatRouteTable(table: RouteTable): string {
         mode: route.mode,
         ...(route.mode === 'l7' ? { tls_cert: route.tlsCert, tls_key: route.tlsKey } : {}),
         ...(route.mode === 'l7' && route.backendTls ? { backend_tls: true } : {}),
+        ...(route.mode === 'l7' && route.backendCa !== undefined ? { backend_ca: route.backendCa } : {}),
         ...(route.owner === undefined ? {} : { owner: route.owner }),
       })),
     })),
@@ -149,6 +152,7 @@ const ROUTE = v.variant(
       tls_cert: absolutePath,
       tls_key: absolutePath,
       backend_tls: v.optional(v.boolean(), false),
+      backend_ca: v.optional(absolutePath),
       owner,
     }),
   ],
@@ -183,6 +187,7 @@ function routeOf(route: v.InferOutput<typeof ROUTE>): Route {
     tlsCert: route.tls_cert,
     tlsKey: route.tls_key,
     backendTls: route.backend_tls,
+    ...(route.backend_ca === undefined ? {} : { backendCa: route.backend_ca }),
     ...mark,
   };
 }
@@ -199,6 +204,14 @@ function findTwice(table: RouteTable): string | undefined {
     }
   }
   return undefined;
+}
+
+/** Roots without TLS would verify nothing, and look as if they did. */
+function findUnverified({ listeners }: RouteTable): string | undefined {
+  const route = listeners
+    .flatMap(({ routes }) => routes)
+    .find((one) => one.mode === 'l7' && one.backendCa !== undefined && !one.backendTls);
+  return route === undefined ? undefined : `${route.hostname} has backend_ca without backend_tls`;
 }
 
 function sorted(table: RouteTable): Listener[] {

@@ -5,20 +5,13 @@ import type { Observed } from '../node/types.ts';
 import { simulate } from '../plan/simulate.ts';
 import { readSafely } from '../reading.ts';
 import type { Preview } from '../report/preview.ts';
+import { acceptedFiles } from '../plan/accepted.ts';
 import { STATE_FORMAT } from '../report/state.ts';
 import { loadSettings, parseSettings, type Settings } from '../settings.ts';
 import type { SourceFiles } from '../source/types.ts';
 import { definitionOptions, planSettings } from '../wiring.ts';
 import type { Directory } from './directory.ts';
-import {
-  acceptedFile,
-  factsOf,
-  foresee,
-  nodesByService,
-  resolved,
-  type About,
-  type Standing,
-} from './foresee.ts';
+import { factsOf, foresee, nodesByService, resolved, type About, type Standing } from './foresee.ts';
 import { nodesOf, nodesWithFiles, unknownNode } from './nodes.ts';
 import { resolveDirectory } from './validate.ts';
 
@@ -80,10 +73,10 @@ async function betweenOn(
   const { promised, observed } = simulate(factsOf(empty, before.desired, before).facts).facts;
   const standing: Standing = {
     ...empty,
-    promised: { ...promised, files: services.map(acceptedFile), elsewhere: before.elsewhere },
+    promised: { ...promised, files: acceptedFiles(before.desired), elsewhere: before.elsewhere },
     observed,
   };
-  const accepted = new Set(services.map(({ file }) => file));
+  const accepted = new Set(acceptedFiles(before.desired).map(({ file }) => file));
   const lastGood = new Map<string, LastGood>(
     files
       .filter(({ path }) => accepted.has(path) || path === before.nodeFile?.file)

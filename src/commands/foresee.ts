@@ -3,6 +3,7 @@ import { digestOf } from '../base/json.ts';
 import { known, ok, type Outcome } from '../base/outcome.ts';
 import { resolve, type DefinitionsInput, type LastGood, type Resolution } from '../definitions/resolve.ts';
 import type { Component, Desired, DesiredService, Policy } from '../definitions/types.ts';
+import { acceptedFiles } from '../plan/accepted.ts';
 import { becauseOf } from '../plan/because.ts';
 import { appliedOf, recordedServices, type Facts } from '../plan/facts.ts';
 import { budgetOf, namedServices, removableServices, trailersFor } from '../plan/guard.ts';
@@ -11,7 +12,7 @@ import { simulate, withoutMadeUp } from '../plan/simulate.ts';
 import { goneText } from '../plan/stop.ts';
 import { inTurn } from '../plan/turn.ts';
 import type { Refused, Waiting } from '../plan/types.ts';
-import type { AcceptedFile, Because, Promised } from '../registry/types.ts';
+import type { Because, Promised } from '../registry/types.ts';
 import { readSafely } from '../reading.ts';
 import { makePreview, type Move, type Preview } from '../report/preview.ts';
 import type { NodeState } from '../report/state.ts';
@@ -165,14 +166,10 @@ export function factsOf(
 }
 
 /** As the agent accepts a commit before it plans: what is in force is the newest state of each file. */
-function accepting(promised: Promised, { services }: Desired): Promised {
-  const fresh = services.map(acceptedFile);
+function accepting(promised: Promised, desired: Desired): Promised {
+  const fresh = acceptedFiles(desired);
   const names = new Set(fresh.map(({ service }) => service));
   return { ...promised, files: [...promised.files.filter(({ service }) => !names.has(service)), ...fresh] };
-}
-
-export function acceptedFile({ service, file, oid, commit }: DesiredService): AcceptedFile {
-  return { service: service.name, file, oid, commit, ...(service.prune === false ? { prune: false } : {}) };
 }
 
 /** Not the node's key, which never leaves the node: only to see whether a value is the same as before. */

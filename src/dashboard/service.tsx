@@ -21,14 +21,23 @@ export function Service({ service, now, unseen }: Props & { readonly unseen: boo
           <a href={pathOf(service.name)}>{service.name}</a>
         </h3>
         <Badge state={service.state} />
+        {service.edgeOf !== undefined && <span class="quiet">edge of {service.edgeOf}</span>}
         {service.file !== undefined && <span class="quiet file">{service.file}</span>}
       </div>
       <Lines service={service} now={now} />
       <div class="columns">
         <Column name="desired">{desired(service)}</Column>
-        <Column name="applied">{applied(service, now)}</Column>
+        <Column name="applied">
+          {service.edgeOf === undefined ? (
+            applied(service, now)
+          ) : (
+            <p class="quiet">runs on {service.edgeOf}</p>
+          )}
+        </Column>
         <Column name="observed">
-          {service.observed.length === 0 && <p class="quiet">{unseen ? 'unknown' : 'no container'}</p>}
+          {service.observed.length === 0 && service.edgeOf === undefined && (
+            <p class="quiet">{unseen ? 'unknown' : 'no container'}</p>
+          )}
           {service.observed.map((container) => (
             <Container container={container} now={now} calm={calm} />
           ))}
@@ -121,7 +130,7 @@ function Column({ name, children }: { readonly name: string; readonly children: 
   );
 }
 
-function desired({ desired: wanted, issues, trial }: ServiceView): VNode {
+function desired({ desired: wanted, edgeOf, issues, trial }: ServiceView): VNode {
   if (wanted === undefined) {
     const broken = issues.some((issue) => issue.severity === 'error');
     return <p class="quiet">{broken ? 'its definition cannot be used' : 'not in the repository'}</p>;
@@ -129,8 +138,8 @@ function desired({ desired: wanted, issues, trial }: ServiceView): VNode {
   return (
     <>
       <p>
-        {wanted.active ? 'running' : 'stopped'} <span class="quiet">by commit</span>{' '}
-        <code title={wanted.commit}>{short(wanted.commit)}</code>
+        {edgeOf !== undefined ? 'routes' : wanted.active ? 'running' : 'stopped'}{' '}
+        <span class="quiet">by commit</span> <code title={wanted.commit}>{short(wanted.commit)}</code>
         {wanted.heldBack && <span class="quiet">, its last good state</span>}
         {trial?.phase === 'held back' && <span class="quiet">, held back</span>}
       </p>
@@ -258,6 +267,7 @@ function RouteLine({
       <span class={calm ? 'calm' : route.served ? 'fine' : 'off'}>
         {route.served ? 'served' : 'not served'}
       </span>
+      {route.edge !== undefined && <span class="quiet">, edge {route.edge.join(', ')}</span>}
       {route.notAfter !== undefined && (
         <span class="quiet">
           , certificate ends <Time at={route.notAfter} now={now} />

@@ -117,6 +117,7 @@ export function resolve(input: DefinitionsInput): Resolution {
       issues,
       ...(elsewhere === undefined ? {} : { builtElsewhere: elsewhere }),
       ...(edges.length === 0 ? {} : { edges }),
+      ...(judged.force.length === 0 ? { isEmpty: true } : {}),
       ...(judged.refusedElsewhere.length === 0 || input.node === undefined
         ? {}
         : { edgesUnread: [...judged.refusedElsewhere].sort(order) }),

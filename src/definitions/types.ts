@@ -242,6 +242,8 @@ export interface Desired {
   readonly builtElsewhere?: Readonly<Record<string, string>>;
   /** Of other nodes, served here too; sorted by name. Absent: none. */
   readonly edges?: readonly EdgeService[];
+  /** No definition of any node is in force. Absent: there is one. */
+  readonly isEmpty?: true;
   /** `<service>@<node>` of other nodes' files that are bad and have no good state: whether this node is their edge is not known. Absent: none. */
   readonly edgesUnread?: readonly string[];
 }

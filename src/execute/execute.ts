@@ -80,7 +80,7 @@ async function chain(
       return results;
     }
   }
-  const done = results.some((result) => result.step.kind === 'record-applied');
+  const done = results.some(({ step }) => step.kind === 'record-applied' || step.edge === true);
   if (done) tools.registry.clearFailure(service);
   return results;
 }

@@ -7,8 +7,9 @@ import {
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
-import { connect as connectTls, TLSSocket, type ConnectionOptions } from 'node:tls';
+import { connect as connectTls, createSecureContext, TLSSocket, type ConnectionOptions } from 'node:tls';
 import { parseAddress, type TerminatedRoute } from '../base/routetable.ts';
+import { authorityOf } from './certificates.ts';
 import type { Limits } from './limits.ts';
 
 /** The connections to the services, shared by all listeners. */
@@ -65,7 +66,7 @@ export function makeBackends(limits: Limits): Backends {
       return request;
     },
     session: async (route) => {
-      const key = `${route.backend} ${route.backendTls ? route.hostname : ''}`;
+      const key = `${route.backend} ${route.backendTls ? route.hostname : ''} ${route.backendCa ?? ''}`;
       if ((withoutHttp2.get(key) ?? 0) > performance.now()) return undefined;
       const free = sessions.get(key)?.find((session) => session.free());
       if (free !== undefined) return free;
@@ -184,16 +185,21 @@ function limitConnecting(request: ClientRequest, connected: string, timeoutMs: n
 }
 
 /**
- * The service is asked by its own name. On this machine its certificate is not verified: whoever could answer on the leased
+ * With `backendCa` it is another node's proxy: it proves the host name to these roots, or is not asked. Without, the service is
+ * asked by its own name. On this machine its certificate is not verified: whoever could answer on the leased
  * loopback port could read the key as well, and services make their own certificates. Anywhere else it is.
  */
 function tlsOptions(route: TerminatedRoute, protocols: string[]): ConnectionOptions {
-  return {
-    servername: isIP(route.hostname) === 0 ? route.hostname : '',
-    ALPNProtocols: protocols,
-    rejectUnauthorized: !isLoopback(addressOf(route).host),
-  };
+  const servername = isIP(route.hostname) === 0 ? route.hostname : '';
+  const common = { servername, ALPNProtocols: protocols };
+  if (route.backendCa === undefined)
+    return { ...common, rejectUnauthorized: !isLoopback(addressOf(route).host) };
+  const secureContext = authorityOf(route) ?? NOBODY;
+  return { ...common, secureContext, rejectUnauthorized: true };
 }
+
+/** Trusts no root at all. */
+const NOBODY = createSecureContext({ ca: [] });
 
 function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));

@@ -9,6 +9,14 @@ interface Certificate {
   readonly digest: string;
   readonly context: SecureContext;
   readonly leaf: X509Certificate;
+  /** Of `backendCa`: whom the service has to prove itself to. */
+  readonly authority?: Authority;
+}
+
+/** Roots; many routes have the same, and to read a system's takes a while. */
+interface Authority {
+  readonly digest: string;
+  readonly context: SecureContext;
 }
 
 /** A route whose certificate cannot be taken from its files. `why` says whether it is served nevertheless. */
@@ -69,11 +77,15 @@ export async function serveable(table: RouteTable, before: Served): Promise<Serv
         since: since.get(`${addr} ${hostname}`) ?? new Date().toISOString(),
       });
       if (kept === undefined) return [];
+      // One that is to be verified does not go on with whom it was verified by before, or not at all.
+      if (kept.route.backendCa !== route.backendCa) return [];
       const lives = { ...route, tlsCert: kept.route.tlsCert, tlsKey: kept.route.tlsKey };
       certificates.set(lives, kept.certificate);
+      trust(lives, kept.certificate);
       return [lives];
     }
     certificates.set(route, found);
+    trust(route, found);
     return [route];
   };
   const listeners = table.listeners.map((listener) => ({
@@ -81,6 +93,18 @@ export async function serveable(table: RouteTable, before: Served): Promise<Serv
     routes: listener.routes.flatMap((route) => served(listener.addr, route)),
   }));
   return { table: { ...table, listeners }, certificates, faults };
+}
+
+/** By the route objects that are served; a route with `backendCa` that is not here trusts nobody. */
+const authorities = new WeakMap<TerminatedRoute, SecureContext>();
+
+function trust(route: TerminatedRoute, { authority }: Certificate): void {
+  if (authority !== undefined) authorities.set(route, authority.context);
+}
+
+/** The roots of a route with `backendCa`; undefined when it is none of those that are served. */
+export function authorityOf(route: TerminatedRoute): SecureContext | undefined {
+  return authorities.get(route);
 }
 
 interface Earlier {
@@ -123,15 +147,40 @@ async function loadOne(
 }
 
 async function readOne(route: TerminatedRoute, byDigest: Map<string, Certificate>): Promise<Certificate> {
-  const [cert, key] = await Promise.all([readSmall(route.tlsCert), readSmall(route.tlsKey)]);
-  const digest = createHash('sha256').update(`${cert.length}\n`).update(cert).update(key).digest('hex');
+  const { tlsCert, tlsKey, backendCa } = route;
+  const [cert, key, ca] = await Promise.all([
+    readSmall(tlsCert),
+    readSmall(tlsKey),
+    backendCa === undefined ? undefined : readRoots(backendCa),
+  ]);
+  const hash = createHash('sha256').update(`${cert.length}\n`).update(cert).update(key);
+  const digest = (ca === undefined ? hash : hash.update(ca)).digest('hex');
   const same = byDigest.get(digest);
   if (same !== undefined) return same;
   const leaf = new X509Certificate(cert);
   if (!leaf.checkPrivateKey(createPrivateKey(key))) throw new Error('the key belongs to another certificate');
-  const certificate = { digest, leaf, context: createSecureContext({ cert, key, minVersion: 'TLSv1.3' }) };
+  const certificate = {
+    digest,
+    leaf,
+    context: createSecureContext({ cert, key, minVersion: 'TLSv1.3' }),
+    ...(ca === undefined ? {} : { authority: sharedAuthority(ca, byDigest) }),
+  };
   byDigest.set(digest, certificate);
   return certificate;
+}
+
+function sharedAuthority(ca: Buffer, byDigest: ReadonlyMap<string, Certificate>): Authority {
+  const digest = createHash('sha256').update(ca).digest('hex');
+  for (const { authority } of byDigest.values()) if (authority?.digest === digest) return authority;
+  return { digest, context: createSecureContext({ ca, minVersion: 'TLSv1.3' }) };
+}
+
+/** An empty file would be no roots, and Node would then take its own. */
+async function readRoots(path: string): Promise<Buffer> {
+  const pem = await readSmall(path);
+  if (!pem.includes('-----BEGIN CERTIFICATE-----'))
+    throw new Error(`${path} (backend_ca) holds no certificate`);
+  return pem;
 }
 
 /** Reading a pipe would never end, and hold up every other route. */

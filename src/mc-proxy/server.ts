@@ -128,7 +128,14 @@ async function follow(
 
   const rewatch = async (tables: RouteTable[]): Promise<void> => {
     const routes = tables.flatMap(terminatedRoutes);
-    const files = new Set([tablePath, ...routes.flatMap(({ tlsCert, tlsKey }) => [tlsCert, tlsKey])]);
+    const files = new Set([
+      tablePath,
+      ...routes.flatMap(({ tlsCert, tlsKey, backendCa }) => [
+        tlsCert,
+        tlsKey,
+        ...(backendCa === undefined ? [] : [backendCa]),
+      ]),
+    ]);
     // To watch a file too many costs nothing; to set up the watch of a thousand anew at each removal does.
     const covered = [...files].every((file) => watched.has(file)) && watched.size < 2 * files.size + 100;
     if (covered || closed) return;

@@ -1,4 +1,5 @@
 import type { Known } from '../base/outcome.ts';
+import type { RecordMark } from './dns/types.ts';
 import type { EnvHash, Issue, Mount, Resources } from '../definitions/types.ts';
 
 /** Labels of our containers (house rule 8): identity is in them and never parsed out of a name. */
@@ -198,6 +199,8 @@ export interface ObservedRoute {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly backendTls: boolean;
+  /** Of an edge: PEM file of the roots by which the backend is verified, by the host name of the route. */
+  readonly backendCa?: string;
   /** `<owner>/<service>/<component>/<route>` when it carries our mark; absent: foreign. */
   readonly mark?: string;
 }
@@ -261,12 +264,9 @@ export interface ServerRecord {
   readonly addresses: readonly string[];
   /** An alias, or texts where our mark would stand. */
   readonly foreign?: boolean;
-  readonly mark?: {
-    readonly owner: string;
-    readonly service: string;
-    /** The values that are ours. */
-    readonly addresses: readonly string[];
-  };
+  readonly mark?: RecordMark;
+  /** Marks beside it, which is ours if there is one: each edge node of a service has its own. Absent: none. */
+  readonly others?: readonly RecordMark[];
 }
 
 export type NameFacts =

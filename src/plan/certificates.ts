@@ -1,17 +1,16 @@
-import type { Component, DesiredService } from '../definitions/types.ts';
 import type { CertificateState } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
-import type { Facts } from './facts.ts';
+import type { Facts, Fronted, FrontedComponent } from './facts.ts';
 import { isDefaultHostname } from './look.ts';
 import { planRecords } from './records.ts';
-import { notYet, READY, together, type Staging } from './staged.ts';
-import type { Step, Waiting } from './types.ts';
+import { notYet, READY, refusal, together, type Staging } from './staged.ts';
+import type { Refused, Step, Waiting } from './types.ts';
 
 /** Every l7 host name has a certificate that may be used (L10); what is missing is issued by the node's own CA, or ordered. */
 export function stageCertificates(
   facts: Facts,
-  desired: DesiredService,
-  component: Component,
+  desired: Fronted,
+  component: FrontedComponent,
   because: Because,
 ): Staging {
   if (!facts.settings.proxy) return READY;
@@ -23,8 +22,8 @@ export function stageCertificates(
 
 function stageCertificate(
   facts: Facts,
-  desired: DesiredService,
-  component: Component,
+  desired: Fronted,
+  component: FrontedComponent,
   hostname: string,
   because: Because,
 ): Staging {
@@ -67,7 +66,7 @@ type MakeWaiting = (why: string, more?: Partial<Waiting>) => Waiting;
 /** The node's own CA answers at once; the order at another one is begun, and observed from then on. */
 function ordering(
   facts: Facts,
-  desired: DesiredService,
+  desired: Fronted,
   hostname: string,
   because: Because,
   waiting: MakeWaiting,
@@ -76,12 +75,31 @@ function ordering(
   const isDefault = isDefaultHostname(hostname, service, facts.settings.hostnameSuffix);
   const step: Step = { service, subject: hostname, because, kind: 'issue-certificate', hostname, isDefault };
   if (facts.settings.certificates === 'local') return { ...READY, steps: [step] };
+  const unprovable = cannotProve(facts, desired, hostname);
+  if (unprovable !== undefined) return refusal(unprovable);
   const first = recordFirst(facts, desired, because);
   return first ?? notYet(waiting(`${hostname}: is ordered from the CA`), [step]);
 }
 
+/**
+ * http-01: the CA comes to where the name leads. One that edge nodes serve leads there and not to its own node, and of
+ * several edge nodes to any of them: whoever is asked may not be the one that ordered.
+ */
+function cannotProve(facts: Facts, { service }: Fronted, hostname: string): Refused | undefined {
+  const { acmeChallenge, node } = facts.settings;
+  const routes = service.components.flatMap((component) => component.routes);
+  const edge = routes.find((route) => route.hostname === hostname && route.edge !== undefined)?.edge;
+  if (acmeChallenge !== 'http-01' || edge === undefined || (edge.length === 1 && edge[0] === node))
+    return undefined;
+  return {
+    service: service.name,
+    why: `no certificate for ${hostname} can be had by http-01: the name leads to ${edge.join(', ')} (edge)`,
+    hint: 'Set [certs] acme_challenge = "dns-01" on this node; or driver = "local", where only edge nodes ask it.',
+  };
+}
+
 /** http-01: the CA looks the name up, and comes to where it leads; so its record stands before the order (house, section 4). */
-function recordFirst(facts: Facts, desired: DesiredService, because: Because): Staging | undefined {
+function recordFirst(facts: Facts, desired: Fronted, because: Because): Staging | undefined {
   if (facts.settings.acmeChallenge !== 'http-01') return undefined;
   const summary = 'the CA proves the name by http-01: its record comes before the certificate';
   const records = planRecords(facts, desired, { ...because, summary });

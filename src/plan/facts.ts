@@ -1,4 +1,4 @@
-import type { Deploy, Desired, DesiredService } from '../definitions/types.ts';
+import type { Deploy, Desired, DesiredService, Route } from '../definitions/types.ts';
 import type { ObservedContainer, Observed } from '../node/types.ts';
 import type { Applied, FailureRecord, Lease, Promised, Trial } from '../registry/types.ts';
 import type { Plan, PlanSettings, Step, Waiting } from './types.ts';
@@ -13,6 +13,23 @@ export interface Facts {
   readonly now: number;
   /** `<service>/<component>` of those that have the ports of slot b; absent: all are in slot a. */
   readonly slotB?: ReadonlySet<string>;
+}
+
+/** What has routes: a service of this node, or the edge of one of another. */
+export interface Fronted {
+  readonly service: {
+    readonly name: string;
+    readonly components: readonly FrontedComponent[];
+  };
+  readonly insteadOf?: DesiredService;
+  /** Of an edge: the node that runs the service, and where it is reached. */
+  readonly home?: string;
+  readonly address?: string;
+}
+
+export interface FrontedComponent {
+  readonly name: string;
+  readonly routes: readonly Route[];
 }
 
 /** What is decided for one service; the plan is the sum of these. */
@@ -88,6 +105,20 @@ export const NOBODY = 'images';
 
 /** The names of all services that the registry knows in any way. */
 export function recordedServices(promised: Promised): string[] {
+  return recordedNames(promised).filter((name) => !isEdgeName(name));
+}
+
+/** `<service>@<home>`: the edge of a service of another node. No service can be called so. */
+export function isEdgeName(name: string): boolean {
+  return name.includes('@');
+}
+
+/** The edges of services of other nodes that the registry knows in any way. */
+export function recordedEdges(promised: Promised): string[] {
+  return recordedNames(promised).filter(isEdgeName);
+}
+
+function recordedNames(promised: Promised): string[] {
   return [
     ...new Set([
       ...promised.applied.map((applied) => applied.service.name),

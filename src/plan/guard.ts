@@ -1,7 +1,7 @@
 import type { Desired } from '../definitions/types.ts';
 import type { Commit } from '../source/types.ts';
 import type { Promised } from '../registry/types.ts';
-import { appliedOf, ours, oursOf, recordedServices, type Facts } from './facts.ts';
+import { appliedOf, ours, oursOf, recordedEdges, recordedServices, type Facts } from './facts.ts';
 import { isUp } from './swap.ts';
 import type { Refused, Waiting } from './types.ts';
 
@@ -38,6 +38,8 @@ export function namedServices(
   const recorded = new Set([
     ...recordedServices(promised),
     ...(promised.orphans ?? []).map((orphan) => orphan.service),
+    // Whoever names a service for its home node names it for its edges.
+    ...recordedEdges(promised).flatMap((name) => [name, name.split('@')[0] ?? name]),
   ]);
   const wanted = new Set(desired.services.filter((d) => d.service.active).map((d) => d.service.name));
   return [...new Set([...(promised.named ?? []), ...namedBy(commits)])]

@@ -2,7 +2,7 @@ import type { Desired, DesiredService, Service } from '../definitions/types.ts';
 import type { ProbeTarget } from '../node/types.ts';
 import type { Promised } from '../registry/types.ts';
 import { checksOf } from './checks.ts';
-import type { Facts } from './facts.ts';
+import type { Facts, FrontedComponent } from './facts.ts';
 import { keptOf, type Kept } from './keep.ts';
 import { recordNames } from './records.ts';
 import { asApplied, slotted } from './slots.ts';
@@ -19,8 +19,10 @@ export function wanted(
   const records = new Map(promised.images.map((record) => [record.reference, record]));
   const active = desired.services.filter(({ service }) => service.active);
   const components = active.flatMap(({ service }) => service.components);
-  const routes = active.flatMap(({ service }) =>
-    service.components.flatMap((component) =>
+  const edges = (desired.edges ?? []).filter((edge) => edge.active);
+  // Where two have one host name, the last of them names its files: this node's own.
+  const routes = [...edges, ...active].flatMap(({ service }) =>
+    (service.components as readonly FrontedComponent[]).flatMap((component) =>
       component.routes
         .filter((route) => route.mode === 'l7')
         .map((route) => ({ service: service.name, hostname: route.hostname })),

@@ -1,5 +1,6 @@
 import { messageOf } from '../base/outcome.ts';
 import type { Component, DesiredService } from '../definitions/types.ts';
+import { judgeEdges, planEdge, planEdgeRemoved } from './edge.ts';
 import type { Facts, ServicePlan } from './facts.ts';
 import { flapSteps, watchOf } from './flap.ts';
 import { judge } from './guard.ts';
@@ -48,6 +49,7 @@ export function makePlan(given: Facts): Plan {
       part.steps.flatMap((step) => (step.kind === 'lease-ports' ? step.leases : [])),
     );
   }
+  parts.push(...edgePlans(facts));
   parts.push(alone('images', () => housekeeping(facts, settledOf(facts, parts))));
   parts.push(alone('images', () => cacheSteps(facts)));
   const waiting = [...parts.flatMap((part) => part.waiting), ...trialWaiting(facts)];
@@ -63,6 +65,19 @@ export function makePlan(given: Facts): Plan {
     ...(wakes.length === 0 ? {} : { wakeAt: Math.min(...wakes) }),
     ...(identity.record === undefined ? {} : { engine: identity.record }),
   };
+}
+
+/** What this node serves for others, each alone like a service: it needs nothing of the engine, and nothing here needs it. */
+function edgePlans(facts: Facts): ServicePlan[] {
+  const { removed, kept, refused, waiting } = judgeEdges(facts);
+  const wanted = (facts.desired.edges ?? []).filter(({ service }) => !kept.includes(service.name));
+  return [
+    { steps: [], waiting, refused },
+    ...removed.map((name) => alone(name, () => resting(facts, name, '') ?? planEdgeRemoved(facts, name))),
+    ...wanted.map((edge) =>
+      alone(edge.service.name, () => resting(facts, edge.service.name, edge.digest) ?? planEdge(facts, edge)),
+    ),
+  ];
 }
 
 /** `mode = "observe"`: what would be done is said, service by service, and nothing of it is a step (L27). */

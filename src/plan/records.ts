@@ -1,7 +1,8 @@
-import type { Desired, DesiredService, Service } from '../definitions/types.ts';
-import type { NameFacts } from '../node/types.ts';
+import type { Desired } from '../definitions/types.ts';
+import type { RecordMark } from '../node/dns/types.ts';
+import type { NameFacts, ServerRecord } from '../node/types.ts';
 import type { Because, DnsRecord, Promised } from '../registry/types.ts';
-import type { Facts, ServicePlan } from './facts.ts';
+import { isEdgeName, type Facts, type Fronted, type ServicePlan } from './facts.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
 type Inside = Extract<NameFacts, { zone: string }>;
@@ -9,8 +10,9 @@ type Inside = Extract<NameFacts, { zone: string }>;
 /** The host names whose records are looked at: of services that run or ran, and those that the registry knows. */
 export function recordNames(desired: Desired, promised: Pick<Promised, 'applied' | 'records'>): string[] {
   const names = [
-    ...desired.services.filter(({ service }) => service.active).flatMap(({ service }) => hostnames(service)),
-    ...promised.applied.flatMap(({ service }) => hostnames(service)),
+    ...desired.services.filter(({ service }) => service.active).flatMap((entry) => ownNames(entry)),
+    ...(desired.edges ?? []).flatMap((edge) => ownNames(edge)),
+    ...promised.applied.flatMap((entry) => hostnames(entry)),
     ...(promised.records ?? []).map((record) => record.hostname),
   ];
   return [...new Set(names)].sort();
@@ -20,7 +22,7 @@ export function recordNames(desired: Desired, promised: Pick<Promised, 'applied'
  * Records of the service's host names inside our zones, once its routes are served; those of names that it no longer has go. A
  * name server that is down holds up nothing but its own records.
  */
-export function planRecords(facts: Facts, desired: DesiredService, because: Because): ServicePlan {
+export function planRecords(facts: Facts, desired: Fronted, because: Because): ServicePlan {
   const { service } = desired;
   const { dns } = facts.observed;
   if (dns === undefined || dns.driver === 'none') return { steps: [], waiting: [], refused: [] };
@@ -29,7 +31,7 @@ export function planRecords(facts: Facts, desired: DesiredService, because: Beca
   const put: Extract<Step, { kind: 'put-records' }>['records'][number][] = [];
   const addresses = [...(facts.settings.addresses ?? [])].sort();
   const of = { service: service.name };
-  for (const hostname of hostnames(service)) {
+  for (const hostname of ownNames(desired)) {
     const seen = dns.names[hostname];
     if (seen === undefined || 'elsewhere' in seen) continue;
     const judged = judge(facts, hostname, seen, addresses, service.name);
@@ -67,8 +69,9 @@ export function recordsGone(
   const { observed, promised, desired, settings, now } = facts;
   const { dns } = observed;
   if (dns === undefined || dns.driver === 'none') return { steps: [], waiting: [] };
-  const wanted = new Set(desired.services.flatMap((entry) => hostnames(entry.service)));
-  const applied = promised.applied.find((entry) => entry.service.name === service)?.service;
+  const wanted = new Set([...desired.services, ...(desired.edges ?? [])].flatMap((entry) => ownNames(entry)));
+  const handed = new Map(desired.services.flatMap((entry) => handedNames(entry)));
+  const applied = promised.applied.find((entry) => entry.service.name === service);
   const recorded = (promised.records ?? []).filter((record) => record.service === service);
   const names = [
     ...recorded.map((record) => record.hostname),
@@ -82,13 +85,23 @@ export function recordsGone(
     const record = recorded.find((entry) => entry.hostname === hostname);
     const isMarked = seen.servers.some(
       ({ seen: at }) =>
-        at.known && at.value.mark?.owner === settings.owner && at.value.mark.service === service,
+        at.known &&
+        marksOf(at.value).some((mark) => mark.owner === settings.owner && mark.service === service),
     );
     if (record === undefined && !isMarked) continue;
     const unseen = seen.servers.find(({ seen: at }) => !at.known)?.seen;
     if (unseen !== undefined && !unseen.known) waiting.push({ service, for: 'dns', why: unseen.why });
     else if (seen.failed !== undefined && seen.failed.retryAt > now)
       waiting.push({ service, for: 'dns', why: seen.failed.why, until: seen.failed.retryAt });
+    else if (
+      handed.has(hostname) &&
+      !seen.servers.every(({ seen: at }) => isServedAtEdge(at, facts, service))
+    )
+      // Taken away now, the name would lead nowhere for a while.
+      waiting.push({
+        ...{ service, for: 'dns', why: `${hostname} still leads here: no edge node has its record yet` },
+        hint: `It goes as soon as one of ${handed.get(hostname)?.join(', ') ?? ''} has; look there if it does not.`,
+      });
     else gone.push({ service, hostname, addresses: record?.addresses ?? [] });
   }
   const because: Because = { summary: `${service} no longer has these names`, commit: desired.commit.oid };
@@ -138,13 +151,15 @@ function judge(
       unknown ??= at.why;
       continue;
     }
-    const { mark, foreign, addresses: there } = at.value;
-    const isOurs = mark?.owner === facts.settings.owner;
-    const isLeft = mark === undefined && there.length > 0 && there.every((ip) => before.includes(ip));
-    const isFree = mark === undefined && there.length === 0 && foreign !== true;
+    const { mark, foreign, there, isStrange } = shareOf(facts, at.value, service);
+    const isOurs = mark !== undefined && !isStrange;
+    const isFit = mark === undefined && !isStrange;
+    const isLeft = isFit && there.length > 0 && there.every((ip) => before.includes(ip));
+    const isFree = isFit && there.length === 0 && foreign !== true;
     if (!isOurs && !isLeft && !isFree) {
       // Somebody else's that says the same does no harm, and is nobody's to repeat.
-      if (foreign !== true && mark === undefined && there.join() === addresses.join()) continue;
+      const isUnmarked = marksOf(at.value).length === 0;
+      if (foreign !== true && isUnmarked && there.join() === addresses.join()) continue;
       return {
         kind: 'refused',
         refused: {
@@ -153,10 +168,12 @@ function judge(
         },
       };
     }
-    const isMarked = isOurs && mark.service === service && mark.addresses.join() === addresses.join();
+    const isMarked = mark?.service === service && mark.addresses.join() === addresses.join();
     const stale = [...before, ...(mark?.addresses ?? [])].filter((ip) => !addresses.includes(ip));
     differs ||=
-      !isMarked || addresses.some((ip) => !there.includes(ip)) || stale.some((ip) => there.includes(ip));
+      !isMarked ||
+      addresses.some((ip) => !at.value.addresses.includes(ip)) ||
+      stale.some((ip) => there.includes(ip));
   }
   const { failed } = seen;
   if (differs && failed !== undefined && failed.retryAt > facts.now) {
@@ -176,7 +193,76 @@ function beforeOf({ promised }: Facts, hostname: string): readonly string[] {
   return (promised.records ?? []).find((record) => record.hostname === hostname)?.addresses ?? [];
 }
 
-function hostnames(service: Service): string[] {
+/**
+ * What of a name is ours to judge. A name with several edge nodes has a mark of each of them, and while it is handed over that of
+ * its home node too: each writes and takes away its own values alone, so that no two ever want the same value otherwise.
+ */
+function shareOf(
+  { settings }: Facts,
+  seen: ServerRecord,
+  service: string,
+): { mark?: RecordMark; there: readonly string[]; isStrange: boolean; foreign?: boolean } {
+  const marks = marksOf(seen);
+  const mark = marks.find(({ owner }) => owner === settings.owner);
+  const others = marks.filter((one) => one !== mark);
+  const theirs = others.filter((one) => isShared(one, { owner: settings.owner, service }));
+  const there = seen.addresses.filter(
+    (ip) => mark?.addresses.includes(ip) === true || !theirs.some(({ addresses }) => addresses.includes(ip)),
+  );
+  return {
+    there,
+    isStrange: theirs.length < others.length,
+    ...(mark === undefined ? {} : { mark }),
+    ...(seen.foreign === undefined ? {} : { foreign: seen.foreign }),
+  };
+}
+
+function marksOf({ mark, others = [] }: ServerRecord): readonly RecordMark[] {
+  return mark === undefined ? others : [mark, ...others];
+}
+
+type Marked = Pick<RecordMark, 'owner' | 'service'>;
+
+/** Of one service, and at least one of the two is its edge. */
+function isShared(one: Marked, other: Marked): boolean {
+  return (isEdgeName(one.service) || isEdgeName(other.service)) && originOf(one) === originOf(other);
+}
+
+/** `<service>@<home>`, also of the home node's own mark. */
+function originOf({ owner, service }: Marked): string {
+  return isEdgeName(service) ? service : `${service}@${owner.split('/')[0] ?? ''}`;
+}
+
+function isServedAtEdge(
+  seen: Inside['servers'][number]['seen'],
+  { settings }: Facts,
+  service: string,
+): boolean {
+  return (
+    seen.known &&
+    marksOf(seen.value).some(
+      (mark) => isEdgeName(mark.service) && isShared(mark, { owner: settings.owner, service }),
+    )
+  );
+}
+
+/** The host names that lead to this node: at home not those that an edge serves. */
+function ownNames(entry: Fronted): string[] {
+  const handed = new Set(handedNames(entry).map(([hostname]) => hostname));
+  return hostnames(entry).filter((hostname) => !handed.has(hostname));
+}
+
+/** Host names of a service of this node that lead to its edge nodes, with these. */
+function handedNames({ home, service }: Fronted): [string, readonly string[]][] {
+  if (home !== undefined) return [];
+  return service.components
+    .flatMap(({ routes }) => routes)
+    .flatMap(({ hostname, edge }): [string, readonly string[]][] =>
+      edge === undefined ? [] : [[hostname, edge]],
+    );
+}
+
+function hostnames({ service }: Pick<Fronted, 'service'>): string[] {
   return [
     ...new Set(service.components.flatMap(({ routes }) => routes.map((route) => route.hostname))),
   ].sort();

@@ -1,8 +1,19 @@
+import { isIP } from 'node:net';
 import type { Component, DesiredService, Route } from '../definitions/types.ts';
 import type { ObservedRoute, ProxyFacts } from '../node/types.ts';
 import type { Because, RouteRecord } from '../registry/types.ts';
 import { REPAIRED } from './because.ts';
-import { leaseOf, NOBODY, ours, recordedServices, type Facts, type ServicePlan } from './facts.ts';
+import {
+  isEdgeName,
+  leaseOf,
+  NOBODY,
+  ours,
+  recordedServices,
+  type Facts,
+  type Fronted,
+  type FrontedComponent,
+  type ServicePlan,
+} from './facts.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
 export interface RoutePlan extends ServicePlan {
@@ -16,8 +27,8 @@ export interface RoutePlan extends ServicePlan {
  */
 export function planRoutes(
   facts: Facts,
-  desired: DesiredService,
-  ready: readonly Component[],
+  desired: Fronted,
+  ready: readonly FrontedComponent[],
   because: Because,
   complete: boolean,
 ): RoutePlan {
@@ -114,7 +125,7 @@ const NONE: ReadonlySet<string> = new Set();
  */
 export function claimedRoutes(
   facts: Facts,
-  desired: DesiredService,
+  desired: Fronted,
   inPlace: readonly Component[],
 ): ReadonlySet<string> {
   const others = facts.desired.services
@@ -230,7 +241,9 @@ export function strayServices(facts: Facts): string[] {
   );
   // The last route may be gone although the call that took it away failed.
   const failed = promised.failures.map(({ service }) => service).filter((service) => service !== NOBODY);
-  return [...new Set([...marked, ...failed])].filter((service) => !known.has(service)).sort();
+  return [...new Set([...marked, ...failed])]
+    .filter((service) => !known.has(service) && !isEdgeName(service))
+    .sort();
 }
 
 export function removal(service: string, routes: readonly ObservedRoute[], because: Because): Step {
@@ -249,32 +262,56 @@ export function removal(service: string, routes: readonly ObservedRoute[], becau
 
 export function wantedRoute(
   facts: Facts,
-  desired: DesiredService,
-  component: Component,
+  desired: Fronted,
+  component: FrontedComponent,
   route: Route,
 ): ObservedRoute[] {
-  const lease = leaseOf(facts, desired.service.name, component.name, route.name);
-  if (lease === undefined) return [];
+  const behind = behindOf(facts, desired, component, route);
+  if (behind === undefined) return [];
   const certificate = facts.observed.certificates[route.hostname];
   // No route before its certificate (L11).
   if (route.mode === 'l7' && certificate?.kind !== 'valid') return [];
-  const ip = facts.settings.publishIp === '0.0.0.0' ? '127.0.0.1' : facts.settings.publishIp;
   return [
     {
       listenerPort: route.port,
       hostname: route.hostname,
-      backend: `${ip}:${lease.port}`,
+      ...behind,
       mode: route.mode,
       ...(route.mode === 'l7' && certificate?.kind === 'valid'
         ? { tlsCert: certificate.certPath, tlsKey: certificate.keyPath }
         : {}),
-      backendTls: route.backendTls,
       mark: [facts.settings.owner, desired.service.name, component.name, route.name].join('/'),
     },
   ];
 }
 
-function recordsOf(desired: DesiredService, ready: readonly Component[]): RouteRecord[] {
+/** Where Debian and most others keep the roots that the system trusts. */
+const SYSTEM_ROOTS = '/etc/ssl/certs/ca-certificates.crt';
+
+/**
+ * What stands behind a route: the leased port of the container, or of an edge the listener of the home node's proxy, which is
+ * asked over TLS again and verified by name. The leased port behind that may change: the edge never knows it (L06).
+ */
+function behindOf(
+  { settings, ...facts }: Facts,
+  { service, home, address }: Fronted,
+  component: FrontedComponent,
+  route: Route,
+): Pick<ObservedRoute, 'backend' | 'backendTls' | 'backendCa'> | undefined {
+  if (home !== undefined) {
+    if (address === undefined) return undefined;
+    const backend = `${isIP(address) === 6 ? `[${address}]` : address}:${route.port}`;
+    return route.mode === 'l4'
+      ? { backend, backendTls: false }
+      : { backend, backendTls: true, backendCa: settings.edgeCa ?? SYSTEM_ROOTS };
+  }
+  const lease = leaseOf({ settings, ...facts }, service.name, component.name, route.name);
+  if (lease === undefined) return undefined;
+  const ip = settings.publishIp === '0.0.0.0' ? '127.0.0.1' : settings.publishIp;
+  return { backend: `${ip}:${lease.port}`, backendTls: route.backendTls };
+}
+
+export function recordsOf(desired: Fronted, ready: readonly FrontedComponent[]): RouteRecord[] {
   return ready.flatMap((component) =>
     component.routes.map((route) => ({
       service: desired.service.name,
@@ -299,6 +336,7 @@ function equal(a: ObservedRoute, b: ObservedRoute): boolean {
     a.tlsCert === b.tlsCert &&
     a.tlsKey === b.tlsKey &&
     a.backendTls === b.backendTls &&
+    a.backendCa === b.backendCa &&
     a.mark === b.mark
   );
 }

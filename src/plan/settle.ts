@@ -92,7 +92,7 @@ export function settle(
       ...records.steps,
     ],
     waiting: [...waiting, ...certificates.waiting, ...routes.waiting, ...records.waiting, ...finish.waiting],
-    refused: [...routes.refused, ...records.refused],
+    refused: [...certificates.refused, ...routes.refused, ...records.refused],
   };
 }
 

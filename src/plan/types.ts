@@ -20,6 +20,8 @@ export interface StepHead {
   /** What it acts on, for people: a container name, an image, a host name. */
   readonly subject: string;
   readonly because: Because;
+  /** Of an edge, of which nothing is ever applied: when all its steps succeed, its failures are over. */
+  readonly edge?: true;
 }
 
 export type StepBody =
@@ -183,6 +185,8 @@ export interface PlanSettings {
   /** Of the node's file: changes happen in one of these only; empty: at any time. */
   readonly windows: readonly Window[];
   readonly proxy: boolean;
+  /** PEM file of the roots by which the proxies of home nodes are verified; absent (a state of an older agent): the system's. */
+  readonly edgeCa?: string;
   /** What records of this node name, from `nodes/<node>.toml`; absent: none. */
   readonly addresses?: readonly string[];
   /** Default host name is `<service>.<suffix>`. */

@@ -1,5 +1,5 @@
 import { redact } from '../base/secret.ts';
-import type { Component, DesiredService, Issue, Route, Service } from '../definitions/types.ts';
+import type { Component, DesiredService, EdgeService, Issue, Route, Service } from '../definitions/types.ts';
 import type { Observed, ObservedContainer, ProbeState } from '../node/types.ts';
 import type { Applied, StepRecord, Trial } from '../registry/types.ts';
 import { endOf } from './expiry.ts';
@@ -20,16 +20,20 @@ export function serviceView(
   const applied = promised.applied.find((entry) => entry.service.name === name);
   const failure = promised.failures.find((entry) => entry.service === name);
   const trial = promised.trials.find((entry) => entry.service === name && entry.digest === wanted?.digest);
+  const edge = desired.edges?.find((entry) => entry.service.name === name);
   const components = wanted?.service.components ?? [];
+  const fronted = edge?.service.components ?? components;
   const file =
     wanted?.file ??
+    edge?.file ??
     applied?.file ??
     promised.files.find((entry) => entry.service === name)?.file ??
     desired.issues.find((issue) => issue.service === name)?.file;
   return {
     name,
     ...(file === undefined ? {} : { file }),
-    state: stateOf(name, seen, wanted, applied, trial),
+    state: edge === undefined ? stateOf(name, seen, wanted, applied, trial) : edgeState(edge, seen),
+    ...(edge === undefined ? {} : { edgeOf: edge.home, desired: edgeDesired(edge) }),
     ...(wanted === undefined ? {} : { desired: desiredOf(wanted) }),
     ...(applied === undefined ? {} : { applied: appliedOf(applied) }),
     observed: containersOf(name, owner, observed).map((container) => containerView(container, observed)),
@@ -39,7 +43,7 @@ export function serviceView(
     fixedPorts: components.flatMap(({ name: component, ports }) =>
       ports.map((port) => ({ ...port, component })),
     ),
-    routes: components.flatMap((component) =>
+    routes: fronted.flatMap((component) =>
       component.routes.map((route) => routeView(component.name, route, observed)),
     ),
     waiting: plan.waiting.filter((entry) => entry.service === name).map(clean),
@@ -155,6 +159,28 @@ function stateOf(
   return wasInLine ? 'converged' : 'changing';
 }
 
+/** Of an edge nothing is applied: it is in line when what stands in the proxy and in DNS is as it should be. */
+function edgeState({ service, paused, active, heldBack }: EdgeService, seen: Seen): ServiceState {
+  const { plan, observed } = seen;
+  const of = (entry: { service: string }): boolean => entry.service === service.name;
+  if (plan.refused.some(of)) return 'refused';
+  if (!observed.engine.known) return 'unknown';
+  if (paused === true) return 'paused';
+  if (plan.steps.some(of)) return 'changing';
+  if (plan.waiting.some(of)) {
+    const routes = service.components.flatMap(({ name, routes: all }) =>
+      all.map((route) => routeView(name, route, observed)),
+    );
+    return routes.length > 0 && routes.every((route) => route.served) ? 'degraded' : 'waiting';
+  }
+  if (heldBack) return 'held back';
+  return active ? 'converged' : 'stopped';
+}
+
+function edgeDesired({ active, commit, digest, heldBack }: EdgeService): NonNullable<ServiceView['desired']> {
+  return { active, commit, digest, heldBack, images: [] };
+}
+
 /**
  * Waits that are no fault of what runs: until it is proved, until git changes, until a person wants the restart; a push
  * that fails is told by `ImagePushed=False` and by a notice, and the service runs from the local image.
@@ -243,6 +269,7 @@ function routeView(component: string, route: Route, observed: Observed): RouteVi
     served:
       facts?.live.known === true &&
       facts.live.value.some((entry) => matches(entry) && entry.backend === written?.backend),
+    ...(route.edge === undefined ? {} : { edge: route.edge }),
     ...(mode === 'l7' ? { url: `https://${hostname}${port === 443 ? '' : `:${port}`}/` } : {}),
     ...endOf(mode === 'l7' ? certificate : undefined, observed.handshakes?.[`${hostname}:${port}`]),
   };

@@ -59,14 +59,19 @@ export function table(rows: readonly (readonly string[])[]): string {
 }
 
 function serviceLines(service: ServiceView): string[] {
-  const { desired, applied } = service;
+  const { desired, edgeOf } = service;
+  const isEdge = edgeOf !== undefined;
   return [
     '',
     `${service.name}: ${service.state}`,
-    `  desired   ${desired === undefined ? (service.issues.some((issue) => issue.severity === 'error') ? 'unusable' : 'gone') : `${desired.active ? 'running' : 'stopped'} ${desired.images.join(', ')} (commit ${short(desired.commit)})`}`,
-    `  applied   ${applied === undefined ? 'never' : `${applied.state} ${applied.images.join(', ')} (commit ${short(applied.commit)}, ${time(applied.at)})`}`,
+    ...(isEdge
+      ? [
+          `  edge      of ${edgeOf}, which runs it; here only its routes are (${desired === undefined ? '' : `commit ${short(desired.commit)}`})`,
+        ]
+      : []),
+    ...(isEdge ? [] : columnsOf(service)),
     ...(desired?.silenced ?? []).map(({ rule, reason }) => `  silenced  ${rule}: ${reason}`),
-    ...(service.observed.length === 0
+    ...(service.observed.length === 0 && !isEdge
       ? [
           service.state === 'unknown'
             ? '  observed  unknown: the engine does not answer'
@@ -79,7 +84,7 @@ function serviceLines(service: ServiceView): string[] {
     ),
     ...service.routes.map(
       (r) =>
-        `  route     ${r.hostname}:${r.port} ${r.mode} -> ${r.backend ?? 'nothing yet'}${r.served ? '' : ' (not served)'}`,
+        `  route     ${r.hostname}:${r.port} ${r.mode} -> ${r.backend ?? 'nothing yet'}${r.served ? '' : ' (not served)'}${r.edge === undefined ? '' : `, edge ${r.edge.join(', ')}`}`,
     ),
     ...service.waiting
       .filter((w) => w.for !== 'image push')
@@ -101,6 +106,14 @@ function serviceLines(service: ServiceView): string[] {
     ...(service.lastError === undefined
       ? []
       : [`  error     ${service.lastError.why}`, ...hint(service.lastError.hint)]),
+  ];
+}
+
+function columnsOf(service: ServiceView): string[] {
+  const { desired, applied } = service;
+  return [
+    `  desired   ${desired === undefined ? (service.issues.some((issue) => issue.severity === 'error') ? 'unusable' : 'gone') : `${desired.active ? 'running' : 'stopped'} ${desired.images.join(', ')} (commit ${short(desired.commit)})`}`,
+    `  applied   ${applied === undefined ? 'never' : `${applied.state} ${applied.images.join(', ')} (commit ${short(applied.commit)}, ${time(applied.at)})`}`,
   ];
 }
 

@@ -93,6 +93,8 @@ export interface ServiceView {
   readonly name: string;
   readonly file?: string;
   readonly state: ServiceState;
+  /** The node that runs it, where this one only serves its routes; absent: this node's own service. */
+  readonly edgeOf?: string;
   readonly desired?: {
     readonly active: boolean;
     readonly commit: string;
@@ -182,6 +184,8 @@ export interface RouteView {
   /** Absent while the route is not in the table. */
   readonly backend?: string;
   readonly served: boolean;
+  /** Other nodes that serve it as well; its name leads to them. */
+  readonly edge?: readonly string[];
   /** Where a browser finds it: l7 only, made by us from host name and port. */
   readonly url?: string;
   /** End of the certificate's life, also of one that the service has of its own. */

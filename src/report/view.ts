@@ -52,7 +52,9 @@ export function makeView(input: ViewInput): View {
     },
     engine: engineOf(seen),
     proxy: proxyOf(input.proxyDriver, seen?.observed.proxy),
-    ...(seen?.observed.dns === undefined ? {} : { dns: dnsOf(seen.observed.dns, seen.addresses ?? []) }),
+    ...(seen?.observed.dns === undefined
+      ? {}
+      : { dns: dnsOf(seen.observed.dns, seen.addresses ?? [], edgeNames(seen.desired)) }),
     ...(seen?.observed.disk === undefined ? {} : { disk: seen.observed.disk }),
     services:
       seen === undefined
@@ -128,12 +130,17 @@ function proxyOf(driver: string, proxy: Known<ProxyFacts> | undefined): View['pr
 }
 
 /** Names of other zones are resolved and compared: a mismatch is a warning, nothing is ever written there. */
-function dnsOf(dns: DnsFacts, addresses: readonly string[]): NonNullable<View['dns']> {
+function dnsOf(
+  dns: DnsFacts,
+  addresses: readonly string[],
+  leadAway: ReadonlySet<string>,
+): NonNullable<View['dns']> {
   const names = Object.entries(dns.names).sort(([a], [b]) => (a < b ? -1 : 1));
   const inside = names.flatMap(([, seen]) => ('zone' in seen ? [seen] : []));
   const unseen = inside.flatMap(({ servers }) => servers).find(({ seen }) => !seen.known)?.seen;
   const elsewhere = names.flatMap(([hostname, seen]) => {
     if (!('elsewhere' in seen) || !seen.elsewhere.known || addresses.length === 0) return [];
+    if (leadAway.has(hostname)) return [];
     const found = seen.elsewhere.value;
     if (found.some((ip) => addresses.includes(ip))) return [];
     const what =
@@ -149,11 +156,18 @@ function dnsOf(dns: DnsFacts, addresses: readonly string[]): NonNullable<View['d
   };
 }
 
+/** Host names of this node's services that lead to edge nodes, as they should. */
+function edgeNames({ services }: Desired): ReadonlySet<string> {
+  const routes = services.flatMap(({ service }) => service.components.flatMap((one) => one.routes));
+  return new Set(routes.filter(({ edge }) => edge !== undefined).map(({ hostname }) => hostname));
+}
+
 function names(seen: Seen): string[] {
   const { desired, promised, plan } = seen;
   return [
     ...new Set([
       ...desired.services.map((entry) => entry.service.name),
+      ...(desired.edges ?? []).map((edge) => edge.service.name),
       ...desired.refused,
       ...promised.applied.map((entry) => entry.service.name),
       ...promised.files.map((entry) => entry.service),

@@ -151,6 +151,40 @@ function dnsBy(startServer: (options?: ServerOptions) => Promise<NameServer>): v
     expect(await knot.dig(`_mc-gitops.${NAME}`, 'TXT')).to.have.lengthOf(1);
   });
 
+  it('edge nodes of one service each have their own mark and values beside those of the others; a stranger has none', async () => {
+    const [home, one, two] = ['rift', 'front', 'back'].map((node) => open({ owner: `${node}/main` }));
+    const at = (ip: string): { hostname: string; addresses: string[] } => ({
+      hostname: NAME,
+      addresses: [ip],
+    });
+    expect(await home?.put('hello', [at('10.0.0.1')])).to.have.property('kind', 'ok');
+    expect(await one?.put('hello@rift', [at('10.0.0.2')])).to.have.property('kind', 'ok');
+    expect(await two?.put('hello@rift', [at('10.0.0.3')])).to.have.property('kind', 'ok');
+    expect(await knot.dig(NAME, 'A')).to.deep.equal(['10.0.0.1', '10.0.0.2', '10.0.0.3']);
+    expect(await knot.dig(`_mc-gitops.${NAME}`, 'TXT')).to.have.lengthOf(3);
+    const [seen] = (await inside(one as Dns)).servers;
+    const value = seen?.seen.known === true ? seen.seen.value : undefined;
+    expect([value?.mark?.owner, value?.others?.map(({ owner }) => owner).sort()]).to.deep.equal([
+      'front/main',
+      ['back/main', 'rift/main'],
+    ]);
+    const serial = await knot.serial();
+    expect(await two?.put('hello@rift', [at('10.0.0.3')])).to.have.property('kind', 'ok');
+    expect(await knot.serial(), 'nobody repeats what is there').to.equal(serial);
+    expect((await open({ owner: 'other/main' }).put('other', [at('10.9.9.9')])).kind).to.equal('wait');
+    expect((await open({ owner: 'other/main' }).put('hello@elsewhere', [at('10.9.9.9')])).kind).to.equal(
+      'wait',
+    );
+    expect(await home?.remove('hello', [at('10.0.0.1')])).to.have.property('kind', 'ok');
+    expect(await knot.dig(NAME, 'A')).to.deep.equal(['10.0.0.2', '10.0.0.3']);
+    // Another address of its own: its mark alone is written anew.
+    expect(await one?.put('hello@rift', [at('10.0.0.4')])).to.have.property('kind', 'ok');
+    expect(await knot.dig(NAME, 'A')).to.deep.equal(['10.0.0.3', '10.0.0.4']);
+    expect(await one?.remove('hello@rift', [at('10.0.0.4')])).to.have.property('kind', 'ok');
+    expect(await two?.remove('hello@rift', [at('10.0.0.3')])).to.have.property('kind', 'ok');
+    expect([await knot.dig(NAME, 'A'), await knot.dig(`_mc-gitops.${NAME}`, 'TXT')]).to.deep.equal([[], []]);
+  });
+
   it('several servers: one that refuses or is down keeps the other from nothing, and says why (L20)', async () => {
     const both = open({ servers: [knot.server, second.server] });
     await second.halt();

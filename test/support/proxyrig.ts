@@ -47,7 +47,7 @@ export interface DriverRig {
   route(
     hostname: string,
     backend: string,
-    more?: Partial<Pick<ObservedRoute, 'mode' | 'backendTls' | 'listenerPort'>>,
+    more?: Partial<Pick<ObservedRoute, 'mode' | 'backendTls' | 'backendCa' | 'listenerPort'>>,
   ): Promise<ObservedRoute>;
   certify(hostname: string): Promise<void>;
   /** Whoever set it up anew: the table that it starts with is empty. */

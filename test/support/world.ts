@@ -31,6 +31,8 @@ import { writerOf } from './worldwriter.ts';
 
 /** A node that lives in memory: registry, engine, images, proxy and CA, with time that only moves when told. */
 export class World extends Ledger {
+  /** Two worlds of other names are two nodes. */
+  nodeName = 'n1';
   now = Date.UTC(2026, 0, 1);
   containers: ObservedContainer[] = [];
   networks: string[] = [];
@@ -99,8 +101,8 @@ export class World extends Ledger {
 
   settings(): PlanSettings {
     return {
-      node: 'n1',
-      owner: 'n1/main',
+      node: this.nodeName,
+      owner: `${this.nodeName}/main`,
       portRange: [10000, 10050],
       publishIp: '127.0.0.1',
       logMaxSize: this.logMaxSize,
@@ -163,6 +165,10 @@ export class World extends Ledger {
         ...(entry.service.prune === false ? { prune: false } : {}),
       });
     }
+    for (const { service, file, oid, commit } of this.desired.edges ?? []) {
+      this.files = this.files.filter((entry) => entry.service !== service.name);
+      this.files.push({ service: service.name, file, oid, commit });
+    }
   }
 
   /** The registry's file is gone. `kept`: the file beside it is not. */
@@ -202,7 +208,8 @@ export class World extends Ledger {
     const plan = this.plan();
     this.engine = plan.engine ?? this.engine;
     const turned = inTurn(this.desired, this.promised(), this.now);
-    const digests = new Map(turned.services.map((entry) => [entry.service.name, entry.digest]));
+    const all = [...turned.services, ...(turned.edges ?? [])];
+    const digests = new Map(all.map((entry) => [entry.service.name, entry.digest]));
     const outcome = await execute(
       plan,
       this.tools(),

@@ -1,6 +1,7 @@
 import { blocked, ok, retry, wait, type Outcome } from '../../src/base/outcome.ts';
 import type { NodeWriter } from '../../src/execute/types.ts';
-import type { ImageState, ObservedRoute } from '../../src/node/types.ts';
+import type { ImageState, ObservedRoute, ServerRecord } from '../../src/node/types.ts';
+import type { RecordMark } from '../../src/node/dns/types.ts';
 import type { World } from './world.ts';
 import { partsOfSpec } from './parts.ts';
 
@@ -170,18 +171,30 @@ export function writerOf(world: World): NodeWriter {
         act('name', records.map((r) => r.hostname).join(), () => {
           for (const { hostname, addresses, before = [] } of records) {
             const there = world.names[hostname];
+            const marks = marksIn(there);
+            const mine = marks.find((mark) => mark.owner === owner);
+            const others = marks.filter((mark) => mark !== mine);
+            const isShared = [service, ...others.map((mark) => mark.service)].some((name) =>
+              name.includes('@'),
+            );
             const isOurs =
-              there?.mark?.owner === owner || there?.addresses.every((ip) => before.includes(ip));
+              mine !== undefined ||
+              (others.length > 0 && isShared) ||
+              there?.addresses.every((ip) => before.includes(ip));
             if (there !== undefined && isOurs !== true) return wait(`${hostname} is not ours`);
-            world.names[hostname] = { addresses, mark: { owner, service, addresses } };
+            world.names[hostname] = recordOf([{ owner, service, addresses }, ...others]);
           }
           return ok();
         }),
       remove: (_service, records) =>
         act('unname', records.map((r) => r.hostname).join(), () => {
-          const goes = (name: string): boolean =>
-            records.some((r) => r.hostname === name && world.names[name]?.mark?.owner === owner);
-          world.names = Object.fromEntries(Object.entries(world.names).filter(([name]) => !goes(name)));
+          for (const { hostname } of records) {
+            const marks = marksIn(world.names[hostname]);
+            const others = marks.filter((mark) => mark.owner !== owner);
+            if (others.length < marks.length && others.length === 0)
+              Reflect.deleteProperty(world.names, hostname);
+            else if (others.length < marks.length) world.names[hostname] = recordOf(others);
+          }
           return ok();
         }),
     },
@@ -193,6 +206,20 @@ export function writerOf(world: World): NodeWriter {
           return ok();
         }),
     },
+  };
+}
+
+function marksIn(record: ServerRecord | undefined): RecordMark[] {
+  return [...(record?.mark === undefined ? [] : [record.mark]), ...(record?.others ?? [])];
+}
+
+/** A name as its server has it: the values of all marks, each once. */
+function recordOf([mark, ...others]: RecordMark[]): ServerRecord {
+  const addresses = [...new Set([mark, ...others].flatMap((one) => one?.addresses ?? []))].sort();
+  return {
+    addresses,
+    ...(mark === undefined ? {} : { mark }),
+    ...(others.length === 0 ? {} : { others }),
   };
 }
 

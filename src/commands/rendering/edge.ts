@@ -185,11 +185,14 @@ export function recordLines(subject: Subject): string[] {
   const { facts, settings, hasSettings } = subject;
   const { mcns } = settings;
   const addresses = [...(facts.settings.addresses ?? [])].sort();
-  const names = new Map(
-    routesOf(subject).map(({ desired, route }) => [route.hostname, desired.service.name]),
-  );
+  const routes = routesOf(subject);
+  const names = new Map(routes.map(({ desired, route }) => [route.hostname, desired.service.name]));
+  const edges = new Map(routes.map(({ route }) => [route.hostname, route.edge]));
   const zones = mcns.zones.map((zone) => zone.toLowerCase().replace(/\.$/, ''));
   return [...names].sort().flatMap(([hostname, service]): string[] => {
+    const edge = edges.get(hostname);
+    if (edge !== undefined)
+      return [`# ${hostname}: leads to its edge nodes ${edge.join(', ')}, which make its records themselves`];
     if (addresses.length === 0)
       return [
         `# ${hostname}: nodes/${facts.settings.node}.toml has no addresses, so there is no record to make`,
@@ -216,7 +219,9 @@ export function recordLines(subject: Subject): string[] {
         return [`# ${hostname}: there, on ${server}`];
       if (seen?.mark === undefined && now.addresses.length > 0)
         return [`# ${hostname}: what ${server} has there (${now.addresses.join(', ')}) is not ours`];
-      const script = updateScript({ server, zone, hostname, seen: now, add, drop, mark, ttlS: mcns.ttl_s });
+      const markThere = texts[0] === undefined ? {} : { markThere: texts[0] };
+      const update = { server, zone, hostname, seen: now, add, drop, ...markThere, mark, ttlS: mcns.ttl_s };
+      const script = updateScript(update);
       const key = mcns.key_file === undefined ? '' : ` -k ${quoted(mcns.key_file)}`;
       return [
         `# Refused by the server where something stands there already: dig @${server} ${hostname} shows it`,

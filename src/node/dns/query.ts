@@ -1,6 +1,7 @@
 import { Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { messageOf } from '../../base/outcome.ts';
+import type { RecordMark } from './types.ts';
 
 const QUERY_TIMEOUT_MS = 2_000;
 const TRIES = 2;
@@ -14,26 +15,45 @@ export interface NameSeen {
   readonly texts: readonly (readonly string[])[];
 }
 
-export interface Mark {
-  readonly owner: string;
-  readonly service: string;
-  /** The values that are ours. */
-  readonly addresses: readonly string[];
-}
-
 /** Where the mark of a name stands: its own TXT records are nobody's business. */
 export function markName(hostname: string): string {
   return `_mc-gitops.${hostname}`;
 }
 
-export function formatMark({ owner, service, addresses }: Mark): string[] {
+export function formatMark({ owner, service, addresses }: RecordMark): string[] {
   return [MARK, `owner=${owner}`, `service=${service}`, ...[...addresses].sort().map((ip) => `ip=${ip}`)];
 }
 
-/** The mark among the texts of a name; undefined when there is none, or something else beside it. */
-export function markOf(texts: NameSeen['texts']): Mark | undefined {
-  const [strings, ...more] = texts;
-  if (strings?.[0] !== MARK || more.length > 0) return undefined;
+/** The marks among the texts of a name; undefined when something else stands there. */
+export function marksOf(texts: NameSeen['texts']): RecordMark[] | undefined {
+  const marks = texts.map(markIn);
+  return marks.every((mark) => mark !== undefined) ? marks : undefined;
+}
+
+/** The strings of the mark of one owner. */
+export function textOf(texts: NameSeen['texts'], owner: string): readonly string[] | undefined {
+  return texts.find((strings) => markIn(strings)?.owner === owner);
+}
+
+/**
+ * Marks of one service, of which at least one is its edge's: they stand beside each other, and each node writes and takes away
+ * what its own mark lists, so that no two ever want the same value otherwise. All others are foreign to each other.
+ */
+export function isShared(
+  one: Pick<RecordMark, 'owner' | 'service'>,
+  other: Pick<RecordMark, 'owner' | 'service'>,
+): boolean {
+  const isEdge = one.service.includes('@') || other.service.includes('@');
+  return isEdge && originOf(one) === originOf(other);
+}
+
+/** `<service>@<home>`, also of the home node's own mark. */
+function originOf({ owner, service }: Pick<RecordMark, 'owner' | 'service'>): string {
+  return service.includes('@') ? service : `${service}@${owner.split('/')[0] ?? ''}`;
+}
+
+function markIn(strings: readonly string[]): RecordMark | undefined {
+  if (strings[0] !== MARK) return undefined;
   const value = (key: string): string[] =>
     strings.filter((text) => text.startsWith(`${key}=`)).map((text) => text.slice(key.length + 1));
   const [owner, service] = [value('owner')[0], value('service')[0]];

@@ -14,7 +14,18 @@ import {
 } from '../../base/outcome.ts';
 import type { DnsFacts, NameFacts, ServerRecord } from '../types.ts';
 import type { Dns, WantedRecord } from './dns.ts';
-import { lookUp, markOf, queryFault, resolveAnywhere, serialOf, textsAt, type NameSeen } from './query.ts';
+import {
+  isShared,
+  lookUp,
+  marksOf,
+  textOf,
+  queryFault,
+  resolveAnywhere,
+  serialOf,
+  textsAt,
+  type NameSeen,
+} from './query.ts';
+import type { RecordMark } from './types.ts';
 import { sendUpdate, textScript, updateScript } from './update.ts';
 
 const QUERIES_AT_ONCE = 16;
@@ -90,7 +101,10 @@ async function observe(rig: Rig, hostnames: readonly string[]): Promise<DnsFacts
       const failed = rig.failures.get(hostname);
       names[hostname] = {
         zone,
-        servers: seen.map(({ server, names: found }) => ({ server, seen: recordOf(found, hostname) })),
+        servers: seen.map(({ server, names: found }) => ({
+          server,
+          seen: recordOf(found, hostname, rig.options.owner),
+        })),
         ...(failed === undefined ? {} : { failed: { why: failed.why, retryAt: failed.retryAt } }),
       };
     }
@@ -164,19 +178,21 @@ async function ensure(
   if (zone === undefined) return `${hostname} is in none of our zones`;
   try {
     const seen = await lookUp(server, hostname);
-    const change = changeOf(seen, record, owner, gone);
+    const change = changeOf(seen, record, { owner, service }, gone);
     if (change.kind === 'foreign') return gone ? undefined : `${server}: ${change.why}`;
     const { add, drop } = change;
     const mark = { owner, service, addresses };
     const isMarked = gone ? change.mark === undefined : sameMark(change.mark, mark);
     if (add.length + drop.length === 0 && isMarked) return undefined;
-    const update = { server, zone, hostname, seen, ttlS, add, drop, ...(gone ? {} : { mark }) };
+    const markThere = textOf(seen.texts, owner);
+    const there = markThere === undefined ? {} : { markThere };
+    const update = { server, zone, hostname, seen, ttlS, add, drop, ...there, ...(gone ? {} : { mark }) };
     const refused = await sendUpdate(updateScript(update), keyFile);
     caches.delete(`${server} ${zone}`);
     if (refused !== undefined)
       return `name server ${server} did not take the update of ${hostname}: ${refused}`;
     log.info({ server, hostname, add, drop }, 'record updated');
-    const after = changeOf(await lookUp(server, hostname), record, owner, gone);
+    const after = changeOf(await lookUp(server, hostname), record, { owner, service }, gone);
     // What is left of others is theirs.
     const isGone = after.kind === 'foreign' || (after.drop.length === 0 && after.mark === undefined);
     const isThere = after.kind === 'ours' && after.add.length + after.drop.length === 0;
@@ -227,47 +243,61 @@ type Change =
       readonly kind: 'ours';
       readonly add: string[];
       readonly drop: string[];
-      readonly mark?: ReturnType<typeof markOf>;
+      readonly mark?: RecordMark;
     };
 
 /** What is to be done with what was seen; foreign is what neither carries our mark nor is what we put there by the registry. */
-function changeOf(seen: NameSeen, record: WantedRecord, owner: string, gone: boolean): Change {
-  const mark = markOf(seen.texts);
+function changeOf(
+  seen: NameSeen,
+  record: WantedRecord,
+  us: { readonly owner: string; readonly service: string },
+  gone: boolean,
+): Change {
   const { hostname, addresses, before = [] } = record;
   if (seen.isAlias) return { kind: 'foreign', why: `${hostname} is an alias (CNAME) that is not ours` };
-  if (seen.texts.length > 0 && mark?.owner !== owner)
-    return { kind: 'foreign', why: `${hostname} carries the mark of ${mark?.owner ?? 'somebody else'}` };
+  const marks = marksOf(seen.texts);
+  const mark = marks?.find(({ owner }) => owner === us.owner);
+  const others = marks?.filter((one) => one !== mark) ?? [];
+  const stranger = others.find((one) => !isShared(one, us));
+  // Taking away our own does not depend on who else has a mark there.
+  if (marks === undefined || (stranger !== undefined && !(gone && mark !== undefined)))
+    return { kind: 'foreign', why: `${hostname} carries the mark of ${stranger?.owner ?? 'somebody else'}` };
+  const isOthers = (ip: string): boolean => others.some((one) => one.addresses.includes(ip));
   const own = mark === undefined ? [...before, ...(gone ? addresses : [])] : mark.addresses;
-  const isKnown = seen.addresses.every((ip) => own.includes(ip));
-  if (mark === undefined && seen.addresses.length > 0 && !isKnown)
+  const rest = seen.addresses.filter((ip) => !isOthers(ip));
+  const isKnown = rest.every((ip) => own.includes(ip));
+  if (mark === undefined && rest.length > 0 && !isKnown)
     return {
       kind: 'foreign',
-      why: `${hostname} has records (${seen.addresses.join(', ')}) that are not ours`,
+      why: `${hostname} has records (${rest.join(', ')}) that are not ours`,
     };
   const wanted = gone ? [] : addresses;
   return {
     kind: 'ours',
     add: wanted.filter((ip) => !seen.addresses.includes(ip)),
-    drop: seen.addresses.filter((ip) => own.includes(ip) && !wanted.includes(ip)),
+    // A value that another node's mark lists too is still wanted.
+    drop: rest.filter((ip) => own.includes(ip) && !wanted.includes(ip)),
     ...(mark === undefined ? {} : { mark }),
   };
 }
 
-function recordOf(found: Known<Map<string, NameSeen>>, hostname: string): Known<ServerRecord> {
+function recordOf(found: Known<Map<string, NameSeen>>, hostname: string, owner: string): Known<ServerRecord> {
   if (!found.known) return found;
   const seen = found.value.get(hostname);
   if (seen === undefined) return unknown('not looked at');
-  const mark = markOf(seen.texts);
-  const isForeign = seen.isAlias || (seen.texts.length > 0 && mark === undefined);
+  const marks = marksOf(seen.texts);
+  const mark = marks?.find((one) => one.owner === owner) ?? marks?.[0];
+  const others = marks?.filter((one) => one !== mark) ?? [];
   return known({
     addresses: seen.addresses,
-    ...(isForeign ? { foreign: true } : {}),
+    ...(seen.isAlias || marks === undefined ? { foreign: true } : {}),
     ...(mark === undefined ? {} : { mark }),
+    ...(others.length === 0 ? {} : { others }),
   });
 }
 
 function sameMark(
-  a: ReturnType<typeof markOf>,
+  a: RecordMark | undefined,
   b: { owner: string; service: string; addresses: readonly string[] },
 ): boolean {
   return (

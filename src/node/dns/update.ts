@@ -2,11 +2,12 @@ import { spawn } from 'node:child_process';
 import { isIP } from 'node:net';
 import { withDeadline } from '../../base/deadline.ts';
 import { messageOf } from '../../base/outcome.ts';
-import { formatMark, markName, type Mark, type NameSeen } from './query.ts';
+import type { RecordMark } from './types.ts';
+import { formatMark, markName, type NameSeen } from './query.ts';
 
 const UPDATE_TIMEOUT_MS = 8_000;
 const NAME = /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9])?$/;
-const WORD = /^[A-Za-z0-9_./:=-]+$/;
+const WORD = /^[A-Za-z0-9_./:=@-]+$/;
 
 export interface Update {
   readonly server: string;
@@ -16,8 +17,10 @@ export interface Update {
   readonly seen: NameSeen;
   readonly add: readonly string[];
   readonly drop: readonly string[];
+  /** Our mark as it stands there; absent: there is none. Those of others stay. */
+  readonly markThere?: readonly string[];
   /** Absent: the mark goes. */
-  readonly mark?: Mark;
+  readonly mark?: RecordMark;
   readonly ttlS: number;
 }
 
@@ -26,7 +29,7 @@ export interface Update {
  * is never written over, and only our own values are deleted, never a whole set. Throws on a name that is none.
  */
 export function updateScript(update: Update): string {
-  const { hostname, seen, add, drop, mark, ttlS } = update;
+  const { hostname, seen, add, drop, markThere, mark, ttlS } = update;
   const marked = markName(hostname);
   for (const name of [hostname, update.zone])
     if (!NAME.test(name)) throw new Error(`${name} is no host name`);
@@ -45,7 +48,7 @@ export function updateScript(update: Update): string {
       : seen.texts.map((texts) => `prereq yxrrset ${marked} TXT ${quoted(texts)}`)),
     ...drop.map((ip) => `update delete ${hostname} ${typeOf(ip)} ${ip}`),
     ...add.map((ip) => `update add ${hostname} ${ttlS} ${typeOf(ip)} ${ip}`),
-    ...(seen.texts.length === 0 ? [] : [`update delete ${marked} TXT`]),
+    ...(markThere === undefined ? [] : [`update delete ${marked} TXT ${quoted(markThere)}`]),
     ...(mark === undefined ? [] : [`update add ${marked} ${ttlS} TXT ${quoted(formatMark(mark))}`]),
     'send',
     '',

@@ -11,8 +11,10 @@ import { formatRouteTable, parseAddress, parseRouteTable } from '../../base/rout
 import type { ChallengeFront, RouteTable } from '../../base/routetable.ts';
 import { askHaproxy, askLive, askVersion } from './haproxyask.ts';
 import {
+  bundleKey,
   HAPROXY_TIMEOUTS,
   renderHaproxy,
+  rootsKey,
   type HaproxyPlaces,
   type HaproxyTimeouts,
 } from './haproxyconfig.ts';
@@ -133,8 +135,9 @@ async function observeHaproxy({ options, places, rules, pairs, clock }: Rig): Pr
   const stale = table.listeners.flatMap(({ addr, routes }) =>
     routes
       .filter(({ hostname }) => {
-        const key = `${addr} ${hostname}`;
-        return isEdited || isBehind || (live.kind === 'answer' && bundles[key] !== inForce[key]);
+        const keys = [bundleKey(addr, hostname), rootsKey(addr, hostname)];
+        const isOld = live.kind === 'answer' && keys.some((key) => bundles[key] !== inForce[key]);
+        return isEdited || isBehind || isOld;
       })
       .map(({ hostname }) => ({ listenerPort: parseAddress(addr)?.port ?? 0, hostname })),
   );

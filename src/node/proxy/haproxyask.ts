@@ -3,7 +3,7 @@ import { withDeadline } from '../../base/deadline.ts';
 import { messageOf } from '../../base/outcome.ts';
 import { parseAddress, type Route } from '../../base/routetable.ts';
 import { v } from '../../base/shape.ts';
-import type { MapValue } from './haproxyconfig.ts';
+import { bundleKey, rootsKey, type MapValue } from './haproxyconfig.ts';
 
 const ASK_TIMEOUT_MS = 3_000;
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
@@ -12,6 +12,7 @@ const VALUE = v.object({
   addr: v.string(),
   name: v.string(),
   bundle: v.optional(v.string()),
+  roots: v.optional(v.string()),
   route: v.looseObject({ hostname: v.string(), backend: v.string(), mode: v.picklist(['l4', 'l7']) }),
 });
 
@@ -54,11 +55,12 @@ export async function askLive(socket: string): Promise<HaproxyAnswer<HaproxyLive
   for (const [, id] of maps.value.matchAll(/^(\d+) \(\S+\/routes-\d+\.map\)/gm)) {
     const shown = await askHaproxy(socket, `show map #${id ?? ''}`);
     if (shown.kind !== 'answer') return shown;
-    for (const { addr, name, bundle, route } of mapValues(shown.value)) {
+    for (const { addr, name, bundle, roots, route } of mapValues(shown.value)) {
       const host = parseAddress(route.backend)?.host ?? '';
       const backend = isIP(host) === 0 ? route.backend : (addresses.get(name) ?? 'no server');
       routes.set(addr, [...(routes.get(addr) ?? []), { ...route, backend }]);
-      if (bundle !== undefined) bundles[`${addr} ${route.hostname}`] = bundle;
+      if (bundle !== undefined) bundles[bundleKey(addr, route.hostname)] = bundle;
+      if (roots !== undefined) bundles[rootsKey(addr, route.hostname)] = roots;
     }
   }
   const listeners = [...routes].map(([addr, list]) => ({ addr, routes: list }));

@@ -42,7 +42,10 @@ export const HAPROXY_TIMEOUTS: HaproxyTimeouts = {
 export interface HaproxyContent {
   /** All routes, as they are wanted: what the agent reads back as the written table. */
   readonly table: RouteTable;
-  /** Certificate bundle (its digest) of each l7 route that is served, by `bundleKey`; an l7 route without one is left out. */
+  /**
+   * Certificate bundle (its digest) of each l7 route that is served, by `bundleKey`, and of its roots, by `rootsKey`; an l7
+   * route without one that it needs is left out.
+   */
   readonly bundles: Readonly<Record<string, string>>;
 }
 
@@ -65,6 +68,11 @@ export interface Rendered {
 
 export function bundleKey(addr: string, hostname: string): string {
   return `${addr} ${hostname}`;
+}
+
+/** Of the roots by which the service behind a route is verified. */
+export function rootsKey(addr: string, hostname: string): string {
+  return `${addr} ${hostname} roots`;
 }
 
 export function bundlePath(directory: string, digest: string): string {
@@ -92,9 +100,12 @@ export function renderHaproxy(content: HaproxyContent, places: HaproxyPlaces): R
   for (const [index, { addr, routes }] of sortedContent(content).table.listeners.entries()) {
     const served = routes.flatMap((route): Served[] => {
       const bundle = content.bundles[bundleKey(addr, route.hostname)];
-      if (route.mode === 'l7' && bundle === undefined) return [];
+      const roots = content.bundles[rootsKey(addr, route.hostname)];
+      const isVerified = route.mode === 'l7' && route.backendCa !== undefined;
+      if ((route.mode === 'l7' && bundle === undefined) || (isVerified && roots === undefined)) return [];
       const name = `${index}.${route.hostname}`;
-      return [{ route, name, ...(bundle === undefined ? {} : { bundle }) }];
+      const parts = { ...(bundle === undefined ? {} : { bundle }), ...(isVerified ? { roots } : {}) };
+      return [{ route, name, ...parts }];
     });
     const isInner = served.some(({ route }) => route.mode === 'l7');
     const map = join(below, `routes-${index}.map`);
@@ -149,6 +160,7 @@ interface Served {
   /** Of its backend. */
   readonly name: string;
   readonly bundle?: string;
+  readonly roots?: string | undefined;
 }
 
 /** What stands in a map: where the front goes, where the inner front goes, and what the agent reads back. */
@@ -156,11 +168,12 @@ export interface MapValue {
   readonly addr: string;
   readonly name: string;
   readonly bundle?: string;
+  readonly roots?: string | undefined;
   readonly route: Route;
 }
 
-function mapLine({ route, name, bundle }: Served, index: number, addr: string): string {
-  const value: MapValue = { addr, name, route, ...(bundle === undefined ? {} : { bundle }) };
+function mapLine({ route, name, bundle, roots }: Served, index: number, addr: string): string {
+  const value: MapValue = { addr, name, route, ...(bundle === undefined ? {} : { bundle }), roots };
   const [front, inner] = route.mode === 'l4' ? [name, ''] : [`l7-${index}`, name];
   return `${route.hostname} ${front}|${inner}|${JSON.stringify(value)}\n`;
 }
@@ -269,15 +282,19 @@ backend http-01
 `;
 }
 
-function backends({ route, name }: Served, { timeouts }: HaproxyPlaces): string {
+function backends({ route, name, roots }: Served, { timeouts, directory }: HaproxyPlaces): string {
   if (route.mode === 'l4') {
     return `backend ${name}
   mode tcp
   server s ${route.backend}
 `;
   }
-  // The service is on this node, or proves itself by nothing that we know: its name is what it is asked for.
-  const tls = `ssl verify none sni str(${route.hostname}) ssl-min-ver TLSv1.2 ws h1`;
+  // A service on this node proves itself by nothing that we know: its name is what it is asked for. Another node's proxy proves it.
+  const verify =
+    roots === undefined
+      ? 'verify none'
+      : `verify required ca-file ${bundlePath(directory, roots)} verifyhost ${route.hostname}`;
+  const tls = `ssl ${verify} sni str(${route.hostname}) ssl-min-ver TLSv1.2 ws h1`;
   const [http, grpc] = route.backendTls ? [`${tls} alpn h2,http/1.1`, `${tls} alpn h2`] : ['', 'proto h2'];
   return `backend ${name}
   mode http

@@ -10,6 +10,7 @@ import {
   bundleKey,
   bundlePath,
   parseHaproxy,
+  rootsKey,
   versionPath,
   type HaproxyContent,
   type Rendered,
@@ -19,6 +20,8 @@ import { parseAddress } from '../../base/routetable.ts';
 
 const KEY_MODE = 0o600;
 const CONFIG_MODE = 0o600;
+/** What a system trusts is below 300 KB. */
+const MAX_ROOTS_BYTES = 1_048_576;
 
 export interface Written extends HaproxyContent {
   /** Absent: there is no file yet. */
@@ -81,34 +84,50 @@ export async function bundlesOf(
 ): Promise<{ bundles: Record<string, string>; faults: BundleFault[] }> {
   const bundles: Record<string, string> = {};
   const faults: BundleFault[] = [];
+  const roots = new Map<string, Promise<Outcome<string>>>();
+  const rootsOf = (path: string): Promise<Outcome<string>> => {
+    const made = roots.get(path) ?? checkedRoots(path, options);
+    roots.set(path, made);
+    return made;
+  };
   for (const { addr, routes } of table.listeners) {
     for (const route of routes) {
       if (route.mode !== 'l7') continue;
-      const key = bundleKey(addr, route.hostname);
-      const old = before[key];
+      const { hostname, backendCa } = route;
+      const fail = (why: string, old: string | undefined): void => {
+        const then =
+          old === undefined ? 'it is not served until then' : 'it goes on with the certificate of before';
+        const listenerPort = parseAddress(addr)?.port ?? 0;
+        faults.push({ addr, listenerPort, hostname, why: `${hostname}: ${why}: ${then}` });
+      };
+      const keep = (key: string, made: Outcome<string>): void => {
+        const old = before[key];
+        const digest = made.kind === 'ok' ? made.value : old;
+        if (digest !== undefined) bundles[key] = digest;
+        if (made.kind !== 'ok') fail(made.why, old);
+      };
+      const key = bundleKey(addr, hostname);
       const digest = await options.pairs.digestOf(route);
-      if (digest !== undefined && digest === old) {
-        bundles[key] = old;
-        continue;
-      }
-      const checked = await checkedPair(route, options);
-      if (checked.kind === 'ok') {
-        bundles[key] = checked.value;
-        continue;
-      }
-      if (old !== undefined) bundles[key] = old;
-      const then =
-        old === undefined ? 'it is not served until then' : 'it goes on with the certificate of before';
-      const listenerPort = parseAddress(addr)?.port ?? 0;
-      faults.push({
-        addr,
-        listenerPort,
-        hostname: route.hostname,
-        why: `${route.hostname}: ${checked.why}: ${then}`,
-      });
+      const isSame = digest !== undefined && digest === before[key];
+      keep(key, isSame ? ok(digest) : await checkedPair(route, options));
+      if (backendCa !== undefined) keep(rootsKey(addr, hostname), await rootsOf(backendCa));
     }
   }
   return { bundles, faults };
+}
+
+/** HAProxy gets a copy: it would refuse its whole configuration for one file that is not there. */
+async function checkedRoots(
+  path: string,
+  { directory, write }: { directory: string; write: boolean },
+): Promise<Outcome<string>> {
+  const read = await readBounded(path, MAX_ROOTS_BYTES);
+  if (read.kind === 'missing') return blocked(`there are no roots at ${path} ([mcproxy] edge_ca)`);
+  if (read.kind !== 'text') return blocked(`${path} cannot be read ([mcproxy] edge_ca)`);
+  if (!read.text.includes('-----BEGIN CERTIFICATE-----'))
+    return blocked(`${path} holds no certificate ([mcproxy] edge_ca)`);
+  const digest = digestOfText(read.text);
+  return write ? kept(directory, { digest, text: read.text }) : ok(digest);
 }
 
 async function checkedPair(
@@ -120,13 +139,19 @@ async function checkedPair(
   if (verdict.kind !== 'valid') return blocked(verdict.why);
   const pair = await readPair(tlsCert, tlsKey);
   if (pair === undefined) return blocked(`${tlsCert} or ${tlsKey} cannot be read`);
-  if (!write) return ok(pair.digest);
-  const path = bundlePath(directory, pair.digest);
+  return write ? kept(directory, pair) : ok(pair.digest);
+}
+
+async function kept(
+  directory: string,
+  { digest, text }: { readonly digest: string; readonly text: string },
+): Promise<Outcome<string>> {
+  const path = bundlePath(directory, digest);
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    if ((await readFile(path, 'utf8').catch(() => undefined)) !== pair.text)
-      await writeFileAtomic(path, pair.text, KEY_MODE);
-    return ok(pair.digest);
+    if ((await readFile(path, 'utf8').catch(() => undefined)) !== text)
+      await writeFileAtomic(path, text, KEY_MODE);
+    return ok(digest);
   } catch (error) {
     return writeFailure(error, path);
   }
@@ -136,7 +161,11 @@ async function readPair(cert: string, key: string): Promise<{ digest: string; te
   const [one, two] = [await readBounded(cert), await readBounded(key)];
   if (one.kind !== 'text' || two.kind !== 'text') return undefined;
   const text = `${one.text.trimEnd()}\n${two.text.trimEnd()}\n`;
-  return { digest: createHash('sha256').update(text).digest('hex').slice(0, 32), text };
+  return { digest: digestOfText(text), text };
+}
+
+function digestOfText(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
 }
 
 /** Writes the files of a version, and the configuration beside the one in force, to be checked. */

@@ -13,6 +13,7 @@ const ROUTE = v.object({
   tlsCert: v.optional(v.string()),
   tlsKey: v.optional(v.string()),
   backendTls: v.optional(v.boolean(), false),
+  backendCa: v.optional(v.string()),
   owner: v.optional(v.string()),
 });
 /** What of the router's status matters here; it may say more. */

@@ -149,6 +149,7 @@ interface RouteLike {
   readonly tlsCert?: string | undefined;
   readonly tlsKey?: string | undefined;
   readonly backendTls?: boolean;
+  readonly backendCa?: string | undefined;
   readonly owner?: string | undefined;
 }
 
@@ -166,14 +167,17 @@ function toObserved(route: RouteLike, listenerPort: number): ObservedRoute {
     ...(route.tlsCert === undefined ? {} : { tlsCert: route.tlsCert }),
     ...(route.tlsKey === undefined ? {} : { tlsKey: route.tlsKey }),
     backendTls: route.backendTls ?? false,
+    ...(route.backendCa === undefined ? {} : { backendCa: route.backendCa }),
     ...(route.owner === undefined ? {} : { mark: route.owner }),
   };
 }
 
-function toRoute({ hostname, backend, mode, tlsCert, tlsKey, backendTls, mark }: ObservedRoute): Route {
+function toRoute({ hostname, backend, mode, mark, ...route }: ObservedRoute): Route {
   const owner = mark === undefined ? {} : { owner: mark };
   if (mode === 'l4') return { hostname, backend, mode, ...owner };
-  return { hostname, backend, mode, tlsCert: tlsCert ?? '', tlsKey: tlsKey ?? '', backendTls, ...owner };
+  const { tlsCert = '', tlsKey = '', backendTls, backendCa } = route;
+  const ca = backendCa === undefined ? {} : { backendCa };
+  return { hostname, backend, mode, tlsCert, tlsKey, backendTls, ...ca, ...owner };
 }
 
 export function keyOf({ listenerPort, hostname }: RouteKey): string {
