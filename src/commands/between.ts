@@ -69,7 +69,6 @@ async function betweenOn(
   const readable = await readSafely({ files, refusedFiles, lastGood: new Map() }, root);
   if (readable.kind !== 'ok') return readable;
   const before = resolved(empty, readable.value);
-  const { services } = before.desired;
   const { promised, observed } = simulate(factsOf(empty, before.desired, before).facts).facts;
   const standing: Standing = {
     ...empty,
