@@ -61,9 +61,12 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     bug: 'what stopped is not started again',
-    file: 'plan/ready.ts',
+    file: 'plan/settle.ts',
     patches: [
-      ["  return { kind: 'start', why: `${container.name}: ${why}` };", "  return wait('has stopped');"],
+      [
+        "    if (state.kind === 'start') {\n",
+        "    if (state.kind === 'start') {\n      if (current.startedAt !== undefined) { readySince = undefined; continue; }\n",
+      ],
     ],
   },
   {
@@ -94,7 +97,7 @@ export const CANARIES: readonly Canary[] = [
   {
     bug: 'a removal forgets the service and not its containers',
     file: 'plan/stop.ts',
-    patches: [['...records.steps, ...containers, ...network, forget]', '...records.steps, forget]']],
+    patches: [['...records.steps, ...containers, ...network, ...forget]', '...records.steps, ...forget]']],
   },
   {
     bug: 'services are removed while a file cannot be read',

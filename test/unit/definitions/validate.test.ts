@@ -52,8 +52,9 @@ describe('mc-gitops validate', () => {
       const shown = shownLines(Buffer.from(text)).join('\n');
       expect(shown).to.contain('name = "q"');
       expect(shown).to.not.contain('hunter2pw');
-      const { ok, message = '' } = { message: '', ...readImage(value) };
-      expect([ok, message.includes('hunter2pw')]).to.deep.equal([false, false]);
+      const read = JSON.stringify(readImage(value));
+      expect(read).to.contain('"ok":false');
+      expect(read).to.not.contain('hunter2pw');
     }
     const pinned = `image = "host.example:8443/x:v1.0.0@sha256:${'a'.repeat(64)}"`;
     expect(shownLines(Buffer.from(pinned))[0]).to.equal(pinned);

@@ -54,8 +54,8 @@ describe('reading definitions on a thread of their own (G44, G45)', function () 
         service,
       ]),
     ).to.deep.equal([
-      ['services/b.toml:1:1', 'file/deadline', 'services/b.toml: it is not read within 0.5 s', 'b'],
-      ['services/c.toml:1:1', 'file/deadline', 'services/c.toml: it is not read within 0.5 s', 'c'],
+      ['services/b.toml:1:1', 'file/deadline', 'it is not read within 0.5 s', 'b'],
+      ['services/c.toml:1:1', 'file/deadline', 'it is not read within 0.5 s', 'c'],
       ['services/e.toml:7:8', 'component/user', '"0:0:0" is no user', 'e'],
     ]);
   });
