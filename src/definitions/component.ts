@@ -1,5 +1,5 @@
 import type { TomlPath } from '../base/tomlindex.ts';
-import { looksSecret, readEnv, readHostname, readPort } from './fields.ts';
+import { looksSecret, looksSecretWord, readEnv, readHostname, readPort } from './fields.ts';
 import { finding, keyFinding, order, quote, type Finding } from './findings.ts';
 import { readImage } from './image.ts';
 import { readMount } from './mounts.ts';
@@ -55,6 +55,13 @@ export function readComponent(shape: ComponentShape, path: TomlPath, findings: F
     findings.push(finding('component/user', at('user'), `${quote(shape.user)} is no user`));
   }
   if (shape.cmd !== undefined) checkArguments('component/cmd', shape.cmd, at('cmd'), findings);
+  for (const key of ['cmd', 'entrypoint'] as const)
+    for (const [index, word] of (shape[key] ?? []).entries())
+      if (looksSecretWord(word))
+        findings.push(finding('env/secret', at(key, index), 'this argument looks like a secret'));
+  for (const [name, value] of Object.entries(shape.labels))
+    if (looksSecret(name.replaceAll(/[.-]/g, '_'), value))
+      findings.push(finding('env/secret', at('labels', name), `${quote(name)} looks like a secret`));
   return {
     name: shape.name,
     ...(image.ok ? { image: image.image } : {}),

@@ -46,7 +46,7 @@ function convert(part: Part): JsonObject {
     const inner = convert(part.wrapped);
     return part.default === undefined ? inner : { ...inner, default: part.default as Json };
   }
-  return { ...typeOf(part), ...rulesOf(part), ...describe(part) };
+  return { ...typeOf(part), ...rulesOf(part), ...choices(part), ...describe(part) };
 }
 
 function typeOf(part: Part): JsonObject {
@@ -86,12 +86,20 @@ function rulesOf(part: Part): JsonObject {
   return rules;
 }
 
+/** Where the words are few, each of them is an example. */
+function choices(part: Part): JsonObject {
+  if (part.type === 'picklist') return { examples: [...(part.options ?? [])] };
+  return part.type === 'boolean' ? { examples: [true, false] } : {};
+}
+
 function describe(part: Part): JsonObject {
   const schema = part as unknown as v.GenericSchema;
+  const { pattern } = v.getMetadata(schema) as { readonly pattern?: string };
   const title = v.getTitle(schema);
   const description = v.getDescription(schema);
   const examples = v.getExamples(schema) as readonly Json[];
   return {
+    ...(pattern === undefined ? {} : { pattern }),
     ...(title === undefined ? {} : { title }),
     ...(description === undefined ? {} : { description }),
     ...(examples.length === 0 ? {} : { examples: [...examples] }),

@@ -1,4 +1,5 @@
 import { indexToml, type TomlIndex } from '../base/tomlindex.ts';
+import { looksSecret, looksSecretWord } from './fields.ts';
 import { readText } from './text.ts';
 import { isTable } from './structure.ts';
 
@@ -41,13 +42,21 @@ function visible(line: string): string {
 }
 
 function isSafe(line: string): boolean {
-  if (USER_INFO.test(line)) return false;
+  if (USER_INFO.test(line) || line.split(/["'\s,]+/).some(looksSecretWord)) return false;
   return line.trim() === '' || HEADER.test(line) || SHOWN.test(line);
 }
 
 function covered(line: string): string {
   const key = /^\s*[A-Za-z_][\w-]*\s=\s/.exec(line)?.[0] ?? '';
   return key + line.slice(key.length).replaceAll(/[^\s[\]{}",'#]/g, '•');
+}
+
+/** An argument of a command, or the value of a label. */
+function isSecretAt(path: readonly (string | number)[], value: string): boolean {
+  const key = path.at(-1);
+  return (
+    looksSecretWord(value) || (typeof key === 'string' && looksSecret(key.replaceAll(/[.-]/g, '_'), value))
+  );
 }
 
 function collect(
@@ -70,7 +79,7 @@ function collect(
     const equals = text.indexOf('=', span.value);
     // Of `KEY=VALUE` the key may be shown; of anything else nothing but the quotes.
     spans.push(equals === -1 || equals >= span.end ? [span.value, span.end] : [equals + 1, span.end - 1]);
-  } else if (typeof value === 'string' && USER_INFO.test(value)) {
+  } else if (typeof value === 'string' && (USER_INFO.test(value) || isSecretAt(path, value))) {
     const span = index.find(path);
     if (span !== undefined) spans.push([span.value, span.end]);
   }

@@ -90,7 +90,12 @@ export const SILENCE = v.strictObject({
     v.description('Id of a warning, or of a rule about Dockerfiles.'),
     v.examples(['image/unbuilt']),
   ),
-  reason: v.pipe(v.string(), v.title('Reason'), v.description('Why it is well so: the dashboard shows it.')),
+  reason: v.pipe(
+    v.string(),
+    v.title('Reason'),
+    v.description('Why it is well so: the dashboard shows it.'),
+    v.examples(['its supplier pushes it to our registry']),
+  ),
 });
 
 export const HEALTH = v.strictObject({
@@ -116,6 +121,7 @@ export const HEALTH = v.strictObject({
       v.description(
         'Port inside the container, instead of a route; for `http` and `tls` one that `ports` publishes.',
       ),
+      v.examples([8080]),
     ),
   ),
   path: v.optional(
@@ -144,7 +150,12 @@ export const HEALTH = v.strictObject({
     ),
   ),
   interval: v.optional(
-    v.pipe(DURATION, v.title('Interval'), v.description('From one check to the next, `1s` to `1h`.')),
+    v.pipe(
+      DURATION,
+      v.title('Interval'),
+      v.description('From one check to the next, `1s` to `1h`.'),
+      v.examples(['30s']),
+    ),
     '10s',
   ),
   timeout: v.optional(
@@ -152,6 +163,7 @@ export const HEALTH = v.strictObject({
       DURATION,
       v.title('Timeout'),
       v.description('A check that takes longer has failed; `100ms` to `30s`.'),
+      v.examples(['2s']),
     ),
     '5s',
   ),
@@ -160,6 +172,7 @@ export const HEALTH = v.strictObject({
       whole('health/retries', 1, 100),
       v.title('Retries'),
       v.description('So many failures in a row make the component unwell.'),
+      v.examples([5]),
     ),
     3,
   ),
@@ -168,6 +181,7 @@ export const HEALTH = v.strictObject({
       DURATION,
       v.title('Start period'),
       v.description('Failures so soon after the start do not count, at most `1h`.'),
+      v.examples(['5m']),
     ),
     '60s',
   ),
@@ -242,6 +256,7 @@ export const OWN_SERVICE = {
       whole('service/generation', 0, 2_147_483_647),
       v.title('Generation'),
       v.description('Raise it to have the containers made anew, and a held-back version tried again.'),
+      v.examples([1]),
     ),
     0,
   ),
@@ -275,6 +290,7 @@ export const OWN_COMPONENT = {
       v.array(v.string()),
       v.title('Entrypoint'),
       v.description("Replaces the image's entrypoint; the image's command does not hold then."),
+      v.examples([['/srv/myservice/bin/myservice']]),
     ),
   ),
   stop_signal: v.optional(

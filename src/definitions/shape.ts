@@ -25,6 +25,10 @@ export const LIMITS = {
 
 const RESTARTS = ['no', 'on-failure', 'unless-stopped', 'always'] as const;
 
+/** `[host[:port]/]repository:<semantic version>`, or anything with a digest. */
+export const PINNED =
+  /^[^\s@]*[^\s@/:]:v?(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)(?:-[0-9A-Za-z.-]+)?$|^[^\s@]+:[^\s@/:]+@sha256:[0-9a-f]{64}$/;
+
 const routeName = v.pipe(
   v.string(),
   v.regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/, says('route/name', 'is no route name')),
@@ -100,6 +104,8 @@ export const COMPONENT = v.strictObject({
     v.title('Image'),
     v.description('Full image reference, pinned to a semantic version.'),
     v.examples(['mcr.svc.mcp.metacircular.net:8443/myservice:v1.0.0']),
+    // For editors only: `readImage` says precisely what is wrong.
+    v.metadata({ pattern: PINNED.source }),
   ),
   volumes: v.optional(
     v.pipe(
@@ -132,6 +138,7 @@ export const COMPONENT = v.strictObject({
       v.string(),
       v.title('Network'),
       v.description("Default: the node's, `mcpnet`. `none`: no network."),
+      v.examples(['mcpnet', 'none']),
     ),
   ),
   user: v.optional(
@@ -185,6 +192,7 @@ export const SERVICE = v.strictObject({
       v.string(),
       v.title('Source path'),
       v.description('Source directory relative to the workspace. Default: `name`.'),
+      v.examples(['mc/myservice']),
     ),
   ),
   build: v.optional(
@@ -239,6 +247,7 @@ export const NODE = v.strictObject({
       v.string(),
       v.title('Host name suffix'),
       v.description('Default host name of a route: `<service>.<hostname_suffix>`.'),
+      v.examples(['svc.mcp.metacircular.net']),
     ),
   ),
   defaults: v.optional(
@@ -280,6 +289,7 @@ export const REMOVALS = v.strictObject({
       v.array(label('removals/name')),
       v.title('Services'),
       v.description('Names of services whose files were deleted and that may go.'),
+      v.examples([['old-wiki', 'paste']]),
     ),
     [],
   ),

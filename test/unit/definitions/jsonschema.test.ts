@@ -57,6 +57,37 @@ const JUDGED = [
 describe('JSON Schema of definitions', () => {
   const service = jsonSchema('service');
 
+  it('has a title, a description and an example of every field, and what holds by default', () => {
+    type Field = Schema & { readonly properties?: Readonly<Record<string, Field>>; readonly items?: Field };
+    const poor: string[] = [];
+    const look = (field: Field, path: string): void => {
+      for (const [key, inner] of Object.entries({ ...field.properties, ...field.items?.properties })) {
+        const where = `${path}.${key}`;
+        const isTable = inner.properties !== undefined || inner.items?.properties !== undefined;
+        if (inner['title'] === undefined || inner['description'] === undefined) poor.push(where);
+        if (!isTable && inner['examples'] === undefined) poor.push(`${where}: no example`);
+        look(inner, where);
+      }
+    };
+    for (const name of ['service', 'node', 'removals'] as const) look(jsonSchema(name), name);
+    expect(poor).to.deep.equal([]);
+  });
+
+  it('an editor marks an image that is not pinned, and none that is', () => {
+    for (const [image, isPinned] of [
+      ['host.example:8443/a/b:v1.2.3', true],
+      ['b:1.2.3-rc.1', true],
+      [`host.example/b:stable@sha256:${'a'.repeat(64)}`, true],
+      ['host.example:8443/b', false],
+      ['b:latest', false],
+      ['b:v1.2', false],
+      ['user:word@host.example/b:v1.2.3', false],
+    ] as const) {
+      const value = { name: 'b', node: 'n', components: [{ name: 'b', image }] };
+      expect(accepts('service', value), image).to.equal(isPinned);
+    }
+  });
+
   it('is JSON Schema 2020-12, and accepts every file of the example', () => {
     for (const name of validators.keys()) expect(ajv.validateSchema(jsonSchema(name)), name).to.equal(true);
     const files = Object.entries(readTree(EXAMPLE)).filter(([path]) => path.endsWith('.toml'));

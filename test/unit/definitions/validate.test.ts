@@ -60,6 +60,22 @@ describe('mc-gitops validate', () => {
     expect(shownLines(Buffer.from(pinned))[0]).to.equal(pinned);
   });
 
+  it('G10 what looks like a secret is told by its place, and shown nowhere: in env, cmd, entrypoint and labels', async () => {
+    const text = `${serviceText('web')}cmd = ["serve", "--db-password=hunter2pw", "ghp_hunter2pw", "--password=/srv/web/password"]
+env = ["SMTP_PWD=hunter2pw", "PWD=/srv/web", "AUTH_TYPE=basic"]
+[components.labels]
+"org.example.token" = "hunter2pw"
+`;
+    put('services/web.toml', text);
+    for (const format of ['text', 'json', 'github'] as const) {
+      const { out } = await run({ format });
+      expect(out, format).to.not.contain('hunter2pw');
+      expect(out.split('looks like a secret'), out).to.have.length(5);
+    }
+    const broken = shownLines(Buffer.from(`[broken\n${text}`)).join('\n');
+    expect(broken).to.not.contain('hunter2pw');
+  });
+
   it('shows the source line with a caret below the place, and how to mend it', async () => {
     put('services/a.toml', serviceText('a', '\tuser = "0:0:0"'));
     const { code, out } = await run();
