@@ -10,7 +10,7 @@ import { isUp } from './swap.ts';
 import type { Step, Waiting } from './types.ts';
 import { closedWindow } from './window.ts';
 
-/** `active = false`: routes, then containers. Leases, records and certificates stay. */
+/** `active = false`: routes, then containers. Leases, certificates and the records of its names stay; those of other names go. */
 export function planStopped(facts: Facts, desired: DesiredService): ServicePlan {
   const { service } = desired;
   const applied = appliedOf(facts, service.name);
@@ -31,7 +31,12 @@ export function planStopped(facts: Facts, desired: DesiredService): ServicePlan 
     applied?.digest === desired.digest && applied.state === 'stopped' && applied.file === desired.file;
   const record =
     isRecorded && !hasFailed(facts, service.name) ? [] : [recordStep(facts, desired, 'stopped', because)];
-  return { steps: [...routes.steps, ...stops, ...record], waiting: [], refused: [] };
+  const records = recordsGone(facts, service.name);
+  return {
+    steps: [...routes.steps, ...stops, ...records.steps, ...record],
+    waiting: records.waiting,
+    refused: [],
+  };
 }
 
 export function goneText(service: string): string {

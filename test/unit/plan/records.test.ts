@@ -48,6 +48,19 @@ describe('records in DNS', () => {
     expect(world.plan().steps, 'G2').to.deep.equal([]);
   });
 
+  it('of a service that is stopped and has another host name now: the old one goes, and a server that is down holds no stop up', async () => {
+    const world = await running(one('a'));
+    world.dnsAnswers = false;
+    world.desired = desiredOf([{ ...one('a', 'docs'), active: false }]);
+    await world.converge();
+    expect(world.container('a')?.state).to.equal('exited');
+    expect(world.plan().waiting.map((entry) => entry.for)).to.deep.equal(['dns']);
+    world.dnsAnswers = true;
+    await world.converge();
+    expect([world.names[NAME], world.dnsRecords]).to.deep.equal([undefined, []]);
+    expect(world.plan(), 'G2').to.deep.include({ steps: [], waiting: [] });
+  });
+
   it('a name server that is down holds up nothing but its records, and an undeploy waits for it (G9)', async () => {
     const world = prepared(one('a'));
     world.dnsAnswers = false;
