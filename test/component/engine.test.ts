@@ -180,17 +180,18 @@ for (const { name: engineName, start } of allEngines) {
       } as const;
       const { startedAt = 0 } = (await kit.container(kit.spec('health').name)) ?? {};
       const target = { containerId: id, startedAt, checks: [], health };
-      const becomes = (kind: string) =>
+      // A check that is due while the one before it still runs, on a busy machine, has failed with words of its own.
+      const becomes = (kind: string, last?: string) =>
         until(kind, () => {
           const state = probes.observe([target])[id];
-          return state?.kind === kind && state;
+          return state?.kind === kind && (last === undefined || ('last' in state && state.last === last));
         });
       try {
         expect(probes.observe([target])[id]).to.include({ kind: 'starting' });
         await inside('touch', '/well');
         await becomes('ready');
         await inside('rm', '/well');
-        expect(await becomes('unwell')).to.include({ last: 'the check /bin/busybox: exit code 1' });
+        await becomes('unwell', 'the check /bin/busybox: exit code 1');
         await inside('touch', '/well');
         await becomes('ready');
       } finally {
