@@ -62,7 +62,8 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
     return recorded.kind === 'ok' ? node.engine.stop(step.containerId, step.stopTimeoutS) : recorded;
   },
   'stop-container': (step, { node }) => node.engine.stop(step.containerId, step.stopTimeoutS),
-  'remove-container': (step, { node }) => node.engine.remove(step.containerId, step.stopTimeoutS),
+  'remove-container': (step, { node }) =>
+    node.engine.remove(step.containerId, step.stopTimeoutS, step.subject),
   'put-routes': async (step, { node, registry, clock }) => {
     // Recorded before it stands in the proxy: a route of ours is never without an owner (L08).
     // And with the time: from now on the connections to what was there before may end.

@@ -45,7 +45,7 @@ export interface NodeWriter {
     takeOver(id: string, renameTo: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
     giveBack(id: string, renameTo: string): Promise<Outcome<undefined>>;
     stop(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
-    remove(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
+    remove(id: string, stopTimeoutS: number, name?: string): Promise<Outcome<undefined>>;
   };
   readonly images: {
     startPull(image: ImageRef): Outcome<undefined>;

@@ -39,10 +39,15 @@ export interface ServicePlan {
   readonly refused: Plan['refused'];
 }
 
-/** When a wait is over that began at `from`. A clock that was set back since must not make a day of it (G42). */
+/**
+ * When a wait is over that began at `from`. A clock that was set back since must not make a day of it (G42); a moment that is
+ * only a little ahead was seen while the node was looked at, after `now` was taken, and is no such thing.
+ */
 export function waitEnds(from: number, ms: number, now: number): number {
-  return from > now ? now : from + ms;
+  return from > now + LOOKING_MS ? now : from + ms;
 }
+
+const LOOKING_MS = 60_000;
 
 const containersByOwner = indexed<ObservedContainer>((container) => container.identity?.owner);
 const containersByService = indexed<ObservedContainer>(({ identity }) =>

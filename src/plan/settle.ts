@@ -126,7 +126,8 @@ function finishSteps(
   const waiting: Waiting[] = [];
   const provedAt = waitEnds(readySince, stableForOf(facts, desired), facts.now);
   const isOwed = isNews || verdict !== undefined || predecessors.length > 0 || stale.length > 0;
-  if (isOwed && provedAt > facts.now) {
+  const isWatched = isOwed && provedAt > facts.now;
+  if (isWatched) {
     const why = 'ready, and watched until it is proved';
     waiting.push({ service: service.name, for: 'proved', why, since: readySince, until: provedAt });
   } else if (isOwed) {
@@ -147,7 +148,8 @@ function finishSteps(
       steps.push({ service: service.name, subject, because: proved, kind: 'release-leases', leases: stale });
     }
   }
-  for (const { image } of service.components) {
+  // What gives way in the end is not for other nodes to find.
+  for (const { image } of isWatched ? [] : service.components) {
     const push = facts.observed.pushes[image.reference];
     if (push?.kind === 'pending' || (push?.kind === 'failed' && push.retryAt <= facts.now)) {
       steps.push({ service: service.name, subject: image.reference, because, kind: 'push-image', image });

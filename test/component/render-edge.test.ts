@@ -204,6 +204,6 @@ describe('mc-gitops render: routes, certificates, records and all services', () 
         format: 'compose',
       }),
     );
-    expect(Object.keys((parse(example.out) as { services: object }).services)).to.have.length(10);
+    expect(Object.keys((parse(example.out) as { services: object }).services)).to.have.length(11);
   });
 });

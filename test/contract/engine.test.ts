@@ -197,6 +197,10 @@ for (const { name: place, start } of PLACES) {
       }
       for (let time = 0; time < 2; time += 1) valueOf(await engine.stop(id, 0));
       expect(await seen(`${wanted.name}.aside`)).to.include({ id, state: 'exited' });
+      expect((await engine.remove(id, 0, 'its-name-before')).kind, 'renamed since it was chosen').to.equal(
+        'retry',
+      );
+      expect(await seen(`${wanted.name}.aside`)).to.include({ id });
       for (let time = 0; time < 2; time += 1) valueOf(await engine.remove(id, 0));
       for (const again of [engine.stop(id, 0), engine.retire(id, 'x', 0), engine.rename(id, 'x')])
         expect((await again).kind).to.equal('ok');

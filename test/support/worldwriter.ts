@@ -107,12 +107,14 @@ export function writerOf(world: World): NodeWriter {
           return ok();
         }),
       stop: (id) => act('stop', nameOf(id), () => (world.end(id), ok())),
-      remove: (id) =>
-        act(
-          'remove',
-          nameOf(id),
-          () => ((world.containers = world.containers.filter((c) => c.id !== id)), ok()),
-        ),
+      remove: (id, _timeoutS, name) =>
+        act('remove', nameOf(id), () => {
+          const now = world.containers.find((c) => c.id === id)?.name;
+          if (name !== undefined && now !== undefined && now !== name)
+            return retry(`container ${name} is called ${now} by now: it is looked at again`);
+          world.containers = world.containers.filter((c) => c.id !== id);
+          return ok();
+        }),
     },
     images: {
       startPull: (image) => begin('pull', image.reference),

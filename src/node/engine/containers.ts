@@ -94,10 +94,21 @@ export async function stopContainer(site: Site, id: string, stopTimeoutS: number
   await readBack(site, id, { isStopped: true });
 }
 
-/** Stops and removes. Volumes stay, the anonymous ones too: data is never removed (L04). */
-export async function removeContainer(site: Site, id: string, stopTimeoutS: number): Promise<void> {
+/**
+ * Stops and removes. Volumes stay, the anonymous ones too: data is never removed (L04). One that has another name by now was
+ * put in place, or set aside, since it was looked at: it is not what was to go.
+ */
+export async function removeContainer(
+  site: Site,
+  id: string,
+  stopTimeoutS: number,
+  name: string | undefined,
+): Promise<void> {
   const seen = await ours(site, id);
   if (seen === undefined) return;
+  const now = nameOf(seen.Name);
+  if (name !== undefined && now !== name)
+    throw new Refusal(retry(`container ${name} is called ${now} by now: it is looked at again`));
   await stopSeen(site, seen, stopTimeoutS);
   await site.api
     .call(`remove ${nameOf(seen.Name)}`, 'DELETE', containerPath(id), { query: { force: true, v: false } })

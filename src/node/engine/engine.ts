@@ -78,7 +78,8 @@ export interface Engine {
   /** Renames and starts one that was taken over. */
   giveBack(id: string, renameTo: string): Promise<Outcome<undefined>>;
   stop(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
-  remove(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
+  /** `name`: what it was called when it was chosen; one that is called otherwise by now stays. */
+  remove(id: string, stopTimeoutS: number, name?: string): Promise<Outcome<undefined>>;
   /** Runs a program inside a container of ours: undefined when it ended with 0, else what it did instead. */
   check(id: string, command: readonly string[], timeoutMs: number): Promise<Outcome<string | undefined>>;
   /** Calls back on anything that happened, and on a lost or new stream: it only says "look now". `images`: what is known of images may be old. */
@@ -175,8 +176,8 @@ function engineOn(api: Api, { kind, storageRoot }: EngineIdentity, options: Engi
       quiet(`give container ${short(id)} back as ${renameTo}`, () => giveBackContainer(site, id, renameTo)),
     stop: (id, stopTimeoutS) =>
       quiet(`stop container ${short(id)}`, () => stopContainer(site, id, stopTimeoutS)),
-    remove: (id, stopTimeoutS) =>
-      quiet(`remove container ${short(id)}`, () => removeContainer(site, id, stopTimeoutS)),
+    remove: (id, stopTimeoutS, name) =>
+      quiet(`remove container ${short(id)}`, () => removeContainer(site, id, stopTimeoutS, name)),
     check: (id, command, timeoutMs) =>
       door(`check container ${short(id)}`, () => checks.run(id, command, timeoutMs)),
     events: (onSignal) => {

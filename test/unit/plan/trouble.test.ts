@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { retry } from '../../../src/base/outcome.ts';
 import type { Component, Route, Service } from '../../../src/definitions/types.ts';
 import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
+import { makePlan } from '../../../src/plan/plan.ts';
 import { World } from '../../support/world.ts';
 
 describe('the planner in trouble', () => {
@@ -292,6 +293,23 @@ describe('the planner in trouble', () => {
     world.proxyKnown = true;
     expect(await world.converge()).to.deep.equal([`unroute gone.${SUFFIX}:443`, 'forget gone']);
     expect(world.table).to.deep.equal([route, foreign]);
+  });
+
+  it('G4 watches a version for its whole time, also when it became ready while the node was looked at', async () => {
+    const world = new World();
+    world.desired = desiredOf([service('a', [component('a')])]);
+    world.present('mcr.example.net/a:v1.0.0');
+    for (let at = 0; at < 10 && world.container('a')?.state !== 'running'; at += 1) await world.pass();
+    const id = world.container('a')?.id ?? '';
+    // The probe says so a moment after the pass has taken its time.
+    const facts = world.facts();
+    const since = facts.now + 300;
+    const plan = makePlan({
+      ...facts,
+      observed: { ...facts.observed, probes: { [id]: { kind: 'ready', since } } },
+    });
+    expect(plan.steps).to.deep.equal([]);
+    expect(plan.waiting[0]).to.include({ for: 'proved', until: since + 5_000 });
   });
 
   it('G42 waits seconds and not a day when the clock is set back', async () => {
