@@ -26,7 +26,7 @@ export const LIMITS = {
 const RESTARTS = ['no', 'on-failure', 'unless-stopped', 'always'] as const;
 
 /** `[host[:port]/]repository:<semantic version>`, or anything with a digest. */
-export const PINNED =
+const PINNED =
   /^[^\s@]*[^\s@/:]:v?(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)(?:-[0-9A-Za-z.-]+)?$|^[^\s@]+:[^\s@/:]+@sha256:[0-9a-f]{64}$/;
 
 const routeName = v.pipe(
