@@ -14,6 +14,13 @@ import { runValidate } from './commands/validate.ts';
 import { DEFAULT_SETTINGS_PATH } from './settings.ts';
 import { VERSION } from './version.ts';
 
+// A reader that has seen enough (`| head`) is no fault; a disk that is full is one, and no stack trace.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE')
+    process.stderr.write(`mc-gitops: the output cannot be written: ${error.message}\n`);
+  process.exit(error.code === 'EPIPE' ? (process.exitCode ?? 0) : 1);
+});
+
 const program = new Command('mc-gitops')
   .description('The GitOps agent of a container node. No command changes anything: operators push TOML.')
   .version(VERSION)

@@ -1,4 +1,5 @@
 import jsonpatch from 'fast-json-patch';
+import { looksSecret, looksSecretWord } from '../definitions/fields.ts';
 import type { DesiredService, Service } from '../definitions/types.ts';
 import type { Applied, Because, PatchOperation } from '../registry/types.ts';
 
@@ -34,8 +35,27 @@ function differences(before: Service, after: Service): PatchOperation[] {
     operation.op === 'remove'
       ? [{ op: 'remove', path: operation.path }]
       : operation.op === 'add' || operation.op === 'replace'
-        ? [{ op: operation.op, path: operation.path, value: operation.value as unknown }]
+        ? [
+            {
+              op: operation.op,
+              path: operation.path,
+              value: covered(operation.value, operation.path),
+            },
+          ]
         : [],
+  );
+}
+
+/** Arguments and labels that look like secrets go into no journal and no comment on a pull request (G10). */
+function covered(value: unknown, path: string): unknown {
+  if (typeof value === 'string') {
+    const label = /\/labels\/([^/]+)$/.exec(path)?.[1]?.replaceAll(/[.-]/g, '_');
+    return looksSecretWord(value) || (label !== undefined && looksSecret(label, value)) ? '•••' : value;
+  }
+  if (Array.isArray(value)) return value.map((part) => covered(part, path));
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, part]) => [key, covered(part, `${path}/${key}`)]),
   );
 }
 
@@ -75,6 +95,9 @@ function keyed(service: Service): object {
           ...component,
           image: component.image.reference,
           env: Object.fromEntries(component.env.map((entry) => [entry.name, entry.hash])),
+          ...(component.labels === undefined
+            ? {}
+            : { labels: Object.fromEntries(component.labels.map(({ name, value }) => [name, value])) }),
           mounts: Object.fromEntries(component.mounts.map((mount) => [mount.target, mount])),
           routes: Object.fromEntries(
             component.routes.map((route) => [route.name === '' ? 'route' : route.name, route]),

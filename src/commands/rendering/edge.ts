@@ -86,7 +86,7 @@ export function routeLines(subject: Subject): string[] {
   if (table.kind !== 'ok')
     return [...told, `# Not written: ${table.kind === 'bug' ? 'an error' : table.why}`];
   // One file for all services: written without the others' routes it would take them off the proxy.
-  if (subject.isPart && !subject.hasState)
+  if ((subject.isPart || subject.bad.length > 0) && !subject.hasState)
     return [
       ...told,
       '# The table is one file for all services, and what else stands in it is not known here, so it is not written:',

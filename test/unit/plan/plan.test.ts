@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { retry } from '../../../src/base/outcome.ts';
-import type { Route, Service } from '../../../src/definitions/types.ts';
+import type { Component, Route, Service } from '../../../src/definitions/types.ts';
 import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
 
@@ -329,6 +329,26 @@ describe('the planner', () => {
       c.name === 'job' ? { ...c, state: 'exited', exitCode: 0, finishedAt: world.now } : c,
     );
     expect(await world.converge()).to.deep.equal([]);
+  });
+
+  it('G10 a reason has no argument and no label that looks like a secret', async () => {
+    const world = new World();
+    const made = (change: Partial<Component>): Service => service('a', [component('a', change)]);
+    world.present('mcr.example.net/a:v1.0.0');
+    world.desired = desiredOf([made({})]);
+    await world.converge();
+    const token = { name: 'org.example.token', value: 'hunter2pw' };
+    for (const change of [
+      { cmd: ['serve', '--password=hunter2pw'], labels: [token] },
+      { cmd: ['serve', '--password=hunter3pw'], labels: [{ ...token, value: 'hunter3pw' }] },
+    ]) {
+      world.desired = desiredOf([made(change)]);
+      world.accept();
+      const said = JSON.stringify(world.plan());
+      expect(said).to.contain('•••').and.to.contain('serve');
+      expect(said.replaceAll(/"cmd":\[[^\]]*\]|"labels":\[[^\]]*\]/g, '')).to.not.match(/hunter\dpw/);
+      await world.converge();
+    }
   });
 
   it('L35 gives every step its reason: commit, file, and the JSON patch of what changed', async () => {
