@@ -1,5 +1,6 @@
 import type { TomlPath } from '../base/tomlindex.ts';
-import { looksSecret, looksSecretWord, readEnv, readHostname, readPort } from './fields.ts';
+import { looksSecret, looksSecretWord } from '../base/secretlike.ts';
+import { readEnv, readHostname, readPort } from './fields.ts';
 import { finding, keyFinding, order, quote, type Finding } from './findings.ts';
 import { readImage } from './image.ts';
 import { readMount } from './mounts.ts';

@@ -1,5 +1,5 @@
 import { indexToml, type TomlIndex } from '../base/tomlindex.ts';
-import { looksSecret, looksSecretWord } from './fields.ts';
+import { looksSecret, looksSecretWord } from '../base/secretlike.ts';
 import { readText } from './text.ts';
 import { isTable } from './structure.ts';
 

@@ -1,5 +1,5 @@
 import jsonpatch from 'fast-json-patch';
-import { looksSecret, looksSecretWord } from '../definitions/fields.ts';
+import { looksSecret, looksSecretWord } from '../base/secretlike.ts';
 import type { DesiredService, Service } from '../definitions/types.ts';
 import type { Applied, Because, PatchOperation } from '../registry/types.ts';
 

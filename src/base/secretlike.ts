@@ -1,0 +1,29 @@
+const SECRET_NAME =
+  /(?:PASS(?:WORD|WD|PHRASE)?|(?:^|_)PWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIALS?|(?:^|_)AUTH)$/i;
+const SECRET_VALUE = [
+  /-----BEGIN [A-Z ]*PRIVATE KEY-----/,
+  /^(?:ghp|gho|ghs|ghu|github_pat|glpat|xox[abprs])[_-]/,
+  /^AKIA[0-9A-Z]{16}$/,
+  /^eyJ[\w-]+\.eyJ[\w-]+\./,
+  /^[a-z][a-z0-9+.-]*:\/\/[^/\s:@]*:[^/\s@]+@/i,
+];
+
+/** Does an entry look like a secret? A guess by its name and shape; a path to a file is none. */
+export function looksSecret(name: string, value: string): boolean {
+  if (value === '' || /^(?:true|false|\d{1,3})$/i.test(value)) return false;
+  return isSecretValue(value) || isSecretName(name, value);
+}
+
+/** `--password=…` among the words of a command, or a word that is a token by its shape. */
+export function looksSecretWord(word: string): boolean {
+  const [, name = '', value = ''] = /^--?([\w-]+)[= ](.+)$/s.exec(word) ?? [];
+  return isSecretValue(word) || (value !== '' && looksSecret(name.replaceAll('-', '_'), value));
+}
+
+function isSecretValue(value: string): boolean {
+  return SECRET_VALUE.some((pattern) => pattern.test(value));
+}
+
+function isSecretName(name: string, value: string): boolean {
+  return SECRET_NAME.test(name) && !/^(?:\.{0,2}\/|https?:\/\/)/.test(value);
+}
