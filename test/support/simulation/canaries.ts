@@ -47,7 +47,7 @@ export const CANARIES: readonly Canary[] = [
   {
     bug: 'the old one goes at once, before the new one is proved',
     file: 'plan/settle.ts',
-    patches: [['if (isOwed && provedAt > facts.now)', 'if (isOwed && provedAt < 0)']],
+    patches: [['isWatched = isOwed && provedAt > facts.now', 'isWatched = isOwed && provedAt < 0']],
   },
   {
     bug: 'running counts as ready',
@@ -92,7 +92,7 @@ export const CANARIES: readonly Canary[] = [
   {
     bug: 'a stop forgets the routes',
     file: 'plan/stop.ts',
-    patches: [['steps: [...routes.steps, ...stops, ...record]', 'steps: [...stops, ...record]']],
+    patches: [['steps: [...routes.steps, ...stops, ...records', 'steps: [...stops, ...records']],
   },
   {
     bug: 'a removal forgets the service and not its containers',
@@ -199,7 +199,12 @@ export const CANARIES: readonly Canary[] = [
   {
     bug: 'a wait is measured by a clock that somebody can set',
     file: 'plan/facts.ts',
-    patches: [['return from > now ? now : from + ms;', 'return from + Math.max(ms, now - now);']],
+    patches: [
+      [
+        'return from > now + LOOKING_MS ? now : from + ms;',
+        'return from + Math.max(ms, now - now + LOOKING_MS * 0);',
+      ],
+    ],
   },
 ];
 
