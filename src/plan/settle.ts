@@ -148,8 +148,7 @@ function finishSteps(
       steps.push({ service: service.name, subject, because: proved, kind: 'release-leases', leases: stale });
     }
   }
-  // What gives way in the end is not for other nodes to find.
-  for (const { image } of isWatched ? [] : service.components) {
+  for (const { image } of service.components) {
     const push = facts.observed.pushes[image.reference];
     if (push?.kind === 'pending' || (push?.kind === 'failed' && push.retryAt <= facts.now)) {
       steps.push({ service: service.name, subject: image.reference, because, kind: 'push-image', image });

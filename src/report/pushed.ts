@@ -50,7 +50,7 @@ function told(reference: string, push: PushState): ServiceCondition {
     default:
       return {
         ...{ type: 'ImagePushed', status: 'False', reason: 'Pending' },
-        message: `${reference} is pushed once the service is proved`,
+        message: `${reference} is pushed once the service is ready`,
       };
   }
 }
