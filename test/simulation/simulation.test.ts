@@ -6,7 +6,7 @@ import { keptSeeds, live, matrix } from '../support/simulation/lives.ts';
 import { simulate } from '../support/simulation/run.ts';
 
 /** As many as fit: `npm run test:long` lives 20,000, and hunts for each meeting of a fault and a step that did not come about. */
-const SEEDS = 300;
+const SEEDS = 600;
 
 describe('G60 a node through lives of faults, on a clock that jumps', () => {
   it(`keeps G1 to G12 in ${SEEDS} lives: two commits and more, five services and more, each kind of fault`, async function () {
