@@ -219,8 +219,9 @@ function movedHere(
   { node, elsewhere = [] }: DefinitionsInput,
 ): Finding | undefined {
   const { definition } = draft;
-  if (node === undefined || definition?.node !== node || !definition.active || last !== undefined)
-    return undefined;
+  // What is in force of it may be the service of another node that this one is only the edge of.
+  const isHere = last?.service.node === node;
+  if (node === undefined || definition?.node !== node || !definition.active || isHere) return undefined;
   const from = elsewhere.find(({ service }) => service === definition.name);
   if (from === undefined) return undefined;
   // Two nodes may each have a service of one name: one that is still there has not moved.

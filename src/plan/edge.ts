@@ -2,6 +2,7 @@ import type { EdgeService } from '../definitions/types.ts';
 import type { Because } from '../registry/types.ts';
 import { stageCertificates } from './certificates.ts';
 import { isEdgeName, recordedEdges, type Facts, type ServicePlan } from './facts.ts';
+import { hintToName } from './guard.ts';
 import { planRecords, recordsGone } from './records.ts';
 import { ofService, planRoutes, recordsOf, removal, wantedRoute } from './routes.ts';
 import { together } from './staged.ts';
@@ -206,7 +207,7 @@ function objectionTo(
       isForAll: true,
     };
   const budget = Math.max(1, Math.floor(count * settings.budgetShare));
-  const hint = `If it is meant, push a commit with the trailer "Remove-Services: ${unnamed.map(nameOf).join(', ')}", or name them in removals.toml.`;
+  const hint = hintToName([...new Set(unnamed.map(nameOf))]);
   if (unnamed.length > budget)
     return {
       why: `${unnamed.length} of ${count} edges would be taken away at once, and the budget is ${budget}: none is`,

@@ -177,7 +177,8 @@ export function trailersFor(names: readonly string[]): string[] {
   });
 }
 
-function hintToName(names: readonly string[]): string {
+/** How to have services go that the budget keeps. */
+export function hintToName(names: readonly string[]): string {
   const [first = ''] = trailersFor(names);
   // Each of them is told this: hundreds of names hundreds of times help nobody.
   if (names.length > NAMES_A_LINE)

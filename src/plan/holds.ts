@@ -1,4 +1,5 @@
-import type { DesiredService, Service } from '../definitions/types.ts';
+import type { Component, DesiredService, Service } from '../definitions/types.ts';
+import type { ObservedContainer } from '../node/types.ts';
 import { appliedOf, failureOf, oursOf, trialOf, type Facts, type ServicePlan } from './facts.ts';
 import { slotted } from './slots.ts';
 import { standingOf, type Standing } from './standing.ts';
@@ -141,14 +142,17 @@ export function holdsOfLoss(facts: Facts, { service }: DesiredService): Hold[] {
 
 /** In place, and ready by its probe, or a job that ended well. */
 export function isReady({ component, current }: Standing, facts: Facts): boolean {
-  if (current === undefined) return false;
-  if (current.state === 'running') return facts.observed.probes[current.id]?.kind === 'ready';
-  return current.state === 'exited' && component.restart !== 'unless-stopped' && current.exitCode === 0;
+  return current !== undefined && isWell(component, current, facts);
 }
 
-/** The version that is to be replaced runs, and is ready by its probe. */
-function isOldReady({ outdated }: Standing, facts: Facts): boolean {
-  return outdated?.state === 'running' && facts.observed.probes[outdated.id]?.kind === 'ready';
+/** The version that is to be replaced. */
+function isOldReady({ component, outdated }: Standing, facts: Facts): boolean {
+  return outdated !== undefined && isWell(component, outdated, facts);
+}
+
+function isWell({ restart }: Component, container: ObservedContainer, facts: Facts): boolean {
+  if (container.state === 'running') return facts.observed.probes[container.id]?.kind === 'ready';
+  return container.state === 'exited' && restart !== 'unless-stopped' && container.exitCode === 0;
 }
 
 /** Services whose containers change although their own file did not: by defaults, the node's file, settings, a new agent. */

@@ -517,6 +517,15 @@ describe('definitions: who keeps a name or port (L16)', () => {
     expect(commit(on('rift', 'active = false\n'))).to.equal('none');
     expect(commit(on('orion'))).to.equal('runs');
     expect(elsewhere).to.deep.equal([]);
+    const served = serviceText(
+      'a',
+      'volumes = ["a-db:/db"]\n[[components.routes]]\nport = 443\nmode = "l7"\nedge = ["orion"]',
+    );
+    const before = { 'services/a.toml': served };
+    commit(before);
+    const moved = { 'services/a.toml': served.replace('"rift"', '"orion"').replace('edge = ["orion"]', '') };
+    const there = resolved(moved, { node: 'orion', elsewhere, lastGood: good(before) });
+    expect(rulesOf(there.desired.issues), 'also where it was the edge of it').to.include('service/node-move');
     commit(on('rift'));
     const both = {
       'one/a.toml': on('rift')['services/a.toml'] ?? '',

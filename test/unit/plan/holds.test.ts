@@ -206,6 +206,27 @@ describe('changes that no file of its own caused', () => {
     expect(world.container('app')?.state, 'the order of starts holds').to.equal('exited');
   });
 
+  it('L42 a job that ended well before its own change is waited for counts as what comes first', async () => {
+    const deploy = { window: { cron: '0 3 1 7 *', forMs: 3_600_000, timezone: 'UTC' } };
+    const world = worldOf(one('app', {}, { after: ['setup'] }), one('setup', { restart: 'no' }, { deploy }));
+    await minutes(world);
+    world.edit('setup', {}, { state: 'exited', exitCode: 0, finishedAt: world.now });
+    await minutes(world);
+    const [app, setup] = world.desired.services;
+    const after = desiredOf([
+      one('app', {}, { after: ['setup'] }),
+      one('setup', { restart: 'no', user: '1000:1000' }, { deploy }),
+    ]);
+    world.desired = {
+      ...after,
+      services: after.services.map((entry, i) => ({ ...entry, oid: [app, setup][i]?.oid ?? '' })),
+    };
+    world.kill('app');
+    await minutes(world);
+    expect(world.container('setup')?.state).to.equal('exited');
+    expect(world.container('app')?.state).to.equal('running');
+  });
+
   it('stop at the first failure, and say whose it is; what the others need for their own goes on', async () => {
     const world = worldOf(one('a'), one('b'), one('c'));
     await world.converge();
