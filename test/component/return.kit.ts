@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { Agent } from '../../src/agent.ts';
 import { startTraffic } from '../../src/demo/traffic.ts';
 import type { ObservedContainer } from '../../src/node/types.ts';
-import { definitionOf, makeAgentRig, type AgentRig } from '../support/agentrig.ts';
+import { definitionOf, makeAgentRig, plainDefinition, type AgentRig } from '../support/agentrig.ts';
 import type { TestEngine } from '../support/engines.ts';
 import { buildNodeImage } from '../support/images.ts';
 import { until } from '../support/until.ts';
@@ -68,6 +68,19 @@ export function returns(name: string, start: () => Promise<TestEngine>): void {
       const mended = await rig.state('web', 'converged', PATIENCE_MS);
       expect(mended).to.not.have.property('trial');
       expect(mended.applied?.images).to.deep.equal([NEXT]);
+    });
+
+    it('G4 L32 that answers to nobody and ends after a while is watched for its whole time, gives way, and is held back', async () => {
+      const plain = (script: string): string =>
+        plainDefinition('web', GOOD, `cmd = ["/bin/node", "-e", "${script}"]`);
+      await rig.push({ 'services/web.toml': plain('setInterval(() => {}, 1000)') });
+      await rig.start({ deploy: { ...DEPLOY.deploy, stable_for_s: 4 } });
+      await rig.state('web', 'converged', PATIENCE_MS);
+      const before = await inPlace();
+      await rig.push({ 'services/web.toml': plain('setTimeout(() => process.exit(1), 1500)') });
+      const held = await rig.state('web', 'held back', PATIENCE_MS);
+      expect(held.trial?.phase).to.equal('held back');
+      expect(await inPlace()).to.include({ id: before?.id, state: 'running' });
     });
 
     it('is given way to by a new container with the old values when somebody removed the kept one', async () => {
