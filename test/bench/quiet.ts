@@ -6,7 +6,7 @@ import { makeRepository } from '../../src/demo/repository.ts';
 import { startProxy } from '../../src/mc-proxy/server.ts';
 import { parseSettings } from '../../src/settings.ts';
 import { makeLog } from '../../src/base/log.ts';
-import { definitionOf } from '../support/agentrig.ts';
+import { definitionOf, fileProxy } from '../support/agentrig.ts';
 import { startFakeEngine } from '../support/fakeengine.ts';
 import { freePort } from '../support/mcproxy.ts';
 import type { Bench } from './bench.ts';
@@ -76,13 +76,7 @@ async function measureIn(dir: string, size: number, socketPath: string): Promise
     source: { urls: [repository.path], branch: 'main' },
     database: { path: join(dir, 'data', 'registry.db') },
     engine: { socket: socketPath },
-    mcproxy: {
-      driver: 'file',
-      listeners: [`127.0.0.1:${webPort}`],
-      table: join(dir, 'data', 'routes.toml'),
-      status_socket: join(dir, 'proxy.sock'),
-      cert_dir: join(dir, 'certs'),
-    },
+    mcproxy: fileProxy(dir, webPort),
     certs: { driver: 'local' },
     deploy: { stable_for_s: 0.2, timeout_s: 600 },
   });

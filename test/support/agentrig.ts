@@ -70,13 +70,7 @@ export async function makeAgentRig(testEngine: Pick<TestEngine, 'socketPath'>): 
       engine: { socket: testEngine.socketPath },
       defaults: { network: `mcg-${instance}` },
       build: { workspace: join(dir, 'src') },
-      mcproxy: {
-        driver: 'file',
-        listeners: [`127.0.0.1:${webPort}`],
-        table: join(dir, 'data', 'routes.toml'),
-        status_socket: join(dir, 'proxy.sock'),
-        cert_dir: join(dir, 'certs'),
-      },
+      mcproxy: fileProxy(dir, webPort),
       certs: { driver: 'local' },
       deploy: { stable_for_s: 0.2, stop_timeout_s: 1 },
       policy: { mounts: [join(dir, 'srv', '{service}')] },
@@ -153,6 +147,17 @@ export async function makeAgentRig(testEngine: Pick<TestEngine, 'socketPath'>): 
       engine.close();
       await rm(dir, { recursive: true, force: true });
     },
+  };
+}
+
+/** Settings of the bundled proxy with everything of its own below a directory. */
+export function fileProxy(dir: string, webPort: number): object {
+  return {
+    driver: 'file',
+    listeners: [`127.0.0.1:${webPort}`],
+    table: join(dir, 'data', 'routes.toml'),
+    status_socket: join(dir, 'proxy.sock'),
+    cert_dir: join(dir, 'certs'),
   };
 }
 

@@ -93,3 +93,6 @@ export function readTree(dir: string, prefix = ''): Record<string, Uint8Array> {
     }),
   ) as Record<string, Uint8Array>;
 }
+
+/** The beginning of a route of a definition. */
+export const L4 = '[[components.routes]]\nport = 8443\nmode = "l4"\n';
