@@ -77,7 +77,9 @@ describe('images of a running agent', () => {
       'the push to fail',
       async () => {
         const hello = await helloOf(first);
-        return hello?.conditions?.some(({ reason }) => reason === 'PushFailed') === true ? hello : undefined;
+        const hasFailed = hello?.conditions?.some(({ reason }) => reason === 'PushFailed') === true;
+        // A push begins when the service is ready; it is proved a little later.
+        return hasFailed && hello.applied !== undefined ? hello : undefined;
       },
       60_000,
     );
