@@ -20,6 +20,16 @@ export function looksSecretWord(word: string): boolean {
   return isSecretValue(word) || (value !== '' && looksSecret(name.replaceAll('-', '_'), value));
 }
 
+/**
+ * Which words of a command look like secrets: also `--password VALUE`, where the word before says what it is. The word itself
+ * and its place among all.
+ */
+export function looksSecretArgument(word: string, index: number, words: readonly string[]): boolean {
+  const [, name] = /^--?([\w-]+)$/.exec(words[index - 1] ?? '') ?? [];
+  const isValue = name !== undefined && !word.startsWith('-');
+  return looksSecretWord(word) || (isValue && looksSecret(name.replaceAll('-', '_'), word));
+}
+
 function isSecretValue(value: string): boolean {
   return SECRET_VALUE.some((pattern) => pattern.test(value));
 }

@@ -35,8 +35,8 @@ export async function lintWorkspace(
         issues.push(dockerfileIssue('dockerfile/source', linted.why, { file, service: service.name }));
         continue;
       }
-      if (linted.value === undefined) {
-        const why = `git tag ${tag} of ${service.path} has no Dockerfile ${dockerfile}`;
+      if (!('issues' in linted.value)) {
+        const { why } = linted.value;
         issues.push(dockerfileIssue('dockerfile/missing', why, { file, service: service.name }));
         continue;
       }

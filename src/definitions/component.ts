@@ -1,5 +1,5 @@
 import type { TomlPath } from '../base/tomlindex.ts';
-import { looksSecret, looksSecretWord } from '../base/secretlike.ts';
+import { looksSecret, looksSecretArgument } from '../base/secretlike.ts';
 import { readEnv, readHostname, readPort } from './fields.ts';
 import { finding, keyFinding, order, quote, type Finding } from './findings.ts';
 import { readImage } from './image.ts';
@@ -58,7 +58,7 @@ export function readComponent(shape: ComponentShape, path: TomlPath, findings: F
   if (shape.cmd !== undefined) checkArguments('component/cmd', shape.cmd, at('cmd'), findings);
   for (const key of ['cmd', 'entrypoint'] as const)
     for (const [index, word] of (shape[key] ?? []).entries())
-      if (looksSecretWord(word))
+      if (looksSecretArgument(word, index, shape[key] ?? []))
         findings.push(finding('env/secret', at(key, index), 'this argument looks like a secret'));
   for (const [name, value] of Object.entries(shape.labels))
     if (looksSecret(name.replaceAll(/[.-]/g, '_'), value))

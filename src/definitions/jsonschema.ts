@@ -94,14 +94,18 @@ function choices(part: Part): JsonObject {
 
 function describe(part: Part): JsonObject {
   const schema = part as unknown as v.GenericSchema;
-  const { pattern } = v.getMetadata(schema) as { readonly pattern?: string };
+  // As it is written in a file, where what is read has more in it.
+  const { pattern, examples: written = [] } = v.getMetadata(schema) as {
+    readonly pattern?: string;
+    readonly examples?: readonly Json[];
+  };
   const title = v.getTitle(schema);
   const description = v.getDescription(schema);
-  const examples = v.getExamples(schema) as readonly Json[];
+  const examples = [...(v.getExamples(schema) as readonly Json[]), ...written];
   return {
     ...(pattern === undefined ? {} : { pattern }),
     ...(title === undefined ? {} : { title }),
     ...(description === undefined ? {} : { description }),
-    ...(examples.length === 0 ? {} : { examples: [...examples] }),
+    ...(examples.length === 0 ? {} : { examples }),
   };
 }

@@ -1,5 +1,5 @@
 import { indexToml, type TomlIndex } from '../base/tomlindex.ts';
-import { looksSecret, looksSecretWord } from '../base/secretlike.ts';
+import { looksSecret, looksSecretArgument, looksSecretWord } from '../base/secretlike.ts';
 import { readText } from './text.ts';
 import { isTable } from './structure.ts';
 
@@ -68,7 +68,16 @@ function collect(
   spans: [number, number][],
 ): void {
   if (Array.isArray(value)) {
-    for (const [at, part] of value.entries()) collect(part, [...path, at], hidden, index, text, spans);
+    const words = value.map((part) => (typeof part === 'string' ? part : ''));
+    for (const [at, part] of value.entries())
+      collect(
+        part,
+        [...path, at],
+        hidden || looksSecretArgument(words[at] ?? '', at, words),
+        index,
+        text,
+        spans,
+      );
   } else if (isTable(value)) {
     for (const [key, part] of Object.entries(value)) {
       collect(part, [...path, key], hidden || HIDDEN.test(key), index, text, spans);

@@ -79,6 +79,7 @@ export const DEPLOY = v.strictObject({
       WINDOW,
       v.title('Window'),
       v.description('Changes happen in it only; healing and return are never bound.'),
+      v.examples([{ cron: '0 3 * * sun', for: '2h', timezone: 'Europe/Berlin' }]),
     ),
   ),
 });
@@ -261,7 +262,12 @@ export const OWN_SERVICE = {
     0,
   ),
   deploy: v.optional(
-    v.pipe(DEPLOY, v.title('Deploy'), v.description("How changes happen. What is absent is the node's.")),
+    v.pipe(
+      DEPLOY,
+      v.title('Deploy'),
+      v.description("How changes happen. What is absent is the node's."),
+      v.examples([{ strategy: 'blue-green', stable_for: '90s' }]),
+    ),
     {},
   ),
   silence: v.optional(
@@ -269,6 +275,7 @@ export const OWN_SERVICE = {
       v.array(SILENCE),
       v.title('Silence'),
       v.description('Warnings of this file that are meant: each with its reason.'),
+      v.examples([[{ rule: 'image/unbuilt', reason: 'its supplier pushes it to our registry' }]]),
     ),
     [],
   ),
@@ -327,9 +334,15 @@ export const OWN_COMPONENT = {
       v.description(
         'How the component shows that it is well, before it is ready and afterwards. Default: by its routes and ports, until it is ready.',
       ),
+      v.metadata({ examples: [{ type: 'http', path: '/healthz' }] }),
     ),
   ),
   resources: v.optional(
-    v.pipe(RESOURCES, v.title('Resources'), v.description('Limits of the container. Default: none.')),
+    v.pipe(
+      RESOURCES,
+      v.title('Resources'),
+      v.description('Limits of the container. Default: none.'),
+      v.examples([{ memory: '512m', cpus: 0.5 }]),
+    ),
   ),
 } as const;

@@ -163,7 +163,12 @@ export const COMPONENT = v.strictObject({
     [],
   ),
   routes: v.optional(
-    v.pipe(v.array(ROUTE), v.title('Routes'), v.description('What mc-proxy sends to this component.')),
+    v.pipe(
+      v.array(ROUTE),
+      v.title('Routes'),
+      v.description('What mc-proxy sends to this component.'),
+      v.metadata({ examples: [[{ port: 8443, mode: 'l7' }]] }),
+    ),
     [],
   ),
   ...OWN_COMPONENT,
@@ -212,6 +217,7 @@ export const SERVICE = v.strictObject({
       }),
       v.title('Build'),
       v.description('What the node builds by itself when a version is missing in the registry.'),
+      v.examples([{ images: { myservice: 'Dockerfile' } }]),
     ),
     {},
   ),
@@ -219,6 +225,9 @@ export const SERVICE = v.strictObject({
     v.array(COMPONENT),
     v.title('Components'),
     v.description('One table a container, in the order of the file.'),
+    v.metadata({
+      examples: [[{ name: 'api', image: 'mcr.svc.mcp.metacircular.net:8443/myservice:v1.0.0' }]],
+    }),
   ),
   ...OWN_SERVICE,
 });
@@ -259,6 +268,7 @@ export const NODE = v.strictObject({
       }),
       v.title('Defaults'),
       v.description('For components of this node that do not say it themselves.'),
+      v.examples([{ network: 'mcpnet', restart: 'unless-stopped' }]),
     ),
     {},
   ),
@@ -277,6 +287,7 @@ export const NODE = v.strictObject({
       v.description(
         'Changes of any service of this node happen in one of these only; healing is never bound.',
       ),
+      v.examples([[{ cron: '0 3 * * sun', for: '2h', timezone: 'Europe/Berlin' }]]),
     ),
     [],
   ),

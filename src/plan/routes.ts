@@ -79,7 +79,7 @@ export function planRoutes(
     );
     steps.push({
       service,
-      subject: wrong.map((route) => route.hostname).join(', '),
+      subject: [...new Set(wrong.map((route) => route.hostname))].join(', '),
       because: because.summary === REPAIRED ? { ...because, summary: found(wrong, proxy.value) } : because,
       kind: 'put-routes',
       routes: wrong,
@@ -249,7 +249,7 @@ export function strayServices(facts: Facts): string[] {
 export function removal(service: string, routes: readonly ObservedRoute[], because: Because): Step {
   return {
     service,
-    subject: routes.map((route) => route.hostname).join(', '),
+    subject: [...new Set(routes.map((route) => route.hostname))].join(', '),
     because,
     kind: 'remove-routes',
     routes: routes.map(({ listenerPort, hostname, mark }) => ({

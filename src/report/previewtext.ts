@@ -190,7 +190,10 @@ function problemsOf(preview: Preview, cell: Cell, most: number): string[] {
         `- ${cell(`${i.file}:${i.line}:${i.column}`)} ${i.severity}: ${cell(i.message)}. ${cell(i.hint)}`,
     ),
     ...together([...first, ...notes, ...waiting]).map((one) => `- ${names(one.names)}: ${cell(one.text)}`),
-    ...assumptions.map((text) => `- not known from here: ${cell(text)}`),
+    ...assumptions.slice(0, most).map((text) => `- not known from here: ${cell(text)}`),
+    ...(assumptions.length > most
+      ? [`- … and ${assumptions.length - most} more are not known from here.`]
+      : []),
   ];
 }
 

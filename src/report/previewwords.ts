@@ -51,7 +51,7 @@ export function countLine({ services }: Preview): string {
 /** What the change spends of the removal budget, and what comes of it. */
 export function budgetLine({ budget, services }: Preview): string {
   const { spent, named, allowed, of } = budget;
-  if (spent.length + named.length === 0) return 'Nothing is stopped or removed.';
+  if (spent.length + named.length === 0) return 'No service is stopped or removed.';
   const more = named.length === 0 ? '' : `, ${named.length} more are named and not counted`;
   if (spent.length > allowed)
     return `${spent.length} of ${of} services would be stopped or removed at once, and the budget is ${allowed}: none of them is${more}.`;

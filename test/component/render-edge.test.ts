@@ -161,6 +161,10 @@ describe('mc-gitops render: routes, certificates, records and all services', () 
     expect(off.out)
       .to.contain('nothing of it is run here')
       .and.to.match(/^(#.*\n|\n)*$/);
+    const compose = await command(() =>
+      runRender('off', { dir: join(dir, 'repo'), config, node: 'n1', engine: 'docker', format: 'compose' }),
+    );
+    expect(compose.out, 'a plain `up` starts nothing of it').to.match(/\n {4}profiles:\n {6}- inactive\n/);
     await writeFile(join(dir, 'repo/services/bad.toml'), 'name = "bad"\nnode = "n1"\nimage = 1\n');
     const bad = await render(undefined, {});
     await rm(join(dir, 'repo/services/bad.toml'));

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -20,6 +20,7 @@ describe('mc-gitops validate --workspace', () => {
       });
     await git('init', '-q', '-b', 'main');
     await writeFile(join(dir, 'src/a/Dockerfile'), 'FROM scratch\nUSER 1000\nENTRYPOINT /a\n');
+    await symlink('Dockerfile', join(dir, 'src/a/Dockerfile.link'));
     await git('add', '-A');
     await git('commit', '-q', '-m', 'first');
     await git('tag', 'v1.0.0');
@@ -59,6 +60,21 @@ describe('mc-gitops validate --workspace', () => {
       'dockerfile/entrypoint:3',
     ]);
     expect((await check({ format: 'github' })).out).to.match(/^::error file=a@v1\.0\.0%3ADockerfile,line=2,/);
+  });
+
+  it('a Dockerfile that is a symbolic link, or is not there, is an error by its name: nothing would be built', async () => {
+    for (const [dockerfile, why] of [
+      ['Dockerfile.link', 'is a symbolic link'],
+      ['Dockerfile.none', 'has no Dockerfile Dockerfile.none'],
+    ] as const) {
+      await writeFile(
+        join(definitions, 'services/a.toml'),
+        serviceText('a').replace('node =', `build.images = { a = "${dockerfile}" }\nnode =`),
+      );
+      const { code, out } = await check({});
+      expect(out).to.contain(`a@v1.0.0:${dockerfile}:1:1: error: `).and.to.contain(why);
+      expect(code).to.equal(1);
+    }
   });
 
   it('a source that is not in the workspace is a warning: it was not judged', async () => {

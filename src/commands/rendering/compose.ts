@@ -81,6 +81,8 @@ function serviceOf(
   return {
     image: spec.image,
     container_name: spec.name,
+    // What is not active is not started by a plain `up` either.
+    ...(desired.service.active ? {} : { profiles: ['inactive'] }),
     ...some('entrypoint', entrypoint?.map(escaped)),
     ...some('command', cmd?.map(escaped)),
     ...some('environment', environment),
@@ -200,7 +202,10 @@ function head(
     ...(leftOut.length === 0 ? [] : [`Not active, and left out: ${leftOut.join(', ')}.`]),
     ...services
       .filter(({ service }) => !service.active)
-      .map(({ service }) => `${service.name} is not active: the agent runs nothing of it.`),
+      .map(
+        ({ service }) =>
+          `${service.name} is not active: the agent runs nothing of it, nor does \`compose up\` without \`--profile inactive\`.`,
+      ),
     ...list('BAD, AND LEFT OUT: not all of the node is here.', bad.map(shownPath)),
     ...list('Assumed, because it is not known here:', assumptions),
     ...list(

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import type { Log } from '../../base/log.ts';
-import { blocked, messageOf, ok, type Outcome } from '../../base/outcome.ts';
+import { blocked, messageOf, ok, type Failure, type Outcome } from '../../base/outcome.ts';
 import type { Issue } from '../../definitions/types.ts';
 import { keepNewest } from './newest.ts';
 import { openSource, type SourceRequest } from './source.ts';
@@ -44,7 +44,7 @@ export function openLints({ lint, sources, log, onNews }: LintsOptions): Lints {
     );
     // An image that was pulled needs no source here: then there is nothing to judge.
     const judged = tree.kind === 'ok' ? await lintTree(order, tree.value, lint) : tree;
-    const issues = judged.kind === 'ok' ? (judged.value?.issues ?? []) : [];
+    const issues = judged.kind === 'ok' && 'issues' in judged.value ? judged.value.issues : [];
     keepNewest(found, keyOf(order), issues, KEPT);
     if (issues.length > 0) onNews();
   };
@@ -53,8 +53,7 @@ export function openLints({ lint, sources, log, onNews }: LintsOptions): Lints {
     judge: async (order, tree) => {
       const judged = await lintTree(order, tree, lint);
       if (judged.kind !== 'ok') return judged;
-      if (judged.value === undefined)
-        return noDockerfile(`git tag ${tree.tag} of ${order.path}`, order.dockerfile);
+      if (!('issues' in judged.value)) return judged.value;
       const { issues } = judged.value;
       keepNewest(found, keyOf(order), issues, KEPT);
       const refused = refusal(issues);
@@ -81,12 +80,12 @@ export function openLints({ lint, sources, log, onNews }: LintsOptions): Lints {
   };
 }
 
-/** Opens the tag's tree and judges its Dockerfile, for who has no build to make; undefined: there is no such file in it. */
+/** Opens the tag's tree and judges its Dockerfile, for who has no build to make; a failure in place of it: there is none to judge. */
 export async function lintSource(
   request: SourceRequest,
   about: { readonly service: string; readonly silenced: readonly string[] },
   tools: { readonly sources: Sources; readonly lint: LintDockerfile },
-): Promise<Outcome<Linted | undefined>> {
+): Promise<Outcome<Linted | Failure>> {
   const tree = await openSource(request, tools.sources, request.dockerfile);
   return tree.kind === 'ok' ? lintTree({ ...request, ...about }, tree.value, tools.lint) : tree;
 }
@@ -102,11 +101,20 @@ async function lintTree(
   order: Pick<BuildOrder, 'path' | 'dockerfile' | 'service' | 'silenced'>,
   tree: TagTree,
   lint: LintDockerfile,
-): Promise<Outcome<Linted | undefined>> {
+): Promise<Outcome<Linted | Failure>> {
   const { path, dockerfile, service, silenced = [] } = order;
   const plain = plainPath(dockerfile);
   const entry = tree.files.find((file) => file.path === plain);
-  if (plain === undefined || entry === undefined) return ok(undefined);
+  const what = `git tag ${tree.tag} of ${path}`;
+  if (plain === undefined || entry === undefined) return ok(noDockerfile(what, dockerfile));
+  // The engine would follow it, and nobody would have judged what it builds from.
+  if (entry.mode === '120000')
+    return ok(
+      blocked(
+        `Dockerfile ${dockerfile} of ${what} is a symbolic link`,
+        'Make it a plain file, or name the file that it leads to in [build.images]; then tag a new version.',
+      ),
+    );
   const file = `${path}@${tree.tag}:${plain}`;
   const content = await tree.readBlob(entry.oid, MAX_BYTES);
   if (content.kind !== 'ok') return { ...content, why: `${file}: ${content.why}` };

@@ -63,9 +63,11 @@ describe('JSON Schema of definitions', () => {
     const look = (field: Field, path: string): void => {
       for (const [key, inner] of Object.entries({ ...field.properties, ...field.items?.properties })) {
         const where = `${path}.${key}`;
-        const isTable = inner.properties !== undefined || inner.items?.properties !== undefined;
         if (inner['title'] === undefined || inner['description'] === undefined) poor.push(where);
-        if (!isTable && inner['examples'] === undefined) poor.push(`${where}: no example`);
+        const examples = (inner['examples'] ?? []) as readonly unknown[];
+        const judge = new Ajv2020({ strict: true }).compile(inner);
+        if (examples.length === 0 || !examples.every((example) => judge(example)))
+          poor.push(`${where}: no example, or one that it refuses`);
         look(inner, where);
       }
     };

@@ -61,7 +61,7 @@ describe('mc-gitops validate', () => {
   });
 
   it('G10 what looks like a secret is told by its place, and shown nowhere: in env, cmd, entrypoint and labels', async () => {
-    const text = `${serviceText('web')}cmd = ["serve", "--db-password=hunter2pw", "ghp_hunter2pw", "--password=/srv/web/password"]
+    const text = `${serviceText('web')}cmd = ["serve", "--db-password=hunter2pw", "ghp_hunter2pw", "--password=/srv/web/password", "--token", "hunter2pw", "--token-file", "/srv/web/token"]
 env = ["SMTP_PWD=hunter2pw", "PWD=/srv/web", "AUTH_TYPE=basic"]
 [components.labels]
 "org.example.token" = "hunter2pw"
@@ -70,7 +70,7 @@ env = ["SMTP_PWD=hunter2pw", "PWD=/srv/web", "AUTH_TYPE=basic"]
     for (const format of ['text', 'json', 'github'] as const) {
       const { out } = await run({ format });
       expect(out, format).to.not.contain('hunter2pw');
-      expect(out.split('looks like a secret'), out).to.have.length(5);
+      expect(out.split('looks like a secret'), out).to.have.length(6);
     }
     const broken = shownLines(Buffer.from(`[broken\n${text}`)).join('\n');
     expect(broken).to.not.contain('hunter2pw');

@@ -341,6 +341,8 @@ describe('the planner', () => {
     for (const change of [
       { cmd: ['serve', '--password=hunter2pw'], labels: [token] },
       { cmd: ['serve', '--password=hunter3pw'], labels: [{ ...token, value: 'hunter3pw' }] },
+      { cmd: ['serve', '--password', 'hunter4pw', '•••'] },
+      { cmd: ['serve', '--password', 'hunter5pw', '•••'] },
     ]) {
       world.desired = desiredOf([made(change)]);
       world.accept();
