@@ -16,12 +16,14 @@ export type LeaseChoice =
  * registry), else chosen by the service's name as seed, so that the same facts give the same port (L06, L39).
  */
 export function leasesFor(facts: Facts, service: Service): LeaseChoice {
-  const taken = new Set(facts.promised.leases.map((lease) => lease.port));
+  // Most services miss none: a node has hundreds of leases, and is asked for each of its services.
+  let taken: Set<number> | undefined;
   const missing: Lease[] = [];
   for (const component of service.components) {
     for (const route of component.routes) {
       const held = leaseOf(facts, service.name, component.name, route.name);
       if (held !== undefined && !isStolen(facts, held)) continue;
+      taken ??= new Set(facts.promised.leases.map((lease) => lease.port));
       const slot = slotOf(facts, service.name, component.name);
       const port =
         adoptedPort(facts, service, component, route.name, taken) ??
