@@ -193,9 +193,14 @@ function onContainers(
         return containers.filter((c) => c.id !== step.containerId);
     }
   };
+  const isTouched = (container: ObservedContainer): boolean =>
+    'containerId' in step
+      ? container.id === step.containerId
+      : step.kind === 'start-container' && (container.name === step.from || container.name === step.name);
   const after = withPorts(
     facts,
     onEngine(facts, (engine) => ({ ...engine, containers: change(engine.containers) })),
+    isTouched,
   );
   if (step.kind === 'rest-container')
     return { ...after, promised: { ...after.promised, flaps: [...(after.promised.flaps ?? []), step.flap] } };
@@ -208,17 +213,15 @@ function onContainers(
 }
 
 /** Who stops gives its published ports free, and who starts listens on them: another service may be waiting for one. */
-function withPorts(before: Facts, after: Facts): Facts {
+function withPorts(before: Facts, after: Facts, isTouched: (container: ObservedContainer) => boolean): Facts {
   const { ports } = after.observed;
   if (!ports.known) return after;
-  const [old, now] = [containersOf(before), containersOf(after)];
-  const [wasThere, isThere] = [new Set(old), new Set(now)];
   // Only what the step touched: there may be hundreds of others.
-  const ended = socketsOf(old.filter((container) => !isThere.has(container)));
-  const begun = socketsOf(now.filter((container) => !wasThere.has(container)));
+  const ended = socketsOf(containersOf(before).filter(isTouched));
+  const begun = socketsOf(containersOf(after).filter(isTouched));
   if (ended.length === 0 && begun.length === 0) return after;
   const key = (port: { port: number; protocol: string }): string => `${port.port}/${port.protocol}`;
-  const kept = new Set(ended.length === 0 ? [] : socketsOf(now).map(key));
+  const kept = new Set(ended.length === 0 ? [] : socketsOf(containersOf(after)).map(key));
   const freed = new Set(ended.map(key).filter((port) => !kept.has(port)));
   const there = ports.value.listening.filter((socket) => !freed.has(key(socket)));
   const heard = new Set(there.map(key));
