@@ -50,8 +50,9 @@ export function formatPreview(preview: Preview): string {
   return lines.join('\n');
 }
 
-/** Longest text of a cell when not everything fits. */
+/** Longest text of a cell when not everything fits, and of the reasons in the table when not all rows fit with that. */
 const SHORT = 240;
+const SHORTER = [SHORT, 100, 60];
 /** So many services are named of one text, when not everything fits. */
 const FEW = 20;
 
@@ -124,7 +125,11 @@ function nodeMarkdown(preview: Preview, limit: number): string | undefined {
   );
   if (whole.length < limit) return whole;
 
-  const cell: Cell = (text) => escaped(text.length <= SHORT ? text : `${text.slice(0, SHORT)}…`);
+  const within =
+    (most: number): Cell =>
+    (text) =>
+      escaped(text.length <= most ? text : `${text.slice(0, most)}…`);
+  const cell = within(SHORT);
   const short = 'Shortened: `mc-gitops plan` shows every step and patch.';
   const allProblems = problemsOf(preview, cell, FEW);
   // How it comes about is said with its steps.
@@ -132,14 +137,20 @@ function nodeMarkdown(preview: Preview, limit: number): string | undefined {
     ...service,
     downtime: service.downtime.split(': ')[0] ?? '',
   });
-  const allRows = changed.map((service) => rowOf(preview, brief(service), cell));
   const left = (all: number, kept: number, what: string): string[] =>
     all > kept ? [`… and ${all - kept} more ${what}.`] : [];
   let room = limit - assemble([], [], []).length - short.length - 120;
   if (room <= 0) return undefined;
   // The table comes first, and refusals have their place beside it, however many rows there are.
   const reserved = Math.min(Math.floor(room * 0.4), allProblems.join('\n').length + 1);
-  const rows = fitting(allRows, room - reserved);
+  const tables = SHORTER.map((most) =>
+    fitting(
+      changed.map((service) => rowOf(preview, brief(service), within(most))),
+      room - reserved,
+    ),
+  );
+  const rows = tables.find(({ kept }) => kept.length === changed.length) ??
+    tables.at(-1) ?? { kept: [], used: 0 };
   room -= rows.used;
   const problems = fitting(allProblems, room);
   room -= problems.used;
