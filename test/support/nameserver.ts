@@ -14,7 +14,7 @@ const SECRET = 'bWMtZ2l0b3BzIHRlc3Qga2V5LCBub3Qgc2VjcmV0Lg==';
 
 /** A real name server of one test: one zone, that takes updates with the key. */
 export interface NameServer {
-  /** `127.0.0.1:port`. */
+  /** `address:port`. */
   readonly server: string;
   readonly zone: string;
   /** As `tsig-keygen` writes it. */
@@ -41,6 +41,8 @@ export function startBind(options?: ServerOptions): Promise<NameServer> {
 
 export interface ServerOptions {
   readonly zone?: string;
+  /** Where it listens; default 127.0.0.1. */
+  readonly address?: string;
   /** It takes no update from anybody. */
   readonly readOnly?: boolean;
 }
@@ -49,21 +51,29 @@ export function startPowerDns(options?: ServerOptions): Promise<NameServer> {
   return startNameServer(POWERDNS, options);
 }
 
+interface Place {
+  readonly directory: string;
+  readonly address: string;
+  readonly port: number;
+  readonly zone: string;
+  readonly readOnly: boolean;
+}
+
 interface Kind {
   readonly name: string;
   /** What is to be done once, before its first start. */
-  prepare?(place: { directory: string; zone: string; readOnly: boolean }): Promise<void>;
+  prepare?(place: Place): Promise<void>;
   /** The configuration file, and what is run with it. */
-  config(place: { directory: string; port: number; zone: string; readOnly: boolean }): string;
+  config(place: Place): string;
   command(config: string): readonly [string, ...string[]];
 }
 
 const KNOT: Kind = {
   name: 'Knot',
   command: (config) => ['knotd', '-c', config],
-  config: ({ directory, port, zone, readOnly }) => `server:
+  config: ({ directory, address, port, zone, readOnly }) => `server:
     rundir: "${directory}/run"
-    listen: 127.0.0.1@${port}
+    listen: ${address}@${port}
 database:
     storage: "${directory}/db"
 key:
@@ -90,12 +100,12 @@ ${readOnly ? '' : '    acl: ours\n'}`,
 const BIND: Kind = {
   name: 'BIND',
   command: (config) => ['named', '-f', '-c', config, '-n', '1'],
-  config: ({ directory, port, zone, readOnly }) => `include "${directory}/key";
+  config: ({ directory, address, port, zone, readOnly }) => `include "${directory}/key";
 options {
   directory "${directory}/db";
   pid-file "${directory}/run/named.pid";
   session-keyfile "${directory}/run/session.key";
-  listen-on port ${port} { 127.0.0.1; };
+  listen-on port ${port} { ${address}; };
   listen-on-v6 { none; };
   recursion no;
   dnssec-validation no;
@@ -110,15 +120,15 @@ zone "${zone}" { type primary; file "${directory}/zone"; allow-update { ${readOn
 const POWERDNS: Kind = {
   name: 'PowerDNS',
   command: (config) => ['pdns_server', `--config-dir=${dirname(config)}`, '--config-name='],
-  config: ({ directory, port }) => `launch=gsqlite3
+  config: ({ directory, address, port }) => `launch=gsqlite3
 gsqlite3-database=${directory}/db/pdns.sqlite3
-local-address=127.0.0.1
+local-address=${address}
 local-port=${port}
 socket-dir=${directory}/run
 daemon=no
 guardian=no
 dnsupdate=yes
-allow-dnsupdate-from=127.0.0.0/8
+allow-dnsupdate-from=127.0.0.0/8, ${address}
 cache-ttl=0
 query-cache-ttl=0
 negquery-cache-ttl=0
@@ -141,11 +151,11 @@ security-poll-suffix=
 
 async function startNameServer(
   kind: Kind,
-  { zone = 'svc.test', readOnly = false }: ServerOptions = {},
+  { zone = 'svc.test', readOnly = false, address = '127.0.0.1' }: ServerOptions = {},
 ): Promise<NameServer> {
   const directory = await mkdtemp(join(tmpdir(), 'ns-'));
   const at = (name: string): string => join(directory, name);
-  const port = await freePort();
+  const port = await freePort(address);
   const key = (name: string, secret: string): string =>
     `key "${name}" {\n\talgorithm hmac-sha256;\n\tsecret "${secret}";\n};\n`;
   await writeFile(at('key'), key('mc', SECRET), { mode: 0o600 });
@@ -158,19 +168,20 @@ async function startNameServer(
   );
   for (const name of ['db', 'run']) await mkdir(at(name), { mode: 0o777 });
   // The name that PowerDNS looks for; the others are told it.
-  await writeFile(at('pdns.conf'), kind.config({ directory, port, zone, readOnly }));
+  const place: Place = { directory, address, port, zone, readOnly };
+  await writeFile(at('pdns.conf'), kind.config(place));
   await chmod(directory, 0o755);
-  await kind.prepare?.({ directory, zone, readOnly });
+  await kind.prepare?.(place);
   let child: ReturnType<typeof spawn> | undefined;
   const [program, ...options] = kind.command(at('pdns.conf'));
   const server: NameServer = {
-    server: `127.0.0.1:${port}`,
+    server: `${address}:${port}`,
     zone,
     keyFile: at('key'),
     strangerKeyFile: at('stranger'),
     dig: async (name, type) => {
       const { stdout } = await run('dig', [
-        '@127.0.0.1',
+        `@${address}`,
         '-p',
         String(port),
         '+short',
@@ -189,7 +200,7 @@ async function startNameServer(
       const sent = spawn('nsupdate', ['-k', at('key')], { stdio: ['pipe', 'ignore', 'pipe'] });
       let said = '';
       sent.stderr.on('data', (text) => (said += String(text)));
-      sent.stdin.end([`server 127.0.0.1 ${port}`, `zone ${zone}`, ...lines, 'send', ''].join('\n'));
+      sent.stdin.end([`server ${address} ${port}`, `zone ${zone}`, ...lines, 'send', ''].join('\n'));
       const [code] = (await once(sent, 'close')) as [number];
       if (code !== 0) throw new Error(said);
     },

@@ -1,0 +1,3 @@
+import { twoNodes } from './edge-nodes.story.ts';
+
+twoNodes('file', 'haproxy');
