@@ -2,13 +2,59 @@ import { createHash } from 'node:crypto';
 import { canonicalJson } from '../base/json.ts';
 import type { Component, Route, Service } from '../definitions/types.ts';
 import type { ContainerSpec, NetworkAttachment, PublishedPort } from '../node/types.ts';
-import { leaseOf, type Facts } from './facts.ts';
+import { leaseOf, slotOf, type Facts } from './facts.ts';
 
 /** Raised only when the same definition must give another container: each raise restarts every container once. */
 const SPEC_VERSION = '1';
 
-/** What a component's container is made of, from the definition and its leases. Routes without a lease are left out. */
+/**
+ * What a component's container is made of, from the definition and its leases. Routes without a lease are left out. It is
+ * asked for many times a pass: the same definition, leases and settings give the same object.
+ */
 export function specOf(facts: Facts, service: Service, component: Component): ContainerSpec {
+  const known = made.get(component) ?? [];
+  const slots = slotsOf(facts, service);
+  for (const one of known) if (isOf(one, facts, service, slots)) return one.spec;
+  const spec = makeSpec(facts, service, component);
+  const { settings, promised } = facts;
+  // Of a change there are a few: in each slot, before and after its ports are leased.
+  made.set(component, [{ service, leases: promised.leases, slots, settings, spec }, ...known.slice(0, 3)]);
+  return spec;
+}
+
+/** A spec with all that it is a function of, beside its component. */
+interface Made {
+  readonly service: Service;
+  readonly leases: Facts['promised']['leases'];
+  /** The components of the service that have slot b. */
+  readonly slots: string;
+  readonly settings: Facts['settings'];
+  readonly spec: ContainerSpec;
+}
+
+const made = new WeakMap<Component, readonly Made[]>();
+
+function isOf(one: Made, { promised, settings }: Facts, service: Service, slots: string): boolean {
+  if (one.service !== service || one.leases !== promised.leases || one.slots !== slots) return false;
+  const before = one.settings;
+  return (
+    before === settings ||
+    (before.owner === settings.owner &&
+      before.publishIp === settings.publishIp &&
+      before.logMaxSize === settings.logMaxSize &&
+      before.logMaxFiles === settings.logMaxFiles)
+  );
+}
+
+function slotsOf(facts: Facts, service: Service): string {
+  if (facts.slotB === undefined || facts.slotB.size === 0) return '';
+  return service.components
+    .filter(({ name }) => slotOf(facts, service.name, name) === 'b')
+    .map(({ name }) => name)
+    .join();
+}
+
+function makeSpec(facts: Facts, service: Service, component: Component): ContainerSpec {
   const { settings } = facts;
   return {
     owner: settings.owner,
@@ -41,6 +87,16 @@ export function specOf(facts: Facts, service: Service, component: Component): Co
  * recognised when the key of the hashes was lost: no restart for that (house rule 11).
  */
 export function specDigest(spec: ContainerSpec, keyId: string): string {
+  const known = digestOfSpec.get(spec);
+  if (known?.keyId === keyId) return known.digest;
+  const digest = digestFor(spec, keyId);
+  digestOfSpec.set(spec, { keyId, digest });
+  return digest;
+}
+
+const digestOfSpec = new WeakMap<ContainerSpec, { readonly keyId: string; readonly digest: string }>();
+
+function digestFor(spec: ContainerSpec, keyId: string): string {
   const text = JSON.stringify(spec);
   // The mounts are the definition's own list: as long as that definition is in force, its digest is asked for each pass.
   const before = digests.get(spec.mounts);

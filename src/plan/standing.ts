@@ -1,5 +1,6 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
-import type { ObservedContainer } from '../node/types.ts';
+import type { ContainerSpec, EngineFacts, ObservedContainer } from '../node/types.ts';
+import type { Applied } from '../registry/types.ts';
 import { driftOf, type Drift } from './drift.ts';
 import { appliedOf, oursOf, type Facts } from './facts.ts';
 import { sameSpec, specDigest, specOf } from './spec.ts';
@@ -23,10 +24,47 @@ export interface Standing {
   readonly abandoned: readonly ObservedContainer[];
 }
 
+/** Asked several times a pass: of the same things it is the same. */
 export function standingOf(facts: Facts, desired: DesiredService, component: Component): Standing {
+  const spec = specOf(facts, desired.service, component);
+  const { engine } = facts.observed;
+  const seen = engine.known ? engine.value : undefined;
+  const applied = appliedOf(facts, desired.service.name);
+  const { keyId } = facts.settings;
+  const before = stood.get(spec);
+  if (
+    before !== undefined &&
+    before.seen === seen &&
+    before.applied === applied &&
+    before.desired === desired &&
+    before.keyId === keyId
+  )
+    return before.standing;
+  const standing = compareAll(facts, desired, component, spec);
+  stood.set(spec, { seen, applied, desired, keyId, standing });
+  return standing;
+}
+
+/** By the spec, which stands for the component with its leases and slot. */
+const stood = new WeakMap<
+  ContainerSpec,
+  {
+    readonly seen: EngineFacts | undefined;
+    readonly applied: Applied | undefined;
+    readonly desired: DesiredService;
+    readonly keyId: string;
+    readonly standing: Standing;
+  }
+>();
+
+function compareAll(
+  facts: Facts,
+  desired: DesiredService,
+  component: Component,
+  spec: ContainerSpec,
+): Standing {
   const { service } = desired;
   const { engine } = facts.observed;
-  const spec = specOf(facts, service, component);
   const digest = specDigest(spec, facts.settings.keyId);
   const mine = oursOf(facts, service.name).filter((c) => c.identity?.component === component.name);
   const inPlace = mine.find((container) => container.name === component.container);

@@ -1,6 +1,7 @@
 import type Database from 'better-sqlite3';
 import type { Elsewhere } from '../definitions/types.ts';
 import type { Side } from './sidefile.ts';
+import type { Tables } from './tables.ts';
 import type {
   Accepted,
   AcceptedFile,
@@ -31,20 +32,23 @@ export interface Acceptance {
   rebuilt(lostAt: string | undefined): void;
 }
 
-export function acceptanceOn(db: Database.Database): Acceptance {
-  const read = reader(db);
-  const meta = db.prepare(
+export function acceptanceOn(db: Database.Database, tables: Tables): Acceptance {
+  const read = reader(db, tables);
+  const meta = tables.write(
+    'meta',
     'INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
   );
-  const drop = db.prepare('DELETE FROM meta WHERE key = ?');
-  const file = db.prepare(
+  const drop = tables.write('meta', 'DELETE FROM meta WHERE key = ?');
+  const file = tables.write(
+    'accepted_files',
     `INSERT INTO accepted_files (service, file, oid, "commit", prune) VALUES (@service, @file, @oid, @commit, @prune)
      ON CONFLICT DO UPDATE SET file = excluded.file, oid = excluded.oid, "commit" = excluded."commit", prune = excluded.prune`,
   );
-  const orphan = db.prepare(
+  const orphan = tables.write(
+    'orphans',
     'INSERT INTO orphans (service, "commit", seen_at) VALUES (@service, @commit, @seenAt) ON CONFLICT DO NOTHING',
   );
-  const dropOrphan = db.prepare('DELETE FROM orphans WHERE service = ?');
+  const dropOrphan = tables.write('orphans', 'DELETE FROM orphans WHERE service = ?');
   const put = (key: string, value: unknown): void => {
     if (value !== undefined) meta.run(key, JSON.stringify(value));
   };
@@ -93,7 +97,7 @@ export function acceptanceOn(db: Database.Database): Acceptance {
   };
 }
 
-function reader(db: Database.Database): () => AcceptedFacts {
+function reader(db: Database.Database, tables: Tables): () => AcceptedFacts {
   const meta = db.prepare<[string], { value: string }>('SELECT value FROM meta WHERE key = ?');
   const files = db.prepare<[], Omit<AcceptedFile, 'prune'> & { readonly prune: number }>(
     'SELECT * FROM accepted_files ORDER BY service',
@@ -105,20 +109,21 @@ function reader(db: Database.Database): () => AcceptedFacts {
     const row = meta.get(key);
     return row === undefined ? {} : { [name]: JSON.parse(row.value) as T };
   };
+  const words = tables.read('meta', () => ({
+    ...stored<NodeFileRecord>('nodeFile', 'node_file'),
+    ...stored<Accepted>('accepted', 'accepted'),
+    ...stored<EngineIdentity>('engine', 'engine'),
+    ...stored<readonly string[]>('named', 'named'),
+    ...stored<readonly Elsewhere[]>('elsewhere', 'elsewhere'),
+    ...stored<{ kept: boolean }>('fresh', 'fresh'),
+    ...stored<string>('lostAt', 'lost_at'),
+  }));
+  const taken = tables.read('orphans', () => orphans.all());
+  const accepted = tables.read('accepted_files', () =>
+    files.all().map(({ prune, ...rest }) => (prune === 0 ? { ...rest, prune: false as const } : rest)),
+  );
   return () => {
-    const taken = orphans.all();
-    return {
-      ...stored<NodeFileRecord>('nodeFile', 'node_file'),
-      ...stored<Accepted>('accepted', 'accepted'),
-      ...stored<EngineIdentity>('engine', 'engine'),
-      ...stored<readonly string[]>('named', 'named'),
-      ...stored<readonly Elsewhere[]>('elsewhere', 'elsewhere'),
-      ...stored<{ kept: boolean }>('fresh', 'fresh'),
-      ...stored<string>('lostAt', 'lost_at'),
-      ...(taken.length === 0 ? {} : { orphans: taken }),
-      files: files
-        .all()
-        .map(({ prune, ...rest }) => (prune === 0 ? { ...rest, prune: false as const } : rest)),
-    };
+    const left = taken();
+    return { ...words(), ...(left.length === 0 ? {} : { orphans: left }), files: accepted() };
   };
 }

@@ -4,6 +4,7 @@ import type { Service } from '../definitions/types.ts';
 import type { AcceptedFacts, Acceptance } from './acceptance.ts';
 import { flapsOn } from './flaps.ts';
 import { recordsOn } from './records.ts';
+import type { Tables } from './tables.ts';
 import type {
   Applied,
   DnsRecord,
@@ -56,45 +57,36 @@ const OF_A_SERVICE = [
   'flaps',
 ];
 
-export function promisesOn(db: Database.Database, acceptance: Acceptance): Promises {
-  const read = readers(db);
-  const flaps = flapsOn(db);
-  const dns = recordsOn(db);
-  const lease = db.prepare(
-    `INSERT INTO leases (service, component, route, slot, port) VALUES (@service, @component, @route, @slot, @port)
-     ON CONFLICT (service, component, route, slot) DO UPDATE SET port = excluded.port`,
-  );
-  const release = db.prepare(
-    'DELETE FROM leases WHERE service = @service AND component = @component AND route = @route AND slot = @slot AND port = @port',
-  );
-  const imageGone = db.prepare('UPDATE images SET removed = 1 WHERE reference = ?');
-  const route = db.prepare(
-    `INSERT INTO routes (hostname, port, service, component, route, put_at)
-     VALUES (@hostname, @port, @service, @component, @route, @putAt)
-     ON CONFLICT DO UPDATE SET service = excluded.service, component = excluded.component, route = excluded.route,
-       put_at = COALESCE(excluded.put_at, put_at)`,
-  );
-  const putRoute = (entry: RouteRecord): unknown => route.run({ ...entry, putAt: entry.putAt ?? null });
-  const dropRoute = db.prepare('DELETE FROM routes WHERE service = ? AND hostname = ? AND port = ?');
-  const applied = db.prepare(
+export function promisesOn(db: Database.Database, tables: Tables, acceptance: Acceptance): Promises {
+  const read = readers(db, tables);
+  const flaps = flapsOn(db, tables);
+  const dns = recordsOn(db, tables);
+  const { lease, release } = leasesOn(tables);
+  const imageGone = tables.write('images', 'UPDATE images SET removed = 1 WHERE reference = ?');
+  const { putRoute, dropRoute } = routesOn(tables);
+  const applied = tables.write(
+    'applied',
     `INSERT INTO applied (service, definition, state, file, oid, digest, "commit", applied_at, slots) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET definition = excluded.definition, state = excluded.state, file = excluded.file,
        oid = excluded.oid, digest = excluded.digest, "commit" = excluded."commit", applied_at = excluded.applied_at,
        slots = excluded.slots`,
   );
-  const failures = failuresOn(db);
-  const trials = trialsOn(db);
-  const forget = OF_A_SERVICE.map((table) => db.prepare(`DELETE FROM ${table} WHERE service = ?`));
+  const failures = failuresOn(tables);
+  const trials = trialsOn(tables);
+  const forget = OF_A_SERVICE.map((table) => tables.write(table, `DELETE FROM ${table} WHERE service = ?`));
   const once = (work: () => void): void => db.transaction(work).immediate();
   const all = <T>(items: readonly T[], work: (item: T) => unknown): void =>
     once(() => items.forEach((item) => void work(item)));
 
+  const reading = db.transaction(() => {
+    tables.look();
+    return { ...acceptance.read(), ...read(), ...dns.read(), ...flaps.read() };
+  });
   const promises: Promises = {
-    promised: () =>
-      db.transaction(() => ({ ...acceptance.read(), ...read(), ...dns.read(), ...flaps.read() })).deferred(),
+    promised: () => reading.deferred(),
     lease: (leases) => all(leases, (entry) => lease.run(entry)),
     releaseLeases: (leases) => all(leases, (entry) => release.run(entry)),
-    recordImage: imageWriter(db),
+    recordImage: imageWriter(tables),
     imageRemoved: (reference) => void imageGone.run(reference),
     putRoutes: (_service, routes) => all(routes, (entry) => putRoute(entry)),
     putRecords: (records) => all(records, (entry) => dns.put(entry)),
@@ -137,8 +129,43 @@ export function promisesOn(db: Database.Database, acceptance: Acceptance): Promi
   return promises;
 }
 
-function imageWriter(db: Database.Database): Promises['recordImage'] {
-  const write = db.prepare(
+function leasesOn(tables: Tables): Record<'lease' | 'release', ReturnType<Tables['write']>> {
+  const lease = tables.write(
+    'leases',
+    `INSERT INTO leases (service, component, route, slot, port) VALUES (@service, @component, @route, @slot, @port)
+     ON CONFLICT (service, component, route, slot) DO UPDATE SET port = excluded.port`,
+  );
+  const release = tables.write(
+    'leases',
+    'DELETE FROM leases WHERE service = @service AND component = @component AND route = @route AND slot = @slot AND port = @port',
+  );
+  return { lease, release };
+}
+
+interface RouteWriter {
+  readonly putRoute: (entry: RouteRecord) => unknown;
+  readonly dropRoute: ReturnType<Tables['write']>;
+}
+
+function routesOn(tables: Tables): RouteWriter {
+  const route = tables.write(
+    'routes',
+    `INSERT INTO routes (hostname, port, service, component, route, put_at)
+     VALUES (@hostname, @port, @service, @component, @route, @putAt)
+     ON CONFLICT DO UPDATE SET service = excluded.service, component = excluded.component, route = excluded.route,
+       put_at = COALESCE(excluded.put_at, put_at)`,
+  );
+  const putRoute = (entry: RouteRecord): unknown => route.run({ ...entry, putAt: entry.putAt ?? null });
+  const dropRoute = tables.write(
+    'routes',
+    'DELETE FROM routes WHERE service = ? AND hostname = ? AND port = ?',
+  );
+  return { putRoute, dropRoute };
+}
+
+function imageWriter(tables: Tables): Promises['recordImage'] {
+  const write = tables.write(
+    'images',
     `INSERT INTO images (reference, image_id, manifest_digest, first_seen_at, built, revision)
      VALUES (@reference, @imageId, @manifestDigest, @at, @built, @revision)
      ON CONFLICT DO UPDATE SET image_id = excluded.image_id, manifest_digest = excluded.manifest_digest,
@@ -153,15 +180,16 @@ interface Failures {
   end(service: string): void;
 }
 
-function failuresOn(db: Database.Database): Failures {
-  const put = db.prepare(
+function failuresOn(tables: Tables): Failures {
+  const put = tables.write(
+    'failures',
     `INSERT INTO failures (service, digest, count, last_at, why, hint, cause)
      VALUES (@service, @digest, 1, @lastAt, @why, @hint, @cause)
      ON CONFLICT DO UPDATE SET count = CASE WHEN digest = excluded.digest THEN count + 1 ELSE 1 END,
        digest = excluded.digest, last_at = excluded.last_at, why = excluded.why, hint = excluded.hint,
        cause = excluded.cause`,
   );
-  const end = db.prepare('DELETE FROM failures WHERE service = ?');
+  const end = tables.write('failures', 'DELETE FROM failures WHERE service = ?');
   return {
     put: (failure) => void put.run({ ...failure, hint: failure.hint ?? null, cause: failure.cause ?? null }),
     end: (service) => void end.run(service),
@@ -176,15 +204,17 @@ interface Trials {
   resume(now: number): void;
 }
 
-function trialsOn(db: Database.Database): Trials {
-  const put = db.prepare(
+function trialsOn(tables: Tables): Trials {
+  const put = tables.write(
+    'trials',
     `INSERT INTO trials (service, digest, phase, since, tries, cause, why, file, "commit")
      VALUES (@service, @digest, @phase, @since, @tries, @cause, @why, @file, @commit)
      ON CONFLICT DO UPDATE SET resumes = 0, digest = excluded.digest, phase = excluded.phase, since = excluded.since,
        tries = excluded.tries, cause = excluded.cause, why = excluded.why, file = excluded.file, "commit" = excluded."commit"`,
   );
-  const end = db.prepare('DELETE FROM trials WHERE service = ?');
-  const resume = db.prepare(
+  const end = tables.write('trials', 'DELETE FROM trials WHERE service = ?');
+  const resume = tables.write(
+    'trials',
     `UPDATE trials SET since = ?, resumes = resumes + 1 WHERE phase IN ('trying', 'returning') AND resumes < ${MOST_RESUMES}`,
   );
   return {
@@ -227,7 +257,7 @@ interface FailureRow {
 
 type TrialRow = Omit<Trial, 'cause' | 'why'> & { readonly cause: Cause | null; readonly why: string | null };
 
-function readers(db: Database.Database): () => Omit<Promised, keyof AcceptedFacts> {
+function readers(db: Database.Database, tables: Tables): () => Omit<Promised, keyof AcceptedFacts> {
   const applied = db.prepare<[], AppliedRow>('SELECT * FROM applied ORDER BY service');
   const leases = db.prepare<[], Lease>('SELECT * FROM leases ORDER BY service, component, route, slot');
   const routes = db.prepare<[], Omit<RouteRecord, 'putAt'> & { readonly put_at: number | null }>(
@@ -238,44 +268,62 @@ function readers(db: Database.Database): () => Omit<Promised, keyof AcceptedFact
   const trials = db.prepare<[], TrialRow>(
     'SELECT service, digest, phase, since, tries, cause, why, file, "commit" FROM trials ORDER BY service',
   );
-  return () => {
-    return {
-      applied: applied.all().map(({ definition, applied_at, state, file, oid, digest, commit, slots }) => ({
-        service: JSON.parse(definition) as Service,
-        state,
-        file,
-        oid,
-        digest,
-        commit,
-        appliedAt: applied_at,
-        ...(slots === null ? {} : { slotB: JSON.parse(slots) as string[] }),
-      })),
-      leases: leases.all(),
-      routes: routes
-        .all()
-        .map(({ put_at, ...rest }) => ({ ...rest, ...(put_at === null ? {} : { putAt: put_at }) })),
-      images: images
-        .all()
-        .map(({ reference, image_id, manifest_digest, first_seen_at, built, revision, removed }) => ({
-          reference,
-          imageId: image_id,
-          ...(manifest_digest === null ? {} : { manifestDigest: manifest_digest }),
-          firstSeenAt: first_seen_at,
-          built: built === 1,
-          ...(revision === null ? {} : { revision }),
-          ...(removed === 0 ? {} : { removed: true as const }),
-        })),
-      failures: failures.all().map(({ last_at, hint, cause, ...rest }) => ({
-        ...rest,
-        lastAt: last_at,
-        ...(hint === null ? {} : { hint }),
-        ...(cause === null ? {} : { cause }),
-      })),
-      trials: trials.all().map(({ cause, why, ...rest }) => ({
-        ...rest,
-        ...(cause === null ? {} : { cause }),
-        ...(why === null ? {} : { why }),
-      })),
-    };
+  let services = new Map<string, Service>();
+  /** A definition that was read before is the same object. */
+  const serviceOf = (definition: string): Service =>
+    services.get(definition) ?? (JSON.parse(definition) as Service);
+  const appliedNow = tables.read('applied', () => {
+    const rows = applied.all().map((row) => ({ ...row, service: serviceOf(row.definition) }));
+    services = new Map(rows.map(({ definition, service }) => [definition, service]));
+    return rows.map(({ service, applied_at, state, file, oid, digest, commit, slots }) => ({
+      service,
+      state,
+      file,
+      oid,
+      digest,
+      commit,
+      appliedAt: applied_at,
+      ...(slots === null ? {} : { slotB: JSON.parse(slots) as string[] }),
+    }));
+  });
+  const leasesNow = tables.read('leases', () => leases.all());
+  const routesNow = tables.read('routes', () =>
+    routes.all().map(({ put_at, ...rest }) => ({ ...rest, ...(put_at === null ? {} : { putAt: put_at }) })),
+  );
+  const imagesNow = tables.read('images', () => images.all().map(imageOf));
+  const failuresNow = tables.read('failures', () =>
+    failures.all().map(({ last_at, hint, cause, ...rest }) => ({
+      ...rest,
+      lastAt: last_at,
+      ...(hint === null ? {} : { hint }),
+      ...(cause === null ? {} : { cause }),
+    })),
+  );
+  const trialsNow = tables.read('trials', () =>
+    trials.all().map(({ cause, why, ...rest }) => ({
+      ...rest,
+      ...(cause === null ? {} : { cause }),
+      ...(why === null ? {} : { why }),
+    })),
+  );
+  return () => ({
+    applied: appliedNow(),
+    leases: leasesNow(),
+    routes: routesNow(),
+    images: imagesNow(),
+    failures: failuresNow(),
+    trials: trialsNow(),
+  });
+}
+
+function imageOf({ image_id, manifest_digest, first_seen_at, ...row }: ImageRow): ImageRecord {
+  return {
+    reference: row.reference,
+    imageId: image_id,
+    ...(manifest_digest === null ? {} : { manifestDigest: manifest_digest }),
+    firstSeenAt: first_seen_at,
+    built: row.built === 1,
+    ...(row.revision === null ? {} : { revision: row.revision }),
+    ...(row.removed === 0 ? {} : { removed: true as const }),
   };
 }

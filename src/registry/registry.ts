@@ -16,6 +16,7 @@ import { failureOf, openFile, writeAgain, type RegistryFile } from './open.ts';
 import { acceptanceOn, type Acceptance } from './acceptance.ts';
 import { noticesOn, type Notices } from './notices.ts';
 import { promisesOn, type Promises } from './promises.ts';
+import { tablesOn } from './tables.ts';
 import { readSide, sideText, writeSide, type Side } from './sidefile.ts';
 import type {
   AcceptedFile,
@@ -155,8 +156,9 @@ function writtenAgain(file: RegistryFile, { path, log }: RegistryOptions): Outco
 export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<Registry, 'check'> {
   const { path, clock, log } = options;
   const { db, setAside, close } = file;
-  const acceptance = acceptanceOn(db);
-  const promises = promisesOn(db, acceptance);
+  const tables = tablesOn(db);
+  const acceptance = acceptanceOn(db, tables);
+  const promises = promisesOn(db, tables, acceptance);
   const journal = journalOn(db);
   const numbered = (work: () => number): Outcome<number> => attempt(path, work);
   const write = (work: () => void): Outcome<undefined> => {

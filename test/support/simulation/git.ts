@@ -27,10 +27,11 @@ export class Git {
     const files = Object.entries(texts)
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([path, text]): DefinitionFile => {
-        const bytes = Buffer.from(text);
-        const file = { path, oid: sha1(text), bytes };
-        this.#blobs.set(file.oid, bytes);
-        return file;
+        const oid = sha1(text);
+        // A blob that is there is the same in memory too: what did not change is not read again.
+        const bytes = this.#blobs.get(oid) ?? Buffer.from(text);
+        this.#blobs.set(oid, bytes);
+        return { path, oid, bytes };
       });
     const parents = this.#head === undefined ? [] : [this.#head];
     const oid = sha1(JSON.stringify([parents, message, files.map(({ path, oid: blob }) => [path, blob])]));

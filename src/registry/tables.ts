@@ -1,0 +1,51 @@
+import type Database from 'better-sqlite3';
+
+/** Statements of tables whose content is remembered until one of them, or another connection, writes. */
+export interface Tables {
+  /** A statement that writes a table: what was read of it counts no more. */
+  write(table: string, sql: string): Pick<Database.Statement, 'run'>;
+  /** `work`, done again only when its table may have changed. What it gave is shared: it is never changed. */
+  read<T>(table: string, work: () => T): () => T;
+  /** What other connections wrote counts from here on. Asked before reading, in the same transaction. */
+  look(): void;
+}
+
+/**
+ * A pass reads everything several times, and little of it changes from one pass to the next. The same objects are given again,
+ * so that whatever the planner remembers of them holds on too. A write that was rolled back costs one more reading; whoever reads
+ * and writes in one transaction reads first.
+ */
+export function tablesOn(db: Database.Database): Tables {
+  const others = db.prepare<[], { readonly version: number }>(
+    'SELECT data_version AS version FROM pragma_data_version',
+  );
+  const written = new Map<string, number>();
+  let epoch = 0;
+  let seen: number | undefined;
+  return {
+    write: (table, sql) => {
+      const statement = db.prepare(sql);
+      return {
+        run: (...values: unknown[]) => {
+          written.set(table, (written.get(table) ?? 0) + 1);
+          return statement.run(...values);
+        },
+      };
+    },
+    read: (table, work) => {
+      let last: { readonly at: string; readonly value: ReturnType<typeof work> } | undefined;
+      return () => {
+        const at = `${epoch} ${written.get(table) ?? 0}`;
+        if (last?.at === at) return last.value;
+        const value = work();
+        last = { at, value };
+        return value;
+      };
+    },
+    look: () => {
+      const version = others.get()?.version;
+      if (version !== seen) epoch += 1;
+      seen = version;
+    },
+  };
+}
