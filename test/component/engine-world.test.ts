@@ -77,9 +77,10 @@ for (const { name: engineName, start } of allEngines) {
           networks: [{ name: network, aliases: [] }],
         });
         const id = await run(client);
-        await until(`an answer of ${alias}`, async () =>
-          valueOf(await kit.engine.logs(id, { tail: 5 })).includes('served'),
-        );
+        // A name that is asked for before its server knows it costs the client some seconds.
+        const hasAnswer = async (): Promise<boolean> =>
+          valueOf(await kit.engine.logs(id, { tail: 5 })).includes('served');
+        await until(`an answer of ${alias}`, hasAnswer, 60_000);
       }
     });
 

@@ -12,8 +12,9 @@ import { tally } from '../support/tally.ts';
 
 const OWNER = 'n1/main';
 const IMAGE = 'mc/box:v1.0.0';
-/** Of a call that is left without an answer. */
-const SHORT_DEADLINE_MS = 500;
+/** Of a call that is left without an answer; a busy machine may need longer before it comes to the fault. */
+const DEADLINES_MS = [500, 2_000, 8_000];
+const PATIENT_MS = 30_000;
 /** Nobody is called back for these before the deadline. */
 const UNANSWERED: readonly CallFault[] = ['hang', 'slow drip', 'reset midway', 'half JSON', 'empty body'];
 
@@ -87,19 +88,29 @@ async function failing(
   fake.addImage(IMAGE);
   const open = async (callDeadlineMs: number): Promise<Engine> =>
     valueOf(await openEngine({ socket: socketPath, owner: OWNER, callDeadlineMs, log: makeLog('silent') }));
-  const patient = await open(30_000);
-  const engine = UNANSWERED.includes(fault) ? await open(SHORT_DEADLINE_MS) : patient;
+  const patient = await open(PATIENT_MS);
+  /** The call with the fault; undefined: it was given up before it came to that. */
+  const called = async (skip: number, deadlineMs: number): Promise<Outcome<unknown> | undefined> => {
+    fake.reset();
+    await given(patient);
+    const id = await idOf(patient);
+    const engine = deadlineMs === PATIENT_MS ? patient : await openSoon(() => open(deadlineMs));
+    fake.fail(fault, skip, isLasting);
+    const outcome = await call(engine, id);
+    const hasFired = fake.fired() > 0;
+    fake.fail(undefined);
+    if (engine !== patient) engine.close();
+    return hasFired ? outcome : undefined;
+  };
   try {
     const clean = await shapeAfter(fake, patient, given, call);
     for (let skip = 0; skip < clean.requests; skip += 1) {
       const when = `${fault}${isLasting ? ' from then on' : ''}, request ${skip + 1}`;
-      fake.reset();
-      await given(patient);
+      let outcome: Outcome<unknown> | undefined;
+      for (const deadlineMs of UNANSWERED.includes(fault) ? DEADLINES_MS : [PATIENT_MS])
+        outcome ??= await called(skip, deadlineMs);
+      if (outcome === undefined) throw new Error(`${when}: it does not fire`);
       const id = await idOf(patient);
-      fake.fail(fault, skip, isLasting);
-      const outcome = await call(engine, id);
-      expect(fake.fired(), `${when}: it fires`).to.be.at.least(1);
-      fake.fail(undefined);
       judge(outcome, fault, when);
       // G20: called again it is done, once, whatever became of it the first time.
       const again = await repeated(() => call(patient, id));
@@ -109,8 +120,18 @@ async function failing(
     return clean.requests;
   } finally {
     patient.close();
-    engine.close();
     await fake.close();
+  }
+}
+
+/** Who is asked first has the short deadline too. */
+async function openSoon(open: () => Promise<Engine>): Promise<Engine> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await open();
+    } catch (error) {
+      if (tries === 20) throw error;
+    }
   }
 }
 
