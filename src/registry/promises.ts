@@ -83,7 +83,10 @@ export function promisesOn(db: Database.Database, tables: Tables, acceptance: Ac
     return { ...acceptance.read(), ...read(), ...dns.read(), ...flaps.read() };
   });
   const promises: Promises = {
-    promised: () => reading.deferred(),
+    promised: () => {
+      tables.settle();
+      return reading.deferred();
+    },
     lease: (leases) => all(leases, (entry) => lease.run(entry)),
     releaseLeases: (leases) => all(leases, (entry) => release.run(entry)),
     recordImage: imageWriter(tables),

@@ -51,10 +51,13 @@ describe('what was read of the registry', () => {
     expect(() =>
       db.transaction(() => {
         write.run(10_002);
+        expect(leases(), 'as its own transaction sees it').to.deep.equal([{ port: 10_002 }]);
         throw new Error('the disk is full');
       })(),
     ).to.throw('the disk is full');
     expect(leases()).to.deep.equal([]);
+    tables.settle();
+    expect(leases()).to.equal(leases());
   });
 
   function reading(): {
