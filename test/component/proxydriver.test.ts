@@ -137,6 +137,17 @@ describe('proxy driver "file" with the real mc-proxy', () => {
     }
   });
 
+  it('a router that has just begun refuses nothing: a change that comes meanwhile waits for it, or is served', async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const [early] = await Promise.all([proxy.put([route('a')]), startRouter()]);
+      expect(['ok', 'wait'], JSON.stringify(early)).to.include(early.kind);
+      expect(await proxy.put([route('a')])).to.have.property('kind', 'ok');
+      expect(await ask('a')).to.include('hello');
+      await router?.close();
+      await rm(join(root, 'routes.toml'));
+    }
+  });
+
   it('a refusal of an older table costs no wait', async () => {
     await startRouter();
     await proxy.put([route('a')]);

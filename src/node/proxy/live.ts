@@ -3,7 +3,7 @@ import { blocked, ok, retry, wait, type Outcome } from '../../base/outcome.ts';
 import { askStatus, type RouterFault, type RouterStatus } from './status.ts';
 
 const LIVE_TIMEOUT_MS = 5_000;
-/** A refusal of an unreadable table that was there before a write and is still there after this long is meant for the new one too. */
+/** A refusal that is still there so long after a write is meant for the new table, whatever was there before. */
 const SAME_REFUSAL_MS = 2_000;
 const SETTLED_TIMEOUT_MS = 1_000;
 const LOOK_EVERY_MS = 20;
@@ -84,8 +84,9 @@ function refusalOf(
   isOld: boolean,
 ): string | undefined {
   if (refused === undefined) return undefined;
+  // No table, as a router that has just begun finds it, or one that is none: said of what was there before ours, unless it stays.
+  if (typeof refused.tableDigest !== 'string') return isOld ? refused.why : undefined;
   const before = earlier?.refused;
   const isNew = refused.at !== before?.at || refused.why !== before.why;
-  const ofOurs = typeof refused.tableDigest !== 'string' || refused.tableDigest === digest;
-  return ofOurs && (isNew || isOld || (!changed && refused.tableDigest === digest)) ? refused.why : undefined;
+  return refused.tableDigest === digest && (isNew || isOld || !changed) ? refused.why : undefined;
 }

@@ -5,9 +5,10 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock, type Clock } from '../../../src/base/clock.ts';
 import { makeLog } from '../../../src/base/log.ts';
-import { ok } from '../../../src/base/outcome.ts';
-import { formatRouteTable, parseRouteTable } from '../../../src/base/routetable.ts';
+import { ok, type Outcome } from '../../../src/base/outcome.ts';
+import { formatRouteTable, parseRouteTable, routeTableDigest } from '../../../src/base/routetable.ts';
 import { openFileProxy } from '../../../src/node/proxy/file.ts';
 import { inBatches, openNoProxy, settle, type Proxy } from '../../../src/node/proxy/proxy.ts';
 import { changedTable, observedRoutes } from '../../../src/node/proxy/table.ts';
@@ -284,6 +285,61 @@ describe('node/proxy', () => {
         await once(server, 'close');
       }
     }
+  });
+
+  describe('a router that finds no table', () => {
+    const refused = { at: '2026-01-01T00:00:00.000Z', why: 'route table: ENOENT', tableDigest: null };
+    const nothing = { tableDigest: null, live: { listeners: [] } };
+    /** What it says one after the other, and from then on the last; undefined: that it has taken what is written. */
+    const put = async (
+      answers: readonly (object | undefined)[],
+      clock: Clock,
+    ): Promise<Outcome<undefined>> => {
+      let asked = 0;
+      const server = createServer((_, response) => {
+        const answer = answers[Math.min(asked, answers.length - 1)];
+        asked += 1;
+        void readFile(tablePath, 'utf8').then(
+          (text) => {
+            const parsed = answer === undefined ? parseRouteTable(text) : undefined;
+            const taken = parsed?.kind === 'ok' ? { tableDigest: routeTableDigest(parsed.value) } : {};
+            response.end(JSON.stringify({ ...nothing, ...taken, ...answer }));
+          },
+          () => response.end(JSON.stringify({ ...nothing, ...answer })),
+        );
+      }).listen(statusSocket);
+      await once(server, 'listening');
+      const options = { tablePath, statusSocket, listeners: rules.listeners, owner: OWNER };
+      const proxy = openFileProxy({ ...options, log: makeLog('silent'), clock });
+      try {
+        return await proxy.put([l4('a.example.net', '127.0.0.1:1')]);
+      } finally {
+        server.close();
+        await once(server, 'close');
+      }
+    };
+
+    it('because it has just begun: a first change is no refused one, and what it writes stays', async () => {
+      for (const before of [nothing, { ...nothing, refused }])
+        expect(await put([before, { ...nothing, refused }, undefined], systemClock)).to.have.property(
+          'kind',
+          'ok',
+        );
+      expect(await written()).to.deep.equal([l4('a.example.net', '127.0.0.1:1')]);
+    });
+
+    it('and goes on saying so: it is believed after two seconds', async () => {
+      let now = 0;
+      const clock = {
+        now: () => now,
+        monotonic: () => now,
+        sleep: (ms: number) => Promise.resolve(void (now += ms)),
+      };
+      const outcome = await put([nothing, { ...nothing, refused }], clock);
+      expect(outcome.kind).to.equal('blocked');
+      expect(outcome).to.have.property('why').that.includes('ENOENT');
+      expect(now).to.be.within(2_000, 5_000);
+    });
   });
 
   it('driver none has no routes and says how to have some', async () => {
