@@ -158,38 +158,6 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
     expect(await fails(open('http-01'))).to.match(/account\.key may be read by others/);
   });
 
-  it('rate limits are kept to: Retry-After says when it is tried again', async () => {
-    const ca = await makeCa();
-    const issued = await ca.issue(['localhost']);
-    await mkdir(join(dir, 'acme'));
-    await writeFile(join(dir, 'busy.pem'), ca.cert);
-    const busy = createHttps(issued, (incoming, response) => {
-      if (incoming.url === '/dir') {
-        response.writeHead(200, { 'content-type': 'application/json' });
-        const at = `https://${incoming.headers.host ?? ''}`;
-        response.end(JSON.stringify({ newNonce: `${at}/nonce`, newAccount: `${at}/account` }));
-        return;
-      }
-      response.writeHead(429, { 'content-type': 'application/problem+json', 'retry-after': '3600' });
-      response.end('{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many\\nnew orders"}');
-    });
-    const end = endWithConnections(busy);
-    try {
-      const certificates = open('http-01', {
-        directory: `https://localhost:${await listen(busy)}/dir`,
-        caFile: join(dir, 'busy.pem'),
-      });
-      await order(certificates);
-      const state = await endOfOrder(certificates);
-      expect(whyOf(state)).to.match(/^the CA localhost:\d+ .*429/);
-      if (state.kind !== 'failed') throw new Error(state.kind);
-      expect(state.retryAt - state.at).to.be.closeTo(3_600_000, 10_000);
-      expect(await certificates.issue(NAME, 'hello', true)).to.have.property('kind', 'retry');
-    } finally {
-      end();
-    }
-  });
-
   for (const [what, answer, why] of [
     ['is sealed', 503, /^the CA localhost:\d+ refuses: serverInternal: the CA is sealed$/],
     [

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Clock } from '../../../base/clock.ts';
 import { writeFileAtomic } from '../../../base/files.ts';
 import type { Log } from '../../../base/log.ts';
-import { blocked, ok, type Outcome } from '../../../base/outcome.ts';
+import { blocked, ok, retry, type Failure, type Outcome } from '../../../base/outcome.ts';
 import type { Dns } from '../../dns/dns.ts';
 import { openJobs, type JobState } from '../../jobs.ts';
 import { writeFailure } from '../../writing.ts';
@@ -92,10 +92,13 @@ export function openAcme(
           if (made.kind !== 'ok') return made;
           const ca = await fileOf(options.caFile);
           if (ca.kind !== 'ok') return ca;
+          const early = await tooEarly(dir, hostname, clock.now());
+          if (early !== undefined) return early;
           const order = { ...options, ...(ca.value === '' ? {} : { ca: ca.value }) };
           const pem = await orderCertificate(hostname, made.value, order, challenges, context);
           if (pem.kind !== 'ok') {
             log.warn({ hostname, why: pem.why, hint: pem.hint }, 'no certificate from the CA');
+            await noteLimit(dir, hostname, pem, clock.now());
             return pem;
           }
           const taken = await take(pem.value, (leaf) => noteIssued(dir, hostname, leaf));
@@ -113,6 +116,42 @@ export function openAcme(
     roots: () => fileOf(options.rootsFile),
     stop: () => jobs.stop(),
   };
+}
+
+/** Longer a note is not believed: a clock that was wrong when it was written must not hold up for years. */
+const LONGEST_LIMIT_MS = 7 * 24 * 3_600_000;
+
+function limitPath(dir: string, hostname: string): string {
+  return join(dir, 'limited', hostname);
+}
+
+/** When the CA wants to be asked again, also by an agent that was started since. */
+async function noteLimit(
+  dir: string,
+  hostname: string,
+  { why, afterMs }: Failure,
+  now: number,
+): Promise<void> {
+  const path = limitPath(dir, hostname);
+  try {
+    if (afterMs === undefined) {
+      await rm(path, { force: true });
+    } else {
+      await mkdir(join(dir, 'limited'), { recursive: true, mode: 0o700 });
+      await writeFileAtomic(path, `${now + afterMs}\n${why}\n`);
+    }
+  } catch {
+    // Then it holds until the agent ends.
+  }
+}
+
+async function tooEarly(dir: string, hostname: string, now: number): Promise<Failure | undefined> {
+  const [until = '', why = ''] = (await readFile(limitPath(dir, hostname), 'utf8').catch(() => '')).split(
+    '\n',
+  );
+  const leftMs = Number(until) - now;
+  if (!(leftMs > 0 && leftMs <= LONGEST_LIMIT_MS)) return undefined;
+  return { ...retry(why, 'It is tried again when the CA wants it.', leftMs), cause: 'outside' };
 }
 
 function issuedPath(dir: string, hostname: string): string {

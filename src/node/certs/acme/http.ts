@@ -13,6 +13,8 @@ export interface AcmeCall {
   readonly ca?: string;
   /** The last refusal that the CA gave in this exchange (RFC 8555, section 6.7). */
   problem?: Problem;
+  /** When the last answer that was none wants to be asked again (section 7.5.1). */
+  retryAfterMs?: number;
 }
 
 interface Problem {
@@ -39,6 +41,7 @@ acme.axios.defaults.adapter = async (config) => {
   const { url = '', method = 'get' } = config;
   const data: unknown = config.data;
   delete call?.problem;
+  delete call?.retryAfterMs;
   const response = await httpRequest({
     method: methodOf(method),
     url,
@@ -52,6 +55,8 @@ acme.axios.defaults.adapter = async (config) => {
   const text = Buffer.from(response.body).toString('utf8');
   const problem = response.status >= 400 ? problemOf(response.status, response.headers, text) : undefined;
   if (call !== undefined && problem !== undefined) call.problem = problem;
+  const retryAfterMs = retryAfterOf(response.headers['retry-after']);
+  if (call !== undefined && retryAfterMs !== undefined) call.retryAfterMs = retryAfterMs;
   // 4xx the library has to see: it asks for another nonce by itself.
   if (problem !== undefined && (problem.status === 429 || problem.status >= 500))
     throw new HttpError('refused', new URL(url).host, `answers HTTP status ${problem.status}`);

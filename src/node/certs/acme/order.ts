@@ -60,13 +60,13 @@ async function ordered(
     throw error;
   }
   context.progress(`proof by ${options.challenge}`);
-  const proved = await prove(client, order, options, challenges, context);
+  const proved = await prove(client, order, options, challenges, context, call);
   if (proved.kind !== 'ok') return proved;
   context.progress('signature');
   // The names stand in the subject alternative names alone.
   const [, csr] = await acme.crypto.createCsr({ altNames: [hostname] }, pemOfKey(key));
   order = await client.finalizeOrder(order, csr);
-  order = await poll(context, options, async () => {
+  order = await poll(context, options, call, async () => {
     if (order.status === 'valid' || order.status === 'invalid') return order;
     const seen = await client.getOrder(order);
     return seen.status === 'valid' || seen.status === 'invalid' ? seen : undefined;
@@ -83,6 +83,7 @@ async function prove(
   options: AcmeOptions,
   challenges: Challenges,
   context: OrderContext,
+  call: AcmeCall,
 ): Promise<Outcome<undefined>> {
   for (const authorization of await client.getAuthorizations(order)) {
     if (authorization.status === 'valid') continue;
@@ -99,7 +100,7 @@ async function prove(
     if (opened.kind !== 'ok') return opened;
     try {
       await client.completeChallenge(challenge);
-      const ended = await poll(context, options, async () => {
+      const ended = await poll(context, options, call, async () => {
         const all = await client.getAuthorizations(order);
         const seen = all.find(({ url }) => url === authorization.url);
         return seen === undefined || seen.status === 'pending' ? undefined : seen;
@@ -131,15 +132,17 @@ function whyInvalid(
   return `the CA could not prove ${hostname} by ${challenge}: ${detail === '' ? status : detail}`;
 }
 
+/** Never sooner than the CA wants it: it counts who asks too often. */
 async function poll<T>(
   { signal }: OrderContext,
   { clock, pollMs }: AcmeOptions,
+  call: AcmeCall,
   look: () => Promise<T | undefined>,
 ): Promise<T> {
   for (let pause = pollMs; ; pause = Math.min(pause * 2, 15_000)) {
     const seen = await look();
     if (seen !== undefined) return seen;
-    await clock.sleep(pause, signal);
+    await clock.sleep(Math.max(pause, call.retryAfterMs ?? 0), signal);
     signal.throwIfAborted();
   }
 }
