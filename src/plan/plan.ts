@@ -1,7 +1,7 @@
 import { messageOf } from '../base/outcome.ts';
 import type { Component, DesiredService } from '../definitions/types.ts';
 import { judgeEdges, planEdge, planEdgeRemoved } from './edge.ts';
-import type { Facts, ServicePlan } from './facts.ts';
+import { NOBODY, type Facts, type ServicePlan } from './facts.ts';
 import { flapSteps, watchOf } from './flap.ts';
 import { judge } from './guard.ts';
 import { cacheSteps, housekeeping } from './housekeeping.ts';
@@ -50,8 +50,8 @@ export function makePlan(given: Facts): Plan {
     );
   }
   parts.push(...edgePlans(facts));
-  parts.push(alone('images', () => housekeeping(facts, settledOf(facts, parts))));
-  parts.push(alone('images', () => cacheSteps(facts)));
+  parts.push(alone(NOBODY, () => housekeeping(facts, settledOf(facts, parts))));
+  parts.push(alone(NOBODY, () => cacheSteps(facts)));
   const waiting = [...parts.flatMap((part) => part.waiting), ...trialWaiting(facts)];
   if (facts.settings.mode === 'observe') return onlyShown(facts, parts, verdict.refused);
   const wakes = [

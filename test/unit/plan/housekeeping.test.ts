@@ -1,5 +1,8 @@
 import { expect } from 'chai';
 import type { ObservedContainer } from '../../../src/node/types.ts';
+import { cacheSteps, housekeeping } from '../../../src/plan/housekeeping.ts';
+import type { Step } from '../../../src/plan/types.ts';
+import type { ImageRecord } from '../../../src/registry/types.ts';
 import { component, desiredOf, service } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
 
@@ -97,6 +100,17 @@ describe('the planner: housekeeping of images', () => {
     expect(world.plan().steps).to.have.length(1);
   });
 
+  it('a tidying up that fails rests by itself: no service is held back by it, also one that is called images (G8)', async () => {
+    world.buildCacheBytes = 100;
+    world.disk = { at: world.now, imagesBytes: 1, minFreeBytes: 0, cacheBytes: 101 };
+    world.failing.set('prune-build-cache', { kind: 'retry', why: 'the engine is busy' });
+    await world.pass();
+    world.present(`${HOST}/images:v1.0.0`);
+    world.desired = desiredOf([service('images', [component('images', image('v1.0.0', 'images').image)])]);
+    await world.pass();
+    expect(world.journal).to.include('start images');
+  });
+
   it('nothing goes while a file cannot be read, or while the engine is not known; a stopped service keeps its image', async () => {
     world.keepImages = 1;
     await versions('v1.0.0');
@@ -111,5 +125,134 @@ describe('the planner: housekeeping of images', () => {
     await world.converge();
     expect(removed()).to.deep.equal([`remove-image ${HOST}/a:v1.0.0`]);
     expect(world.images).to.have.property(`${HOST}/a:v1.1.0`);
+  });
+});
+
+describe('the planner: which images go', () => {
+  let world: World;
+  const REASON = 'versions of mcr.example.net:8443/team/a are kept, and nothing names this one any more';
+  const record = (reference: string, change: Partial<ImageRecord> = {}): ImageRecord => ({
+    ...{ reference, imageId: `sha256:${reference}`, firstSeenAt: 0, built: true, ...change },
+  });
+  const steps = (records: readonly ImageRecord[], settled: readonly string[]): readonly Step[] => {
+    const facts = world.facts();
+    const plan = housekeeping(
+      { ...facts, promised: { ...facts.promised, images: records } },
+      new Set(settled),
+    );
+    expect(plan).to.deep.include({ waiting: [], refused: [] });
+    return plan.steps;
+  };
+  const going = (records: readonly ImageRecord[], ...settled: string[]): string[] =>
+    steps(records, settled).map(({ service: name, subject }) => `${name} ${subject}`);
+
+  beforeEach(() => {
+    world = new World();
+    world.keepImages = 1;
+    const of = (repository: string, tag: string): Parameters<typeof component>[1] => ({
+      image: { reference: `mcr.example.net:8443/team/${repository}:${tag}`, host: 'h', repository, tag },
+    });
+    world.desired = desiredOf([
+      service('a', [component('a', of('a', 'v3.0.0')), component('side', of('side', 'v3.0.0'))]),
+      service('b', [component('b', of('a', 'v2.0.0')), component('own', of('own', 'v3.0.0'))]),
+    ]);
+  });
+
+  const all = (repository: string): ImageRecord[] =>
+    ['v1.0.0', 'v2.0.0', 'v3.0.0', 'v4.0.0'].map((tag, at) =>
+      record(`mcr.example.net:8443/team/${repository}:${tag}`, { firstSeenAt: at }),
+    );
+
+  it('each repository counts by itself, with its port and folder, whatever tag or digest; what any service names stays', () => {
+    const pinned = record(`mcr.example.net:8443/team/a:v0.1.0@sha256:${'a'.repeat(64)}`, { firstSeenAt: -1 });
+    expect(going([pinned, ...all('a'), ...all('side'), ...all('own')], 'a', 'b')).to.deep.equal([
+      'a mcr.example.net:8443/team/a:v1.0.0',
+      `a ${pinned.reference}`,
+      'a mcr.example.net:8443/team/side:v2.0.0',
+      'a mcr.example.net:8443/team/side:v1.0.0',
+      'b mcr.example.net:8443/team/own:v2.0.0',
+      'b mcr.example.net:8443/team/own:v1.0.0',
+    ]);
+  });
+
+  it('a service that is not at rest keeps what is of it, and only that; what is of nobody any more goes', () => {
+    const gone = all('gone');
+    expect(going([...all('own'), ...all('side'), ...gone], 'b')).to.deep.equal([
+      'b mcr.example.net:8443/team/own:v2.0.0',
+      'b mcr.example.net:8443/team/own:v1.0.0',
+      '(images) mcr.example.net:8443/team/gone:v3.0.0',
+      '(images) mcr.example.net:8443/team/gone:v2.0.0',
+      '(images) mcr.example.net:8443/team/gone:v1.0.0',
+    ]);
+  });
+
+  it('a repository that two services name is at rest with the first of them; both versions stay', () => {
+    expect(going(all('a'), 'b')).to.deep.equal([]);
+    expect(going(all('a'), 'a')).to.deep.equal(['a mcr.example.net:8443/team/a:v1.0.0']);
+  });
+
+  it('what was seen at one moment goes by its name, and what was removed before is not counted', () => {
+    const [first, second] = [record('x/own:v1.0.0'), record('x/own:v1.1.0')];
+    const removed = record('x/own:v1.2.0', { firstSeenAt: 9, removed: true });
+    for (const records of [
+      [first, second, removed],
+      [removed, second, first],
+    ])
+      expect(going(records).map((line) => line.split(' ').at(-1))).to.deep.equal(['x/own:v1.0.0']);
+  });
+
+  it('what a container was made from stays, also under another name', () => {
+    const [before, old, newest] = ['x/y:v1.0.0', 'x/y:v1.1.0', 'x/y:v1.2.0'].map((name, at) =>
+      record(name, { firstSeenAt: at }),
+    ) as [ImageRecord, ImageRecord, ImageRecord];
+    const made = (change: Partial<ObservedContainer>): void => {
+      world.containers = [
+        {
+          ...{ id: 'c', name: 'c', image: '', imageId: '', state: 'exited', restartCount: 0 },
+          ...{ labels: {}, publish: [], ...change },
+        },
+      ];
+    };
+    made({ image: before.reference, imageId: 'sha256:moved' });
+    expect(going([before, old, newest]))
+      .to.have.length(1)
+      .and.to.match(/v1\.1\.0/);
+    made({ image: 'other', imageId: before.imageId });
+    expect(going([before, old, newest]))
+      .to.have.length(1)
+      .and.to.match(/v1\.1\.0/);
+  });
+
+  it('its reason says how many are kept, of which repository, and by which commit', () => {
+    const [step] = steps(all('a'), ['a']);
+    expect(step?.because).to.deep.equal({ summary: `1 ${REASON}`, commit: 'c'.repeat(40) });
+    expect(step).to.include({ kind: 'remove-image', imageId: 'sha256:mcr.example.net:8443/team/a:v1.0.0' });
+  });
+
+  it("the builder's cache: in MiB, of the whole node, and never without a budget", () => {
+    const facts = world.facts();
+    const disk = { at: 0, imagesBytes: 0, minFreeBytes: 0, cacheBytes: 3 * 1_048_576 + 1 };
+    const full = { ...facts, observed: { ...facts.observed, disk } };
+    expect(cacheSteps(full).steps).to.deep.equal([]);
+    const plan = cacheSteps({
+      ...full,
+      settings: { ...facts.settings, buildCacheBytes: 2 * 1_048_576 },
+    });
+    expect(plan).to.deep.equal({
+      steps: [
+        {
+          service: '(images)',
+          subject: "builder's cache",
+          because: {
+            summary: "the builder's cache has 4 MiB, and its budget is 2 MiB",
+            commit: 'c'.repeat(40),
+          },
+          kind: 'prune-build-cache',
+          keepBytes: 2 * 1_048_576,
+        },
+      ],
+      waiting: [],
+      refused: [],
+    });
   });
 });
