@@ -1,10 +1,9 @@
-import pLimit, { type LimitFunction } from 'p-limit';
 import type { Clock } from '../base/clock.ts';
 import { DeadlineError, withDeadline } from '../base/deadline.ts';
 import { bug, ok, retry, wait, type Failure, type Outcome } from '../base/outcome.ts';
 
 interface Lane {
-  /** How many run at once; the others are queued in the order in which they were started. */
+  /** How many run at once; the others are queued: what has not failed before first, else as they were started. */
   readonly concurrency: number;
   /** From the moment a job runs, not from when it is queued. */
   readonly timeoutMs: number;
@@ -13,7 +12,10 @@ interface Lane {
 export interface JobOptions<L extends string> {
   readonly lanes: Readonly<Record<L, Lane>>;
   readonly clock: Clock;
-  /** Waits after failures in a row: the first, doubled each time up to the longest. */
+  /**
+   * Waits after failures in a row: the first, doubled each time up to the longest. What ran for long waits for so long, too, and
+   * for up to four times as long: a job that fails has a small share of its lane.
+   */
   readonly retryMs: { readonly first: number; readonly longest: number };
   /** A job changed its state, or (at most once a second) its progress. */
   readonly onChange: () => void;
@@ -26,8 +28,9 @@ export interface JobContext {
 }
 
 export type JobState<L extends string> = { readonly lane: L } & (
-  | { readonly kind: 'queued'; readonly since: number }
-  | { readonly kind: 'running'; readonly since: number; readonly progress?: string }
+  | { readonly kind: 'queued'; readonly since: number; readonly before?: Failure }
+  /** `before`: how it failed last; absent: it did not. */
+  | { readonly kind: 'running'; readonly since: number; readonly progress?: string; readonly before?: Failure }
   | { readonly kind: 'failed'; readonly at: number; readonly failure: Failure; readonly retryAt: number }
   | { readonly kind: 'done'; readonly at: number }
 );
@@ -41,12 +44,33 @@ interface Job<L extends string> {
   readonly work: (context: JobContext) => Promise<Outcome<unknown>>;
 }
 
-/** Work that takes longer than a step may: it is started, goes on by itself, and is observed (house rule 2). */
+/** A job that was started. */
+interface Task<L extends string> {
+  readonly job: Job<L>;
+  readonly before?: Failure;
+  readonly ending: AbortController;
+  /** Why it was told to end. */
+  fate?: 'gives way' | 'is cancelled';
+}
+
+interface Queue<L extends string> {
+  readonly waiting: Task<L>[];
+  readonly running: Set<Task<L>>;
+}
+
+/**
+ * Work that takes longer than a step may: it is started, goes on by itself, and is observed (house rule 2). In a lane that is
+ * full, a job that failed before ends for one that was never tried, and begins again behind it: nothing that fails holds up others.
+ */
 export interface Jobs<L extends string> {
   /** `wait` when it is under way already or the agent stops, `retry` before the wait after a failure is over. */
   start(job: Job<L>): Outcome<undefined>;
   /** `undefined`: never started, or forgotten because hundreds of others ended since. */
   state(key: string): JobState<L> | undefined;
+  /** Queued or running, and not told to end. */
+  underWay(): readonly { readonly key: string; readonly lane: L; readonly since: number }[];
+  /** Ends it, as if it had never been started. Nothing to end is as good. */
+  cancel(key: string): void;
   /** Takes everything back, and resolves when it has ended (or does not heed its signal within 5 s). */
   stop(): Promise<void>;
 }
@@ -59,27 +83,34 @@ const CLOCKS_APART_MS = 50;
 
 export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
   const { clock, lanes, retryMs, onChange } = options;
-  const limits = new Map<string, LimitFunction>(
-    Object.entries<Lane>(lanes).map(([lane, { concurrency }]) => [lane, pLimit(concurrency)]),
-  );
+  const queues = new Map<L, Queue<L>>();
+  const queueOf = (lane: L): Queue<L> => {
+    const queue = queues.get(lane) ?? { waiting: [], running: new Set() };
+    queues.set(lane, queue);
+    return queue;
+  };
   const states = new Map<string, JobState<L>>();
-  const failures = new Map<string, number>();
+  const failures = new Map<string, { readonly count: number; readonly last: Failure }>();
   /** Monotonic: when a job that failed may be tried again, whatever becomes of the wall clock (G42). */
   const due = new Map<string, number>();
   const active = new Set<Promise<void>>();
   const stopping = new AbortController();
 
-  const settle = (job: Job<L>, outcome: Outcome<unknown>): void => {
+  const settle = (task: Task<L>, outcome: Outcome<unknown>, ranMs: number): void => {
+    const { job } = task;
     const at = clock.now();
     states.delete(job.key);
     if (stopping.signal.aborted) return;
     if (outcome.kind === 'ok') {
       failures.delete(job.key);
       states.set(job.key, { lane: job.lane, kind: 'done', at });
-    } else {
-      const count = (failures.get(job.key) ?? 0) + 1;
-      failures.set(job.key, count);
-      const waitMs = Math.max(growingMs(count, retryMs), outcome.afterMs ?? 0);
+    } else if (task.fate === 'gives way') {
+      enqueue(job);
+    } else if (task.fate === undefined) {
+      const count = (failures.get(job.key)?.count ?? 0) + 1;
+      failures.set(job.key, { count, last: outcome });
+      const shareMs = growingMs(count, { first: ranMs, longest: ranMs * 4 });
+      const waitMs = Math.max(growingMs(count, retryMs), shareMs, outcome.afterMs ?? 0);
       due.set(job.key, clock.monotonic() + waitMs);
       states.set(job.key, { lane: job.lane, kind: 'failed', at, failure: outcome, retryAt: at + waitMs });
     }
@@ -87,13 +118,15 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
     onChange();
   };
 
-  const run = async (job: Job<L>): Promise<void> => {
+  const run = async (task: Task<L>): Promise<void> => {
+    const { job } = task;
     if (stopping.signal.aborted) return void states.delete(job.key);
     const since = clock.now();
     const { timeoutMs } = lanes[job.lane];
-    states.set(job.key, { lane: job.lane, kind: 'running', since });
+    states.set(job.key, { lane: job.lane, kind: 'running', since, ...beforeOf(task) });
     onChange();
-    let signalled = clock.monotonic();
+    const begun = clock.monotonic();
+    let signalled = begun;
     const progress = (text: string): void => {
       const state = states.get(job.key);
       if (state?.kind !== 'running' || state.since !== since || state.progress === text) return;
@@ -103,10 +136,37 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
       onChange();
     };
     const work = (signal: AbortSignal): Promise<Outcome<unknown>> => job.work({ signal, progress });
-    const outcome = await withDeadline(job.what, timeoutMs, work, stopping.signal).catch((error: unknown) =>
+    const ending = AbortSignal.any([stopping.signal, task.ending.signal]);
+    const outcome = await withDeadline(job.what, timeoutMs, work, ending).catch((error: unknown) =>
       failureOf(job, timeoutMs, error),
     );
-    settle(job, outcome);
+    settle(task, outcome, clock.monotonic() - begun);
+  };
+
+  const enqueue = (job: Job<L>): void => {
+    const last = failures.get(job.key)?.last;
+    const task: Task<L> = {
+      job,
+      ending: new AbortController(),
+      ...(last === undefined ? {} : { before: last }),
+    };
+    states.set(job.key, { lane: job.lane, kind: 'queued', since: clock.now(), ...beforeOf(task) });
+    queueOf(job.lane).waiting.push(task);
+  };
+  const turn = (lane: L): void => {
+    const { waiting, running } = queueOf(lane);
+    while (running.size < lanes[lane].concurrency) {
+      const task = takeNext(waiting);
+      if (task === undefined) return;
+      running.add(task);
+      const ended = run(task).finally(() => {
+        running.delete(task);
+        active.delete(ended);
+        turn(lane);
+      });
+      active.add(ended);
+    }
+    for (const task of givingWay(waiting, running)) end(task, 'gives way');
   };
 
   return {
@@ -116,20 +176,32 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
       if (state?.kind === 'queued' || state?.kind === 'running') {
         return wait(`${job.what} is under way`);
       }
-      const now = clock.now();
       const leftMs = state?.kind === 'failed' ? (due.get(job.key) ?? 0) - clock.monotonic() : 0;
       if (state?.kind === 'failed' && leftMs > CLOCKS_APART_MS)
         return retry(state.failure.why, state.failure.hint, leftMs);
       due.delete(job.key);
-      states.set(job.key, { lane: job.lane, kind: 'queued', since: now });
-      const limit = limits.get(job.lane);
-      const running = (limit === undefined ? run(job) : limit(run, job)).finally(() =>
-        active.delete(running),
-      );
-      active.add(running);
+      enqueue(job);
+      turn(job.lane);
       return ok();
     },
     state: (key) => shown(states.get(key), clock, due.get(key) ?? 0),
+    underWay: () =>
+      [...queues].flatMap(([lane, { waiting, running }]) =>
+        [...running, ...waiting]
+          .filter(({ fate }) => fate !== 'is cancelled')
+          .map(({ job: { key } }) => ({ key, lane, since: sinceOf(states.get(key)) })),
+      ),
+    cancel: (key) => {
+      for (const { waiting, running } of queues.values()) {
+        const at = waiting.findIndex(({ job }) => job.key === key);
+        if (at >= 0) {
+          waiting.splice(at, 1);
+          states.delete(key);
+          onChange();
+        }
+        for (const task of running) if (task.job.key === key) end(task, 'is cancelled');
+      }
+    },
     stop: async () => {
       stopping.abort();
       const ended = new AbortController();
@@ -139,6 +211,34 @@ export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
       ]);
     },
   };
+}
+
+function end<L extends string>(task: Task<L>, fate: NonNullable<Task<L>['fate']>): void {
+  task.fate = fate;
+  task.ending.abort();
+}
+
+/** What was never tried goes first. */
+function takeNext<L extends string>(waiting: Task<L>[]): Task<L> | undefined {
+  const untried = waiting.findIndex(({ before }) => before === undefined);
+  return waiting.splice(Math.max(0, untried), 1)[0];
+}
+
+/** Of what runs in a full lane and failed before, as many as are waiting without ever having been tried. */
+function givingWay<L extends string>(waiting: readonly Task<L>[], running: ReadonlySet<Task<L>>): Task<L>[] {
+  const untried = waiting.filter(({ before }) => before === undefined).length;
+  const ending = [...running].filter(({ fate }) => fate !== undefined).length;
+  return [...running]
+    .filter(({ before, fate }) => before !== undefined && fate === undefined)
+    .slice(0, Math.max(0, untried - ending));
+}
+
+function beforeOf({ before }: Pick<Task<string>, 'before'>): { readonly before?: Failure } {
+  return before === undefined ? {} : { before };
+}
+
+function sinceOf<L extends string>(state: JobState<L> | undefined): number {
+  return state?.kind === 'queued' || state?.kind === 'running' ? state.since : 0;
 }
 
 function shown<L extends string>(
@@ -178,7 +278,7 @@ function failureOf<L extends string>(job: Job<L>, timeoutMs: number, error: unkn
 
 function forgetOldest<L extends string>(
   states: Map<string, JobState<L>>,
-  failures: Map<string, number>,
+  failures: Map<string, unknown>,
   due: Map<string, number>,
 ): void {
   for (const [key, state] of states) {

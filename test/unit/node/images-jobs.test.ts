@@ -6,7 +6,7 @@ import { growingMs, openJobs, type JobContext, type Jobs } from '../../../src/no
 import { until } from '../../support/until.ts';
 import { steppedClock } from './images-support.ts';
 
-type Lane = 'slow' | 'wide';
+type Lane = 'slow' | 'one' | 'wide';
 
 describe('node: jobs', () => {
   let clock: ReturnType<typeof steppedClock>;
@@ -17,7 +17,11 @@ describe('node: jobs', () => {
     clock = steppedClock();
     changes = 0;
     jobs = openJobs<Lane>({
-      lanes: { slow: { concurrency: 1, timeoutMs: 60 }, wide: { concurrency: 3, timeoutMs: 60_000 } },
+      lanes: {
+        slow: { concurrency: 1, timeoutMs: 60 },
+        one: { concurrency: 1, timeoutMs: 60_000 },
+        wide: { concurrency: 3, timeoutMs: 60_000 },
+      },
       clock,
       retryMs: { first: 10_000, longest: 300_000 },
       onChange: () => {
@@ -35,7 +39,7 @@ describe('node: jobs', () => {
   const ended = (key: string): Promise<unknown> =>
     until(`${key} to end`, () => ['failed', 'done'].includes(jobs.state(key)?.kind ?? ''));
   const endless = ({ signal }: JobContext): Promise<Outcome<unknown>> =>
-    new Promise((resolve) => signal.addEventListener('abort', () => resolve(ok())));
+    new Promise((resolve) => signal.addEventListener('abort', () => resolve(retry('it was ended'))));
 
   it('starts at once, is observed, signals each change, and may be started again when done', async () => {
     let finish: (() => void) | undefined;
@@ -127,6 +131,67 @@ describe('node: jobs', () => {
       await ended(key);
     }
     expect(order).to.deep.equal(['a', 'b', 'c']);
+  });
+
+  it('what failed waits at least as long as it ran, then twice and four times as long: it never has most of its lane', async () => {
+    const waits: number[] = [];
+    for (let round = 0; round < 4; round += 1) {
+      start('a', async () => (clock.step(600_000), retry('it came to its deadline')));
+      await ended('a');
+      const state = jobs.state('a');
+      if (state?.kind !== 'failed') throw new Error('not failed');
+      waits.push((state.retryAt - clock.now()) / 1000);
+      clock.step(state.retryAt - clock.now());
+    }
+    expect(waits).to.deep.equal([600, 1_200, 2_400, 2_400]);
+  });
+
+  it('what failed before gives way to what was never tried, queued or running, and begins again behind it', async () => {
+    const order: string[] = [];
+    const finishes = new Map<string, (outcome: Outcome<unknown>) => void>();
+    const work =
+      (key: string) =>
+      (context: JobContext): Promise<Outcome<unknown>> => {
+        order.push(key);
+        return new Promise((resolve) => {
+          finishes.set(key, resolve);
+          context.signal.addEventListener('abort', () => resolve(retry('it was ended')));
+        });
+      };
+    const runs = (key: string): Promise<unknown> =>
+      until(`${key} to run`, () => jobs.state(key)?.kind === 'running');
+    for (const key of ['bad', 'worse']) {
+      start(key, async () => blocked(`${key} does not compile`), 'one');
+      await ended(key);
+    }
+    clock.step(10_000);
+    start('bad', work('bad'), 'one');
+    start('worse', work('worse'), 'one');
+    await runs('bad');
+    for (const key of ['new', 'newer']) start(key, work(key), 'one');
+    await runs('new');
+    expect(jobs.state('bad')).to.deep.include({ kind: 'queued' });
+    expect(jobs.state('bad')).to.have.nested.property('before.why', 'bad does not compile');
+    for (const key of ['new', 'newer', 'worse', 'bad']) {
+      await runs(key);
+      finishes.get(key)?.(ok());
+      await ended(key);
+    }
+    expect(order).to.deep.equal(['bad', 'new', 'newer', 'worse', 'bad']);
+    expect(jobs.state('bad')?.kind, 'giving way is no failure').to.equal('done');
+  });
+
+  it('a job that is cancelled ends at once, queued or running, and the next one has its place', async () => {
+    for (const key of ['a', 'b', 'c']) start(key, endless, 'one');
+    await until('a to run', () => jobs.state('a')?.kind === 'running');
+    expect(jobs.underWay().map(({ key }) => key)).to.deep.equal(['a', 'b', 'c']);
+    jobs.cancel('b');
+    jobs.cancel('a');
+    jobs.cancel('nobody');
+    await until('c to run', () => jobs.state('c')?.kind === 'running');
+    expect([jobs.state('a'), jobs.state('b')]).to.deep.equal([undefined, undefined]);
+    expect(jobs.underWay().map(({ key }) => key)).to.deep.equal(['c']);
+    expect(start('a', endless, 'one').kind, 'it may be wanted again').to.equal('ok');
   });
 
   it('a deadline ends a job, also one that does not heed its signal; an exception is a bug of this job alone', async () => {
