@@ -22,6 +22,8 @@ export interface Failure {
   /** What the operator can do. */
   readonly hint?: string;
   readonly afterMs?: number;
+  /** The rule that was broken, for whoever must tell one refusal from another. */
+  readonly rule?: string;
   /**
    * Where the cause lies, as far as that is certain: `outside` the definition (a full disk, a port that is taken), or in
    * the `definition` (no such program in the image). A version is held back for nothing that came from outside.

@@ -35,7 +35,9 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
       path: step.path,
       service: step.service,
       ...(step.silenced === undefined ? {} : { silenced: step.silenced }),
+      ...(step.revision === undefined ? {} : { revision: step.revision }),
     }),
+  'cancel-image': (step, { node }) => node.images.cancel(step.reference),
   'push-image': (step, { node }) => node.images.startPush(step.image),
   'remove-image': async (step, { node, registry }) => {
     const removed = await node.images.remove(step.reference, step.imageId);

@@ -51,6 +51,8 @@ export interface NodeWriter {
     startPull(image: ImageRef): Outcome<undefined>;
     startBuild(order: BuildOrder): Outcome<undefined>;
     startPush(image: ImageRef): Outcome<undefined>;
+    /** Ends a build or pull; nothing to end is as good. */
+    cancel(reference: string): Outcome<undefined>;
     /** Gone is as good; a reference that names another image by now stays. */
     remove(reference: string, imageId: string): Promise<Outcome<undefined>>;
   };

@@ -115,7 +115,9 @@ export function openNode(options: NodeOptions): Node {
         observeMounts(sight.mounts),
         certificates.observe(sight.certificates),
         dns.observe(sight.names),
-        opened === undefined ? { images: {}, pushes: {}, findings: {} } : opened.images.observe(sight.images),
+        opened === undefined
+          ? { images: {}, pushes: {}, findings: {}, strayWork: {} }
+          : opened.images.observe(sight.images),
       ]);
       const seen: Observed = {
         at,
@@ -129,6 +131,7 @@ export function openNode(options: NodeOptions): Node {
         images: images.images,
         pushes: images.pushes,
         findings: images.findings,
+        ...(Object.keys(images.strayWork).length === 0 ? {} : { strayWork: images.strayWork }),
         probes: {},
         ...(engineSeen.known ? beside(exits.seen(engineSeen.value.containers, at), disk.facts()) : {}),
       };

@@ -1,6 +1,7 @@
 import type { Known } from '../base/outcome.ts';
 import type { RecordMark } from './dns/types.ts';
 import type { EnvHash, Issue, Mount, Resources } from '../definitions/types.ts';
+import type { ImageState, PushState, StrayWork } from './images/state.ts';
 
 /** Labels of our containers (house rule 8): identity is in them and never parsed out of a name. */
 export const LABEL_PREFIX = 'net.metacircular.gitops.';
@@ -143,40 +144,6 @@ export interface EngineFacts {
   readonly containers: readonly ObservedContainer[];
   readonly networks: readonly string[];
 }
-
-export type ImageState =
-  | {
-      readonly kind: 'present';
-      readonly imageId: string;
-      /** Digest of the manifest in its registry; absent for an image never pushed or pulled. */
-      readonly manifestDigest?: string;
-      readonly user: string;
-      readonly volumes: readonly string[];
-      /** The commit that it was built from, as its labels say. */
-      readonly revision?: string;
-      readonly architecture?: string;
-      /** False: it has neither an entry point nor a command. */
-      readonly runnable?: boolean;
-    }
-  /** Not in the engine, but in its registry: a pull will do. */
-  | { readonly kind: 'remote'; readonly manifestDigest: string }
-  | { readonly kind: 'absent' }
-  | { readonly kind: 'building' | 'pulling'; readonly since: number; readonly progress?: string }
-  | {
-      readonly kind: 'failed';
-      readonly at: number;
-      readonly why: string;
-      readonly hint: string;
-      readonly retryAt: number;
-    }
-  | { readonly kind: 'unknown'; readonly why: string };
-
-/** Is the image in its registry too? `none`: no registry entry, images stay local. */
-export type PushState =
-  | { readonly kind: 'pushed' | 'none' }
-  | { readonly kind: 'pending' }
-  | { readonly kind: 'pushing'; readonly since: number }
-  | { readonly kind: 'failed'; readonly at: number; readonly why: string; readonly retryAt: number };
 
 export interface PortFacts {
   /** Listening sockets of the host: TCP LISTEN and bound UDP. */
@@ -357,6 +324,8 @@ export interface Observed {
   /** By image reference; only references that were asked for. */
   readonly images: Readonly<Record<string, ImageState>>;
   readonly pushes: Readonly<Record<string, PushState>>;
+  /** By image reference: builds and pulls under way that were not asked for. Absent: none. */
+  readonly strayWork?: Readonly<Record<string, StrayWork>>;
   /** By image reference: what the rules say of the Dockerfiles of images that are built here; absent: nothing. */
   readonly findings?: Readonly<Record<string, readonly Issue[]>>;
   readonly ports: Known<PortFacts>;

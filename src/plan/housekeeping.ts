@@ -43,6 +43,17 @@ export function housekeeping(facts: Facts, settled: ReadonlySet<string>): Servic
   return { steps, waiting: [], refused: [] };
 }
 
+/** Work on an image that no definition names any more has a place that others wait for: it is ended. */
+export function cancelSteps({ observed, desired }: Facts): ServicePlan {
+  const steps = Object.entries(observed.strayWork ?? {}).map(([reference, { kind }]): Step => {
+    const what = kind === 'building' ? 'build' : 'pull';
+    const summary = `the ${what} of ${reference} is ended: no active definition of this node names it any more`;
+    const because: Because = { summary, commit: desired.commit.oid };
+    return { service: NOBODY, subject: reference, because, kind: 'cancel-image', reference };
+  });
+  return { steps, waiting: [], refused: [] };
+}
+
 /**
  * The builder's cache is held to its budget. It is nobody's data: what is forgotten is built again. Of others on the same
  * engine, too, as it cannot be told apart; only what no build is using goes.

@@ -1,8 +1,9 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
-import type { ImageState } from '../node/types.ts';
+import type { ImageFailure, ImageState } from '../node/images/state.ts';
 import type { Because, ImageRecord } from '../registry/types.ts';
 import type { Facts } from './facts.ts';
 import { silencedRules } from './look.ts';
+import { unfitImage } from './imagefit.ts';
 import { notYet, READY, refusal, type Staging } from './staged.ts';
 import type { Standing } from './standing.ts';
 import type { Refused, Step, Waiting } from './types.ts';
@@ -39,15 +40,14 @@ export function stageImage(
       return absentImage(facts, desired, component, because);
     case 'building':
     case 'pulling':
-      return notYet(
-        waiting(under(state, facts.now), {
-          since: state.since,
-        }),
-      );
-    case 'failed':
-      return state.retryAt <= facts.now
-        ? absentImage(facts, desired, component, because)
-        : notYet(waiting(state.why, { hint: state.hint, since: state.at, until: state.retryAt }));
+      // While it is looked at again nothing is new.
+      if (state.failed?.moved === true) return refusal(movedInGit(service, state.failed));
+      return notYet(waiting(under(state, facts.now), { since: state.since, ...hintOf(state.failed) }));
+    case 'failed': {
+      const again = state.retryAt <= facts.now ? absentImage(facts, desired, component, because) : undefined;
+      if (state.moved === true) return { ...refusal(movedInGit(service, state)), steps: again?.steps ?? [] };
+      return again ?? notYet(waiting(state.why, { hint: state.hint, since: state.at, until: state.retryAt }));
+    }
     case 'unknown':
       return notYet(waiting(state.why));
   }
@@ -84,12 +84,15 @@ export function digestSteps(facts: Facts, desired: DesiredService, because: Beca
   return components.flatMap((component, at) => {
     const state = stateOf(facts, component);
     const record = recordOf(facts, component);
+    const push = facts.observed.pushes[component.image.reference];
+    // Lost by the registry and pushed again by us, the same image may have another manifest.
+    const isOurs = push?.kind === 'pushed' && push.digest !== undefined;
     const isNews =
       components.findIndex(({ image }) => image.reference === component.image.reference) === at &&
       state.kind === 'present' &&
       state.manifestDigest !== undefined &&
       record?.imageId === state.imageId &&
-      record.manifestDigest === undefined;
+      (record.manifestDigest === undefined || (isOurs && push.digest !== record.manifestDigest));
     if (!isNews) return [];
     const summary = 'its registry has it now under this digest';
     return [recordStep(desired.service.name, component, state, { ...because, summary })];
@@ -140,6 +143,7 @@ function absentImage(facts: Facts, desired: DesiredService, component: Component
       hint: `See what keeps ${builder} from it. A version that its services do not name is built here.`,
     });
   }
+  const revision = recordOf(facts, component)?.revision;
   if (dockerfile !== undefined && facts.settings.canBuild) {
     const step: Step = {
       service: service.name,
@@ -153,6 +157,7 @@ function absentImage(facts: Facts, desired: DesiredService, component: Component
       dockerfile,
       path: service.path,
       ...silencedRules(service.silenced),
+      ...(revision === undefined ? {} : { revision }),
     };
     return notYet(
       {
@@ -235,63 +240,20 @@ function recordStep(service: string, component: Component, state: Present, becau
   };
 }
 
-/** The image's own configuration, looked at before anything is started from it (house, section 6). */
-function unfitImage(
-  facts: Facts,
-  { service }: DesiredService,
-  component: Component,
-  state: Present,
-): Omit<Refused, 'service'> | undefined {
-  const { image, mounts, dockerfile, cmd, entrypoint } = component;
-  const { engine } = facts.observed;
-  const ours = engine.known ? engine.value.architecture : undefined;
-  if (ours !== undefined && state.architecture !== undefined && ours !== state.architecture) {
-    return {
-      why: `${image.reference} is made for ${state.architecture}, and this node is ${ours}`,
-      hint: `Build it for ${ours} too, and push it under the next version.`,
-    };
-  }
-  if (state.runnable === false && cmd === undefined && entrypoint === undefined) {
-    return {
-      why: `${image.reference} has neither ENTRYPOINT nor CMD: there is nothing to start`,
-      hint: 'Give it one, or set `cmd` in the definition.',
-    };
-  }
-  const uncovered = state.volumes.find(
-    (volume) => !mounts.some(({ target }) => volume === target || volume.startsWith(`${target}/`)),
-  );
-  if (uncovered !== undefined) {
-    return {
-      why: `${image.reference} declares VOLUME ${uncovered}, which no mount covers: its data would be lost at each replacement`,
-      hint: `Mount something there, for example volumes = ["/srv/${service.name}:${uncovered}"], or drop VOLUME from the image.`,
-    };
-  }
-  // Of others it is a warning: nobody here can mend them.
-  if (dockerfile === undefined) return undefined;
-  const silenced = silencedRules(service.silenced).silenced ?? [];
-  if (isOtherUser(state.user) && component.user === undefined && !silenced.includes('dockerfile/user')) {
-    return {
-      why: `${image.reference} has USER ${state.user}, which cannot write below /srv on this node [dockerfile/user]`,
-      hint: 'Drop USER from the Dockerfile or its base image and tag a new version, or set user = "0:0" in the definition.',
-    };
-  }
-  if (state.volumes.length > 0 && !silenced.includes('dockerfile/volume')) {
-    return {
-      why: `${image.reference} declares VOLUME ${state.volumes.join(', ')} [dockerfile/volume]`,
-      hint: 'Drop VOLUME from the Dockerfile or its base image and tag a new version: the mount in the definition is enough.',
-    };
-  }
-  return undefined;
+/** The tag in git names another commit than the image was built from: only a person can mend it. */
+function movedInGit(service: string, { why, hint }: ImageFailure): Refused {
+  return { service, why, hint: `${hint} What runs goes on running.` };
 }
 
-function isOtherUser(user: string): boolean {
-  return !['', '0', 'root', '0:0', 'root:root', '0:root', 'root:0'].includes(user);
-}
-
-/** `building, step 3 of 9, 12 s`. */
+/** `building, step 3 of 9, 12 s`, and that it is not the first try. */
 function under(state: Extract<ImageState, { kind: 'building' | 'pulling' }>, now: number): string {
   const seconds = `${Math.max(0, Math.round((now - state.since) / 1000))} s`;
-  return [state.kind, ...(state.progress === undefined ? [] : [state.progress]), seconds].join(', ');
+  const told = [state.kind, ...(state.progress === undefined ? [] : [state.progress]), seconds].join(', ');
+  return state.failed === undefined ? told : `${told}; tried again after: ${state.failed.why}`;
+}
+
+function hintOf(failed: ImageFailure | undefined): Pick<Waiting, 'hint'> {
+  return failed === undefined ? {} : { hint: failed.hint };
 }
 
 /** Enough of an id to tell two apart. */

@@ -100,6 +100,11 @@ function applyStep(facts: Facts, step: Step): Facts {
       return observe(facts, {
         pushes: { ...facts.observed.pushes, [step.image.reference]: { kind: 'pushed' } },
       });
+    case 'cancel-image': {
+      const { strayWork = {} } = facts.observed;
+      const rest = Object.entries(strayWork).filter(([reference]) => reference !== step.reference);
+      return observe(facts, { strayWork: Object.fromEntries(rest) });
+    }
     case 'prune-build-cache': {
       const { disk } = facts.observed;
       return disk === undefined ? facts : observe(facts, { disk: { ...disk, cacheBytes: step.keepBytes } });

@@ -41,7 +41,11 @@ export type StepBody =
       readonly path: string;
       /** Rules for Dockerfiles that the definition silences. */
       readonly silenced?: readonly string[];
+      /** The commit that it was built from before; absent: it was never built here. */
+      readonly revision?: string;
     }
+  /** Ends a build or pull that nobody waits for any more. */
+  | { readonly kind: 'cancel-image'; readonly reference: string }
   | { readonly kind: 'push-image'; readonly image: ImageRef }
   /** Takes an old version away, when the reference still names this very image; what it meant stays recorded. */
   | { readonly kind: 'remove-image'; readonly reference: string; readonly imageId: string }

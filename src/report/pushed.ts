@@ -1,6 +1,7 @@
 import { redact } from '../base/secret.ts';
 import type { Service } from '../definitions/types.ts';
-import type { Observed, PushState } from '../node/types.ts';
+import type { Observed } from '../node/types.ts';
+import type { PushState } from '../node/images/state.ts';
 import type { ServiceCondition } from './types.ts';
 
 /**

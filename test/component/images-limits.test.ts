@@ -99,5 +99,28 @@ for (const { name, start } of ENGINES) {
       expect((await rig.ended(images, a)).kind).to.equal('present');
       expect((await rig.ended(images, b)).kind).to.equal('present');
     });
+
+    it('a build that failed before gives way to one that was never tried; one that nobody wants any more is ended', async () => {
+      await rig.source();
+      const images = rig.open({}, {}, { retryMs: { first: 50, longest: 100 } });
+      const [bad, good] = [rig.wanted('bad', 'v2.0.0'), rig.wanted('good')];
+      expect(await rig.failureOf(images, bad)).to.contain('no such tag');
+      await rig.commit({ Dockerfile: `${DOCKERFILE}RUN while :; do : ${rig.unique}; done\n` }, 'v2.0.0');
+      await until('its wait to be over', async () => (await rig.look(images, bad)).kind === 'absent');
+      rig.start(images, bad);
+      const endless = (): Promise<unknown> => until('the endless step', () => rig.steps().length > 0, 30_000);
+      await endless();
+      expect((await rig.build(images, good)).kind, 'behind a build without end').to.equal('present');
+      const again = await rig.look(images, bad);
+      expect(again.kind === 'building' && again.failed?.why).to.contain('no such tag');
+      await endless();
+      const seen = await images.observe([{ image: good, build: true }]);
+      expect(Object.keys(seen.strayWork)).to.deep.equal([bad.reference]);
+      okOf(images.cancel(bad.reference));
+      await until('it to be gone', async () => (await rig.look(images, bad)).kind === 'absent');
+      if (name === 'docker')
+        await until('the builder to end the step', () => rig.steps().length === 0, 30_000);
+      else await endProcesses(() => rig.steps());
+    });
   });
 }

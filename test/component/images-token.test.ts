@@ -9,7 +9,7 @@ import type { Outcome } from '../../src/base/outcome.ts';
 import { openEngine, type Engine } from '../../src/node/engine/engine.ts';
 import type { RegistryEntry } from '../../src/node/images/endpoint.ts';
 import { openImages, type Images } from '../../src/node/images/images.ts';
-import type { ImageState } from '../../src/node/types.ts';
+import type { ImageState } from '../../src/node/images/state.ts';
 import { startDocker, startPodman } from '../support/engines.ts';
 import { buildBusyboxImage } from '../support/images.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';

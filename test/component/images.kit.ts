@@ -13,7 +13,7 @@ import { openEngine, type Engine } from '../../src/node/engine/engine.ts';
 import type { RegistryEntry } from '../../src/node/images/endpoint.ts';
 import { workspaceSources } from '../../src/node/images/source.ts';
 import { openImages, type Images, type ImagesOptions } from '../../src/node/images/images.ts';
-import type { ImageState } from '../../src/node/types.ts';
+import type { ImageState } from '../../src/node/images/state.ts';
 import { startDocker, startPodman, type TestEngine } from '../support/engines.ts';
 import { startRegistry, type RegistryOptions, type TestRegistry } from '../support/registry.ts';
 import { until } from '../support/until.ts';

@@ -119,15 +119,16 @@ for (const { name, start } of ENGINES) {
       expect(first.why)
         .to.match(/^build of .* failed at step \d+ of \d+: /)
         .and.contain('7');
-      expect(first.retryAt - first.at).to.equal(200);
+      // At least as long as it ran.
+      expect(first.retryAt - first.at).to.be.at.least(200);
       expect(images.buildLog(image.reference)).to.include('about-to-fail');
       await until('the wait to be over', async () => (await rig.look(images, image)).kind === 'absent');
       const second = await rig.build(images, image);
-      expect(second.kind === 'failed' && second.retryAt - second.at).to.equal(400);
+      expect(second.kind === 'failed' ? second.retryAt - second.at : 0).to.be.at.least(400);
       expect(okOf(await rig.engine.inspectImage(image.reference))).to.equal(undefined);
     });
 
-    it('a rebuild gives the same image id while the builder remembers its steps', async () => {
+    it('a rebuild gives the same image id while the builder remembers its steps; of a tag that was moved in git nothing is built (L19)', async () => {
       // Bytes of its own: Podman takes any image with equal steps for its memory, and several may match.
       await rig.source({ 'src/again': rig.unique });
       const images = rig.open();
@@ -138,6 +139,21 @@ for (const { name, start } of ENGINES) {
       await rig.remove(images, image.reference);
       const second = await rig.build(images, image);
       expect(second).to.deep.equal(first);
+      // Somebody moves the tag: nothing is built under the name any more, until it is moved back.
+      if (first.kind !== 'present' || first.revision === undefined) throw new Error(JSON.stringify(first));
+      await rig.remove(images, image.reference);
+      await rig.git(`${rig.workspace}/hello`, 'tag', '-d', 'v1.0.0');
+      await rig.commit({ 'src/again': 'other bytes' }, 'v1.0.0');
+      const order = { image, dockerfile: 'Dockerfile', path: 'hello', service: 'hello' };
+      okOf(images.startBuild({ ...order, revision: first.revision }));
+      const moved = await rig.ended(images, image);
+      expect(moved).to.include({ kind: 'failed', moved: true });
+      expect(moved.kind === 'failed' && moved.why)
+        .to.contain(`was built from commit ${first.revision.slice(0, 12)}`)
+        .and.contain('[image/tag-moved]');
+      expect(okOf(await rig.engine.inspectImage(image.reference)), 'nothing has the name').to.equal(
+        undefined,
+      );
     });
 
     it('what a symbolic link, a submodule or Git LFS leaves out is named, nothing is built', async () => {

@@ -24,6 +24,7 @@ export const STEP_KINDS: Readonly<Record<StepKind, Actor>> = {
   'remove-container': 'engine',
   'pull-image': 'images',
   'build-image': 'images',
+  'cancel-image': 'images',
   'push-image': 'images',
   'remove-image': 'images',
   'prune-build-cache': 'images',

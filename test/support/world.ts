@@ -8,15 +8,14 @@ import type {
   CertificateState,
   ContainerParts,
   Handshake,
-  ImageState,
   NameFacts,
   Observed,
   ObservedContainer,
   ObservedRoute,
   ProbeState,
-  PushState,
   ServerRecord,
 } from '../../src/node/types.ts';
+import type { ImageState, PushState } from '../../src/node/images/state.ts';
 import type { Facts } from '../../src/plan/facts.ts';
 import { namedServices, removableServices } from '../../src/plan/guard.ts';
 import { probeTargets } from '../../src/plan/look.ts';
@@ -53,6 +52,8 @@ export class World extends Ledger {
   engineKind: 'docker' | 'podman' = 'docker';
   /** By image reference: is it in its registry too? */
   pushes: Record<string, PushState> = {};
+  /** Builds and pulls under way that nobody asked for. */
+  strayWork: NonNullable<Observed['strayWork']> = {};
   /** Hosts of the settings' registries. */
   registries: string[] | undefined;
   /** As it was measured last. */
@@ -252,6 +253,7 @@ export class World extends Ledger {
         : unknown('engine unreachable'),
       images: this.images,
       pushes: this.pushes,
+      ...(Object.keys(this.strayWork).length === 0 ? {} : { strayWork: this.strayWork }),
       ...(this.disk === undefined ? {} : { disk: this.disk }),
       ports: this.portsKnown
         ? known({ listening: [...this.listening, ...this.published()], ephemeral: [32768, 60999] })

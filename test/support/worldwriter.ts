@@ -1,6 +1,7 @@
 import { blocked, ok, retry, wait, type Outcome } from '../../src/base/outcome.ts';
 import type { NodeWriter } from '../../src/execute/types.ts';
-import type { ImageState, ObservedRoute, ServerRecord } from '../../src/node/types.ts';
+import type { ObservedRoute, ServerRecord } from '../../src/node/types.ts';
+import type { ImageState } from '../../src/node/images/state.ts';
 import type { RecordMark } from '../../src/node/dns/types.ts';
 import type { World } from './world.ts';
 import { partsOfSpec } from './parts.ts';
@@ -124,6 +125,12 @@ export function writerOf(world: World): NodeWriter {
         if (begun.kind === 'ok' && image.reference in world.pushes)
           world.pushes[image.reference] = { kind: 'pushed' };
         return begun;
+      },
+      cancel: (reference) => {
+        world.journal.push(`cancel ${reference}`);
+        const { [reference]: _ended, ...rest } = world.strayWork;
+        world.strayWork = rest;
+        return ok();
       },
       remove: (reference) =>
         act('remove-image', reference, () => {

@@ -3,15 +3,15 @@ import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import { blocked, ok, type Outcome } from '../../base/outcome.ts';
 import type { ImageRef, Issue } from '../../definitions/types.ts';
-import { openJobs } from '../jobs.ts';
-import type { ImageState, PushState } from '../types.ts';
+import { openJobs, type Jobs } from '../jobs.ts';
+import type { ImageState, PushState, StrayWork } from './state.ts';
 import { buildWork, pullWork, pushWork, unbuildable, type Workshop } from './work.ts';
 import { openBuildLogs } from './buildlog.ts';
 import type { RegistryEntry } from './endpoint.ts';
 import { openLints, type Lints } from './lint.ts';
 import { openLocal } from './local.ts';
 import { openLookup } from './lookup.ts';
-import { imageKey, makeLook, pushKey } from './look.ts';
+import { imageKey, makeLook, pushKey, referenceOf } from './look.ts';
 import type { BuildOrder, ImageEngine, LintDockerfile, Sources, WantedImage } from './types.ts';
 
 interface ImageFacts {
@@ -20,6 +20,8 @@ interface ImageFacts {
   readonly pushes: Readonly<Record<string, PushState>>;
   /** What the rules say of their Dockerfiles; only where they say something. */
   readonly findings: Readonly<Record<string, readonly Issue[]>>;
+  /** Builds and pulls under way of images that are not wanted. */
+  readonly strayWork: Readonly<Record<string, StrayWork>>;
 }
 
 export interface Images {
@@ -29,6 +31,8 @@ export interface Images {
   startPull(image: ImageRef): Outcome<undefined>;
   startBuild(order: BuildOrder): Outcome<undefined>;
   startPush(image: ImageRef): Outcome<undefined>;
+  /** Ends a build or pull; nothing to end is as good. */
+  cancel(reference: string): Outcome<undefined>;
   /** Gone is as good; a reference that names another image by now stays as it is. */
   remove(reference: string, imageId: string): Promise<Outcome<undefined>>;
   /** What the newest build of this reference printed, secrets masked. */
@@ -122,7 +126,10 @@ export function openImages(options: ImagesOptions): Images {
   const look = makeLook({ jobs, lookup, local, clock, retryFirstMs: retryMs.first });
 
   return {
-    observe: (wanted) => observe(wanted, look, lints),
+    observe: async (wanted) => ({
+      ...(await observe(wanted, look, lints)),
+      strayWork: strayWork(wanted, jobs.underWay()),
+    }),
     startPull: (image) =>
       jobs.start({
         key: imageKey(image),
@@ -149,6 +156,10 @@ export function openImages(options: ImagesOptions): Images {
         work: (context) => pushWork(workshop, image, context),
       });
     },
+    cancel: (reference) => {
+      jobs.cancel(imageKey({ reference }));
+      return ok();
+    },
     remove: (reference, imageId) =>
       removeIfSame(options.engine, reference, imageId).finally(() => local.forgetAll()),
     buildLog: (reference) => logs.lines(reference),
@@ -173,7 +184,7 @@ async function observe(
   wanted: readonly WantedImage[],
   look: ReturnType<typeof makeLook>,
   lints: Lints,
-): Promise<ImageFacts> {
+): Promise<Omit<ImageFacts, 'strayWork'>> {
   const limit = pLimit(AT_ONCE);
   const seen = await Promise.all(
     wanted.map((one) => limit(async () => ({ reference: one.image.reference, ...(await look(one)) }))),
@@ -191,6 +202,20 @@ async function observe(
       judged.flatMap(({ reference, issues }) => (issues.length === 0 ? [] : [[reference, issues]])),
     ),
   };
+}
+
+function strayWork(
+  wanted: readonly WantedImage[],
+  underWay: ReturnType<Jobs<'build' | 'pull' | 'push'>['underWay']>,
+): ImageFacts['strayWork'] {
+  const asked = new Set(wanted.map(({ image }) => image.reference));
+  return Object.fromEntries(
+    underWay.flatMap(({ key, lane, since }) => {
+      const reference = referenceOf(key);
+      if (reference === undefined || asked.has(reference)) return [];
+      return [[reference, { kind: lane === 'build' ? ('building' as const) : ('pulling' as const), since }]];
+    }),
+  );
 }
 
 function pinned({ image }: BuildOrder): Outcome<undefined> {

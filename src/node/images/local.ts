@@ -24,17 +24,33 @@ export interface Local {
   find(ref: ImageRef): Promise<LocalState>;
   forget(ref: ImageRef): void;
   forgetAll(): void;
-  /** The registry has the tag: asked once an image id, not at every pass. */
-  confirm(reference: string, imageId: string, digest: string): void;
+  /** The registry has the tag: asked once an image id, not at every pass. `own`: by a push of ours. */
+  confirm(reference: string, imageId: string, digest: string, own?: boolean): void;
   confirmed(reference: string, imageId: string): string | undefined;
+  /** The digest that a push of ours gave it; undefined: it was there already. */
+  pushedBy(reference: string, imageId: string): string | undefined;
+  /** The registry has it no more, whatever it or anybody said before; until `confirm`. */
+  lose(reference: string): void;
+  isLost(reference: string): boolean;
+  /** It is time to ask the registry whether it still has it. */
+  isDue(reference: string): boolean;
+  asked(reference: string): void;
 }
 
 const KEPT = 2_000;
 const HANGS_MS = 5_000;
+/** So often a registry is asked whether it still has what it had; each image at a time of its own. */
+const ASK_EVERY_MS = 3_600_000;
 
 export function openLocal(engine: ImageEngine, clock: Clock, ttlMs: number): Local {
   const present = new Map<string, { readonly state: LocalState; readonly until: number }>();
-  const confirmed = new Map<string, { readonly imageId: string; readonly digest: string }>();
+  const confirmed = new Map<
+    string,
+    { readonly imageId: string; readonly digest: string; readonly own: boolean }
+  >();
+  const lost = new Map<string, true>();
+  /** Monotonic. */
+  const askedAt = new Map<string, number>();
   let deaf = { until: 0, why: '' };
   return {
     find: async (ref) => {
@@ -72,10 +88,36 @@ export function openLocal(engine: ImageEngine, clock: Clock, ttlMs: number): Loc
     },
     forget: (ref) => void present.delete(ref.reference),
     forgetAll: () => present.clear(),
-    confirm: (reference, imageId, digest) => keepNewest(confirmed, reference, { imageId, digest }, KEPT),
+    confirm: (reference, imageId, digest, own = false) => {
+      lost.delete(reference);
+      keepNewest(confirmed, reference, { imageId, digest, own }, KEPT);
+    },
     confirmed: (reference, imageId) => {
       const known = confirmed.get(reference);
       return known?.imageId === imageId ? known.digest : undefined;
     },
+    pushedBy: (reference, imageId) => {
+      const known = confirmed.get(reference);
+      return known?.imageId === imageId && known.own ? known.digest : undefined;
+    },
+    lose: (reference) => {
+      confirmed.delete(reference);
+      keepNewest(lost, reference, true, KEPT);
+    },
+    isLost: (reference) => lost.has(reference),
+    isDue: (reference) => {
+      const now = clock.monotonic();
+      const known = askedAt.get(reference);
+      // Seen for the first time: it was asked somewhere in the half of the time before, so that not all are asked at once.
+      if (known === undefined)
+        keepNewest(askedAt, reference, now - (sum(reference) % (ASK_EVERY_MS / 2)), KEPT);
+      return known !== undefined && now - known >= ASK_EVERY_MS;
+    },
+    asked: (reference) => keepNewest(askedAt, reference, clock.monotonic(), KEPT),
   };
+}
+
+/** A number of its own for each text, the same every time. */
+function sum(text: string): number {
+  return [...text].reduce((value, char) => (value * 31 + (char.codePointAt(0) ?? 0)) % 1_000_000_007, 7);
 }

@@ -1,7 +1,9 @@
 import type { Clock } from '../../base/clock.ts';
+import type { Failure } from '../../base/outcome.ts';
 import type { ImageRef } from '../../definitions/types.ts';
 import type { Jobs, JobState } from '../jobs.ts';
-import type { ImageState, PushState } from '../types.ts';
+import type { ImageFailure, ImageState, PushState } from './state.ts';
+import { TAG_MOVED } from './work.ts';
 import type { Local, LocalState } from './local.ts';
 import type { Found, Lookup } from './lookup.ts';
 import type { WantedImage } from './types.ts';
@@ -24,8 +26,13 @@ interface Look {
 type Present = LocalState & { readonly kind: 'present' };
 type Answered = Found & { readonly kind: 'absent' | 'failed' };
 
-export function imageKey(image: ImageRef): string {
+export function imageKey(image: Pick<ImageRef, 'reference'>): string {
   return `image ${image.reference}`;
+}
+
+/** The reference of a key of `imageKey`; undefined: another key. */
+export function referenceOf(key: string): string | undefined {
+  return key.startsWith('image ') ? key.slice('image '.length) : undefined;
 }
 
 export function pushKey(image: ImageRef): string {
@@ -51,7 +58,12 @@ export function makeLook(sight: Sight): (wanted: WantedImage) => Promise<Look> {
       return { state, push: owed && state.kind === 'remote' ? { kind: 'pushed' } : notYet };
     }
     // The registry said so once, and what it says of a digest cannot change: it is not asked again after a restart.
-    if (recorded?.imageId === here.imageId && recorded.manifestDigest !== undefined)
+    if (
+      recorded?.imageId === here.imageId &&
+      recorded.manifestDigest !== undefined &&
+      local.confirmed(image.reference, here.imageId) === undefined &&
+      !local.isLost(image.reference)
+    )
       local.confirm(image.reference, here.imageId, recorded.manifestDigest);
     const push = owed ? await pushState(sight, image, here) : notYet;
     return { state: presentState(sight, image, build, here), push };
@@ -64,11 +76,23 @@ function underWay(job: JobState<Lane> & { readonly kind: 'queued' | 'running' })
     kind: job.lane === 'build' ? 'building' : 'pulling',
     since: job.since,
     ...(progress === undefined ? {} : { progress }),
+    ...(job.before === undefined ? {} : { failed: failureTold(job.before) }),
+  };
+}
+
+/** A build that is refused names the rule in its sentence; the planner must not read sentences. */
+function failureTold(failure: Failure): ImageFailure {
+  return {
+    why: failure.why,
+    hint: failure.hint ?? 'It is tried again by itself.',
+    ...(failure.rule === TAG_MOVED ? { moved: true } : {}),
+    ...(failure.kind === 'retry' || failure.kind === 'wait' ? { passing: true } : {}),
   };
 }
 
 function presentState({ local }: Sight, image: ImageRef, build: boolean, here: Present): ImageState {
-  const recorded = build && !here.proved ? undefined : here.manifestDigest;
+  const isTold = !build || (here.proved && !local.isLost(image.reference));
+  const recorded = isTold ? here.manifestDigest : undefined;
   const manifestDigest = local.confirmed(image.reference, here.imageId) ?? recorded;
   return {
     kind: 'present',
@@ -86,14 +110,7 @@ async function elsewhere(sight: Sight, image: ImageRef, build: boolean): Promise
   const { jobs, lookup, clock } = sight;
   const job = jobs.state(imageKey(image));
   if (job?.kind === 'failed' && clock.now() < job.retryAt) {
-    const { why, hint } = job.failure;
-    return {
-      kind: 'failed',
-      at: job.at,
-      why,
-      hint: hint ?? 'It is tried again by itself.',
-      retryAt: job.retryAt,
-    };
+    return { kind: 'failed', at: job.at, ...failureTold(job.failure), retryAt: job.retryAt };
   }
   const found = lookup.knows(image.host) ? await lookup.findSoon(image) : { kind: 'absent' as const };
   if (found.kind === 'found') return { kind: 'remote', manifestDigest: found.digest };
@@ -116,22 +133,47 @@ function missing(image: ImageRef, build: boolean, found: Answered, lookAgainAt: 
   };
 }
 
-async function pushState(
-  { jobs, lookup, local, clock }: Sight,
-  image: ImageRef,
-  here: Present,
-): Promise<PushState> {
+async function pushState(sight: Sight, image: ImageRef, here: Present): Promise<PushState> {
+  const { jobs, lookup, local, clock } = sight;
+  const { reference } = image;
   const job = jobs.state(pushKey(image));
   if (job?.kind === 'queued' || job?.kind === 'running') return { kind: 'pushing', since: job.since };
-  if (here.proved || local.confirmed(image.reference, here.imageId) !== undefined) return { kind: 'pushed' };
+  const isThere = here.proved || local.confirmed(reference, here.imageId) !== undefined;
+  if (isThere && !local.isLost(reference)) return stillPushed(sight, image, here);
   if (job?.kind === 'failed' && clock.now() < job.retryAt) {
-    return { kind: 'failed', at: job.at, why: job.failure.why, retryAt: job.retryAt };
+    const { why, hint } = job.failure;
+    return {
+      kind: 'failed',
+      at: job.at,
+      why,
+      ...(hint === undefined ? {} : { hint }),
+      retryAt: job.retryAt,
+    };
   }
   const found = await lookup.findSoon(image);
-  if (found.kind === 'absent') return { kind: 'pending' };
+  if (found.kind === 'absent') return owed(local, reference);
   if (found.kind === 'failed') {
     return { kind: 'failed', at: found.at, why: found.failure.why, retryAt: found.retryAt };
   }
-  local.confirm(image.reference, here.imageId, found.digest);
+  local.confirm(reference, here.imageId, found.digest);
   return { kind: 'pushed' };
+}
+
+/** What is known to be in its registry is asked for again once an hour: a registry may lose what it had. */
+async function stillPushed({ lookup, local }: Sight, image: ImageRef, here: Present): Promise<PushState> {
+  const { reference } = image;
+  const digest = local.pushedBy(reference, here.imageId);
+  const pushed: PushState = { kind: 'pushed', ...(digest === undefined ? {} : { digest }) };
+  if (!local.isDue(reference)) return pushed;
+  const found = await lookup.findSoon(image);
+  // A registry that does not answer has lost nothing (L02).
+  if (found.kind === 'failed') return pushed;
+  local.asked(reference);
+  if (found.kind === 'found') return pushed;
+  local.lose(reference);
+  return owed(local, reference);
+}
+
+function owed(local: Local, reference: string): PushState {
+  return local.isLost(reference) ? { kind: 'pending', lost: true } : { kind: 'pending' };
 }

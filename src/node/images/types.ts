@@ -24,6 +24,8 @@ interface Recipe {
 
 export interface BuildOrder extends Recipe {
   readonly image: ImageRef;
+  /** The commit that it was built from before: its tag must still name it. Absent: it was never built here. */
+  readonly revision?: string;
   readonly labels?: Readonly<Record<string, string>>;
 }
 

@@ -57,6 +57,8 @@ export async function buildWork(
     shop.sources,
   );
   if (tree.kind !== 'ok') return tree;
+  const moved = movedTag(order, tree.value);
+  if (moved !== undefined) return moved;
   const judged = await shop.lints.judge(order, tree.value);
   if (judged.kind !== 'ok') return judged;
   const builder = builderFor(shop, order, judged.value.text);
@@ -92,12 +94,29 @@ export async function buildWork(
     const fault = source.fault();
     if (fault !== undefined) return fault;
     if (built.kind !== 'ok') return buildFailure(order, step, built);
+    // It was built because its registry does not have it, whatever was recorded of it.
+    if (shop.lookup.knows(order.image.host)) shop.local.lose(reference);
     shop.log.info({ reference, imageId: built.value.imageId, commit: tree.value.commit }, 'image built');
     return ok();
   } finally {
     await source.close();
     shop.local.forget(order.image);
   }
+}
+
+export const TAG_MOVED = 'image/tag-moved';
+
+/** A version is one commit for ever (L19): nothing is built under a name that meant another one. */
+function movedTag({ image, path, revision }: BuildOrder, tree: TagTree): Failure | undefined {
+  if (revision === undefined || revision === tree.commit) return undefined;
+  const [was, is] = [revision.slice(0, 12), tree.commit.slice(0, 12)];
+  return {
+    ...blocked(
+      `git tag ${tree.tag} of ${path} names commit ${is}, and ${image.reference} was built from commit ${was}: the tag was moved, nothing is built [${TAG_MOVED}]`,
+      `A version is one commit for ever. Tag a new version, and name it in the definition; or move the tag back to ${was}.`,
+    ),
+    rule: TAG_MOVED,
+  };
 }
 
 /** There is no source to build from. */
@@ -168,7 +187,7 @@ export async function pushWork(
   if (after.kind === 'absent') {
     return retry(`registry ${image.host ?? ''} does not have ${image.reference} although it was pushed`);
   }
-  await confirm(shop, image, after.digest);
+  await confirm(shop, image, after.digest, true);
   return ok();
 }
 
@@ -178,9 +197,11 @@ async function digestInRegistry({ lookup }: Workshop, image: ImageRef): Promise<
   return found.kind === 'found' ? found.digest : undefined;
 }
 
-async function confirm({ local }: Workshop, image: ImageRef, digest: string): Promise<void> {
+async function confirm({ local }: Workshop, image: ImageRef, digest: string, own = false): Promise<void> {
   const here = await local.find(image);
-  if (here.kind === 'present') local.confirm(image.reference, here.imageId, digest);
+  if (here.kind !== 'present') return;
+  local.confirm(image.reference, here.imageId, digest, own);
+  local.asked(image.reference);
 }
 
 async function transfer(

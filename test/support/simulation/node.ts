@@ -1,14 +1,8 @@
 import { known, ok, retry, unknown, type Outcome } from '../../../src/base/outcome.ts';
 import type { NodeWriter } from '../../../src/execute/types.ts';
 import type { Node } from '../../../src/node/node.ts';
-import type {
-  ImageState,
-  Observed,
-  ObservedContainer,
-  ProbeState,
-  ProbeTarget,
-  PushState,
-} from '../../../src/node/types.ts';
+import type { Observed, ObservedContainer, ProbeState, ProbeTarget } from '../../../src/node/types.ts';
+import type { ImageState, PushState } from '../../../src/node/images/state.ts';
 import type { Wanted } from '../../../src/plan/types.ts';
 import type { World } from '../world.ts';
 import { endingOf, type CallFault, type Weather } from './faults.ts';
@@ -189,6 +183,11 @@ export class Machine {
         });
         return ok();
       },
+      cancel: (reference) => {
+        const kind = this.world.images[reference]?.kind;
+        if (kind === 'building' || kind === 'pulling') Reflect.deleteProperty(this.world.images, reference);
+        return ok();
+      },
       remove: async (reference) => {
         this.world.images[reference] = { kind: 'absent' };
         return ok();
@@ -219,9 +218,16 @@ export class Machine {
           Object.keys(world.images).map((name) => [name, { kind: 'unknown', why: 'hidden' } as const]),
         )
       : { ...world.images };
+    const asked = new Set(sight.images.map(({ image }) => image.reference));
+    const strayWork = Object.entries(world.images).flatMap(([reference, state]) =>
+      (state.kind === 'building' || state.kind === 'pulling') && !asked.has(reference)
+        ? [[reference, { kind: state.kind, since: state.since }]]
+        : [],
+    );
     const seen: Observed = {
       ...base,
       images,
+      ...(strayWork.length === 0 ? {} : { strayWork: Object.fromEntries(strayWork) }),
       pushes: { ...this.pushes },
       // As they are now: the world changes while a pass goes on.
       mounts: Object.fromEntries(sight.mounts.map((one) => [one, base.mounts[one] ?? { kind: 'missing' }])),

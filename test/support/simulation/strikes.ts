@@ -16,6 +16,7 @@ export const CALLS: Readonly<Record<string, StepKind>> = {
   'images.startPull': 'pull-image',
   'images.startBuild': 'build-image',
   'images.startPush': 'push-image',
+  'images.cancel': 'cancel-image',
   'proxy.put': 'put-routes',
   'proxy.remove': 'remove-routes',
   'certificates.issue': 'issue-certificate',

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { ImageState } from '../../../src/node/types.ts';
+import type { ImageState } from '../../../src/node/images/state.ts';
 import { component, desiredOf, service } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
 
@@ -115,6 +115,46 @@ describe('the planner: images', () => {
       expect(world.records[0]?.imageId).to.equal(B);
     });
 
+    it('a tag that was moved in git is refused before the build, and stays refused while it is looked at again', async () => {
+      define({ dockerfile: 'Dockerfile' });
+      world.images[REFERENCE] = present({ revision: 'c1' });
+      await world.converge();
+      world.containers = [];
+      world.images[REFERENCE] = { kind: 'absent' };
+      const build = (): unknown => world.plan().steps.find(({ kind }) => kind === 'build-image');
+      expect(build()).to.include({ revision: 'c1' });
+      const moved = {
+        why: 'git tag v1.0.0 names c2, built from c1',
+        hint: 'Tag a new one.',
+        moved: true,
+      } as const;
+      const [at, retryAt] = [world.now, world.now + 60_000];
+      const states: ImageState[] = [
+        { kind: 'failed', at, retryAt, ...moved },
+        { kind: 'building', since: at, progress: 'reading the source', failed: moved },
+      ];
+      for (const state of states) {
+        world.images[REFERENCE] = state;
+        const { steps, waiting, refused } = world.plan();
+        expect([steps, waiting]).to.deep.equal([[], []]);
+        expect(refused).to.deep.equal([
+          { service: 'a', why: moved.why, hint: 'Tag a new one. What runs goes on running.' },
+        ]);
+      }
+      [world.images[REFERENCE], world.now] = [{ kind: 'failed', at, retryAt, ...moved }, retryAt];
+      expect(build(), 'somebody may have moved it back').to.include({ revision: 'c1' });
+      expect(world.plan().refused.map(({ why }) => why)).to.deep.equal([moved.why]);
+    });
+
+    it('what our own push gave it after the registry had lost it is recorded: another manifest of the same image', async () => {
+      world.images[REFERENCE] = present({ manifestDigest: A });
+      await world.converge();
+      world.images[REFERENCE] = present({ manifestDigest: B });
+      world.pushes[REFERENCE] = { kind: 'pushed', digest: B };
+      await world.converge();
+      expect(world.records[0]).to.include({ imageId: A, manifestDigest: B });
+    });
+
     it('a container that runs another image than was recorded is told', async () => {
       await world.converge();
       world.records = world.records.map((record) => ({ ...record, imageId: B }));
@@ -159,6 +199,40 @@ describe('the planner: images', () => {
       world.desired = { ...world.desired, builtElsewhere: { [REFERENCE]: 'm9' } };
       expect(world.plan().steps.map(({ kind }) => kind)).to.deep.equal(['build-image']);
     });
+  });
+
+  it('a build that is tried again says so, and why it failed before', () => {
+    define({ dockerfile: 'Dockerfile' });
+    const failed = { why: 'step 2 of 3 failed', hint: 'Mend the Dockerfile.' };
+    world.images[REFERENCE] = { kind: 'building', since: world.now, progress: 'queued', failed };
+    expect(world.plan().waiting[0]).to.include({
+      why: `${REFERENCE}: building, queued, 0 s; tried again after: step 2 of 3 failed`,
+      hint: 'Mend the Dockerfile.',
+    });
+  });
+
+  it('a build or pull that no active definition names any more is ended, once, and those that are named go on', async () => {
+    define({ dockerfile: 'Dockerfile' });
+    const old = 'mcr.example.net/a:v0.9.0';
+    world.images[REFERENCE] = { kind: 'building', since: world.now };
+    world.strayWork = {
+      [old]: { kind: 'building', since: world.now },
+      'mcr.example.net/b:v1.0.0': { kind: 'pulling', since: world.now },
+    };
+    const { plan } = await world.pass();
+    expect(plan.steps.map(({ kind, subject, because }) => [kind, subject, because.summary])).to.deep.equal([
+      [
+        'cancel-image',
+        old,
+        `the build of ${old} is ended: no active definition of this node names it any more`,
+      ],
+      [
+        'cancel-image',
+        'mcr.example.net/b:v1.0.0',
+        'the pull of mcr.example.net/b:v1.0.0 is ended: no active definition of this node names it any more',
+      ],
+    ]);
+    expect((await world.pass()).plan.steps).to.deep.equal([]);
   });
 
   it('too little room on the disk is a wait with an end, and nothing else: the build is begun again then', () => {

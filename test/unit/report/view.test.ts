@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { unknown } from '../../../src/base/outcome.ts';
-import type { PushState } from '../../../src/node/types.ts';
+import type { PushState } from '../../../src/node/images/state.ts';
 import type { Trial } from '../../../src/registry/types.ts';
 import { Secret } from '../../../src/base/secret.ts';
 import type { Seen, ViewInput } from '../../../src/report/view.ts';
