@@ -223,6 +223,8 @@ function logOf(
   return readServiceLog(question, {
     owner: settings.owner,
     observed: memory.seen?.observed,
+    services: (memory.seen?.desired.services ?? []).map(({ service }) => service),
+    buildLog: (reference) => house.node.images()?.buildLog(reference) ?? [],
     values: memory.resolved?.values ?? new Map(),
     read: async (id, tail) => {
       const engine = await house.node.engine();

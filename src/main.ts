@@ -131,6 +131,7 @@ program
   .description('the end of the log of a container of ours')
   .argument('<service[/component]>')
   .addOption(number('-n, --tail <n>', 'so many lines', 200, 2000))
+  .option('--build', 'what the build of its image printed; so also where it has no container')
   .option('--json', 'the whole answer of the agent')
   .addOption(url())
   .addOption(config())

@@ -46,25 +46,39 @@ export async function runEvents(options: Options & { readonly follow?: boolean }
   for (const event of events.value) printEvent(event, options.json);
 }
 
-/** `mc-gitops logs SERVICE[/COMPONENT]`: the end of its log. An empty one is said so, and is exit code 1 (L21). */
-export async function runLogs(name: string, options: Options & { readonly tail: number }): Promise<void> {
+/**
+ * `mc-gitops logs SERVICE[/COMPONENT]`: the end of its log, or of that of its build. An empty one is said so, and is exit code 1
+ * (L21).
+ */
+export async function runLogs(
+  name: string,
+  options: Options & { readonly tail: number; readonly build?: boolean },
+): Promise<void> {
   const [service = '', component, ...rest] = name.split('/');
   if (service === '' || component === '' || rest.length > 0) {
     fail({ kind: 'blocked', why: `"${name}" is no SERVICE[/COMPONENT]`, hint: 'For example hello/web.' }, 2);
     return;
   }
   const path = [service, ...(component === undefined ? [] : [component])].map(encodeURIComponent).join('/');
-  const log = await askJson<LogView>(options, `/api/v1/logs/${path}?tail=${options.tail}`);
+  const log = await askJson<LogView>(
+    options,
+    `/api/v1/logs/${path}?tail=${options.tail}${options.build === true ? '&build' : ''}`,
+  );
   if (log.kind !== 'ok') {
     failed(log);
     return;
   }
+  const { note } = log.value;
+  if (note !== undefined) process.stderr.write(`${visible(note)}\n`);
   print(options.json, log.value, () => log.value.lines.map(visible).join('\n'));
   if (log.value.empty !== undefined) {
     fail({
       kind: 'blocked',
       why: log.value.empty,
-      hint: 'Does it write to a file of its own? `mc-gitops status` says whether it runs.',
+      hint:
+        log.value.build === undefined
+          ? 'Does it write to a file of its own? `mc-gitops status` says whether it runs.'
+          : '`mc-gitops status` says why it failed.',
     });
   }
 }

@@ -20,6 +20,7 @@ export interface ApiSources {
     readonly service: string;
     readonly component?: string;
     readonly tail?: number;
+    readonly build?: boolean;
   }) => Promise<Outcome<LogView>>;
   readonly events: {
     readonly recent: (after?: number) => readonly AgentEvent[];
@@ -40,11 +41,13 @@ export function addApi(app: FastifyInstance, { history, logs, events }: ApiSourc
 
   async function logs_(request: { params: unknown; query: unknown }, reply: FastifyReply): Promise<unknown> {
     const { service = '', component } = request.params as { service?: string; component?: string };
-    const tail = countIn((request.query as Record<string, unknown>)['tail'], Number.MAX_SAFE_INTEGER);
+    const query = request.query as Record<string, unknown>;
+    const tail = countIn(query['tail'], Number.MAX_SAFE_INTEGER);
     const log = await logs({
       service,
       ...(component === undefined ? {} : { component }),
       ...(tail === undefined ? {} : { tail }),
+      ...(Object.hasOwn(query, 'build') ? { build: true } : {}),
     });
     reply.type(JSON_TYPE);
     if (log.kind === 'ok') return reply.send(JSON.stringify(log.value));

@@ -207,12 +207,22 @@ function Container({ container, now, calm }: ContainerProps): VNode {
   );
 }
 
-/** How it is reached: routes through the proxy, and host ports. */
+/** What is as it should be: conditions that are met, routes through the proxy, and host ports. */
 function Ways({ service, now }: Props): VNode | null {
-  const { routes, ports, fixedPorts } = service;
-  if (routes.length + ports.length + fixedPorts.length === 0) return null;
+  const { routes, ports, fixedPorts, conditions = [] } = service;
+  const met = conditions.filter(({ status }) => status === 'True');
+  if (routes.length + ports.length + fixedPorts.length + met.length === 0) return null;
   return (
     <ul class="ways">
+      {met.map(({ type, status, message }) => (
+        <li>
+          <span class="label">condition</span>{' '}
+          <span class="fine">
+            {type}={status}
+          </span>{' '}
+          <span class="quiet">{message}</span>
+        </li>
+      ))}
       {routes.map((route) => (
         <li>
           <RouteLine route={route} now={now} calm={service.desired?.active === false} />

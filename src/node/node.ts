@@ -80,7 +80,7 @@ export function openNode(options: NodeOptions): Node {
   let opening: Promise<Outcome<Engine>> | undefined;
 
   const open = async (): Promise<Outcome<Engine>> => {
-    const outcome = await openWatched(options);
+    const outcome = await openWatched(options, () => disk.changed());
     if (outcome.kind !== 'ok') return outcome;
     opened = outcome.value;
     return ok(opened.engine);
@@ -153,14 +153,17 @@ interface Opened {
 }
 
 /** The engine, its images, and a signal for whatever it tells of itself. */
-async function openWatched(options: NodeOptions): Promise<Outcome<Opened>> {
+async function openWatched(options: NodeOptions, onImages: () => void): Promise<Outcome<Opened>> {
   const { clock, log, onSignal } = options;
   const outcome = await openEngine(options.engine);
   if (outcome.kind !== 'ok') return outcome;
   const engine = outcome.value;
   const images = openImages({ ...options.images, engine, clock, log, onSignal: () => onSignal('image') });
   const events = engine.events((about) => {
-    if (about.images) images.imagesChanged();
+    if (about.images) {
+      images.imagesChanged();
+      onImages();
+    }
     onSignal('engine event');
   });
   return ok({ engine, images, events });

@@ -157,6 +157,7 @@ function finishSteps(
         service: service.name,
         for: 'image push',
         why: push.why,
+        ...(push.hint === undefined ? {} : { hint: push.hint }),
         since: push.at,
         until: push.retryAt,
       });

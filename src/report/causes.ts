@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { redact } from '../base/secret.ts';
 import type { Desired, DesiredService } from '../definitions/types.ts';
 import type { StepResult } from '../execute/types.ts';
+import type { ImageFailure, ImageState } from '../node/images/state.ts';
 import type { Observed } from '../node/types.ts';
 import type { Plan, StepKind } from '../plan/types.ts';
 import type { Promised } from '../registry/types.ts';
@@ -17,6 +18,7 @@ type NoticeKind =
   | 'flapping'
   | 'degraded'
   | 'unpushed'
+  | 'image'
   | 'certificate'
   | 'engine unreachable';
 
@@ -69,6 +71,7 @@ export function causesOf(input: CauseInput, limits: CauseLimits): Cause[] {
           ...gaveWay(seen.promised),
           ...refused(seen.plan),
           ...waiting(seen, limits),
+          ...unmade(seen, limits),
           ...expiring(seen.desired.services, seen.observed),
           ...repaired(seen, input.results),
         ]),
@@ -202,6 +205,46 @@ function waiting({ desired, promised, plan, observed }: Seen, { degradedAfterMs 
       });
   }
   return [...causes.values()];
+}
+
+/**
+ * An image without which a new service or a new version does not even begin: nothing else would be heard of it. One that was
+ * brought into line before is degraded, and a tag that was moved is refused: both are told as such.
+ */
+function unmade({ desired, promised, observed }: Seen, { degradedAfterMs }: CauseLimits): Cause[] {
+  if (!observed.engine.known) return [];
+  const causes = new Map<string, Cause>();
+  for (const { service } of desired.services) {
+    const isConcerned =
+      service.active && service.paused !== true && !isInLine(service.name, desired, promised);
+    for (const { image } of isConcerned ? service.components : []) {
+      const failed = troubleOf(observed.images[image.reference]);
+      if (failed === undefined) continue;
+      const key = `image ${service.name} ${image.reference}`;
+      causes.set(key, {
+        ...{ key, kind: 'image', service: service.name },
+        text: `image ${image.reference} of ${service.name} cannot be had: ${redact(failed.why)}`,
+        ...(failed.hint === undefined ? {} : { hint: redact(failed.hint) }),
+        // What may be over by itself wakes nobody at once.
+        afterMs: failed.passing === true ? degradedAfterMs : 0,
+      });
+    }
+  }
+  return [...causes.values()];
+}
+
+/** While a failed build is tried again it is still the same trouble. */
+function troubleOf(
+  state: ImageState | undefined,
+): (Pick<Partial<ImageFailure>, 'hint' | 'passing'> & { readonly why: string }) | undefined {
+  if (state?.kind === 'unknown') return { why: state.why, passing: true };
+  const failed =
+    state?.kind === 'failed'
+      ? state
+      : state?.kind === 'building' || state?.kind === 'pulling'
+        ? state.failed
+        : undefined;
+  return failed?.moved === true ? undefined : failed;
 }
 
 const REPAIRS: readonly StepKind[] = ['create-container', 'start-container', 'put-routes', 'remove-routes'];

@@ -18,7 +18,7 @@ export function conditionsOf(facts: Facts, looked: boolean, at = 0): Condition[]
     ...(looked && facts.proxy.driver !== 'none' ? [proxy(facts.proxy)] : []),
     ...certificates(facts.services, at),
     ...(facts.dns === undefined ? [] : [dns(facts.dns, facts.services)]),
-    ...(facts.disk === undefined ? [] : [disk(facts.disk)]),
+    ...(facts.disk === undefined ? [] : [disk(facts.disk, at)]),
     ...(looked ? [services(facts.services)] : []),
   ];
 }
@@ -119,14 +119,17 @@ function dns(state: NonNullable<View['dns']>, all: View['services']): Condition 
 }
 
 /** Images, cache and logs, and what is left: a full disk stops everything that runs on it. */
-function disk(state: NonNullable<View['disk']>): Condition {
+function disk(state: NonNullable<View['disk']>, at: number): Condition {
   const { imagesBytes, cacheBytes, logsBytes, freeBytes, minFreeBytes } = state;
   const parts = [
     `images ${size(imagesBytes)}`,
     cacheBytes === undefined ? 'cache not told by this engine' : `cache ${size(cacheBytes)}`,
     logsBytes === undefined ? 'logs not seen' : `logs ${size(logsBytes)}`,
   ];
-  const text = `${parts.join(', ')}${freeBytes === undefined ? '' : `; ${size(freeBytes)} free`}`;
+  const minutes = Math.floor((at - state.at) / 60_000);
+  // Measured beside the passes: what was done since is not in it.
+  const age = minutes < 1 ? '' : ` (measured ${minutes} min ago)`;
+  const text = `${parts.join(', ')}${freeBytes === undefined ? '' : `; ${size(freeBytes)} free`}${age}`;
   if (freeBytes === undefined || freeBytes >= minFreeBytes) return { name: 'disk', ok: true, text };
   return {
     ...{ name: 'disk', ok: false, text },

@@ -16,42 +16,45 @@ export function imagePushed({ components }: Service, observed: Observed): Servic
     return push === undefined || push.kind === 'none' || !isHere ? [] : [{ reference, push }];
   });
   const worst = WORST_FIRST.flatMap((kind) => pushes.filter(({ push }) => push.kind === kind))[0];
-  return worst === undefined ? [] : [told(worst.reference, worst.push)];
+  if (worst === undefined) return [];
+  if (worst.push.kind !== 'pushed') return [told(worst.reference, worst.push)];
+  const message = pushes.map(
+    ({ reference }) => `${reference} is in its registry${digestOf(observed, reference)}`,
+  );
+  return [{ type: 'ImagePushed', status: 'True', reason: 'Pushed', message: message.join('; ') }];
 }
 
 const WORST_FIRST: readonly PushState['kind'][] = ['failed', 'pending', 'pushing', 'pushed'];
 
+function digestOf({ images }: Observed, reference: string): string {
+  const state = images[reference];
+  return state?.kind === 'present' && state.manifestDigest !== undefined ? ` as ${state.manifestDigest}` : '';
+}
+
 function told(reference: string, push: PushState): ServiceCondition {
+  const unmet = { type: 'ImagePushed', status: 'False' } as const;
   switch (push.kind) {
-    case 'failed':
+    case 'failed': {
+      const now = 'The service runs from the local image; the push is tried again by itself.';
       return {
-        ...{ type: 'ImagePushed', status: 'False', reason: 'PushFailed', message: redact(push.why) },
-        hint: 'The service runs from the local image; the push is tried again by itself.',
+        ...{ ...unmet, reason: 'PushFailed', message: redact(push.why) },
+        hint: push.hint === undefined ? now : `${redact(push.hint)} ${now}`,
         ...{ since: push.at, until: push.retryAt },
       };
+    }
     case 'pushing':
       return {
-        ...{
-          type: 'ImagePushed',
-          status: 'False',
-          reason: 'Pushing',
-          message: `${reference} is being pushed`,
-        },
+        ...{ ...unmet, reason: 'Pushing', message: `${reference} is being pushed` },
         since: push.since,
       };
-    case 'pushed':
-      return {
-        ...{
-          type: 'ImagePushed',
-          status: 'True',
-          reason: 'Pushed',
-          message: `${reference} is in its registry`,
-        },
-      };
-    default:
-      return {
-        ...{ type: 'ImagePushed', status: 'False', reason: 'Pending' },
-        message: `${reference} is pushed once the service is ready`,
-      };
+    default: {
+      const isLost = push.kind === 'pending' && push.lost === true;
+      return isLost
+        ? {
+            ...{ ...unmet, reason: 'Lost', message: `its registry does not have ${reference} any more` },
+            hint: 'The service runs from the local image, which is pushed again once the service is ready.',
+          }
+        : { ...unmet, reason: 'Pending', message: `${reference} is pushed once the service is ready` };
+    }
   }
 }

@@ -92,9 +92,10 @@ function serviceLines(service: ServiceView): string[] {
         `  waiting   ${w.for}: ${w.why}${w.since === undefined ? '' : ` (since ${time(w.since)})`}`,
         ...hint(w.hint),
       ]),
-    ...(service.conditions ?? [])
-      .filter(({ status }) => status === 'False')
-      .flatMap((c) => [`  condition ${c.type}=${c.status} (${c.reason}): ${c.message}`, ...hint(c.hint)]),
+    ...(service.conditions ?? []).flatMap((c) => [
+      `  condition ${c.type}=${c.status} (${c.reason}): ${c.message}`,
+      ...hint(c.hint),
+    ]),
     ...service.refused.flatMap((r) => [`  refused   ${r.why}`, ...hint(r.hint)]),
     ...service.issues.flatMap((i) => [
       `  ${i.severity.padEnd(9)} ${i.file}:${i.line}:${i.column} ${i.message}`,

@@ -152,7 +152,8 @@ export interface ServiceView {
 export interface ServiceCondition {
   readonly type: 'ImagePushed';
   readonly status: 'True' | 'False';
-  readonly reason: 'Pushed' | 'Pushing' | 'Pending' | 'PushFailed';
+  /** `Lost`: its registry had it once. */
+  readonly reason: 'Pushed' | 'Pushing' | 'Pending' | 'Lost' | 'PushFailed';
   readonly message: string;
   readonly hint?: string;
   readonly since?: number;
@@ -214,12 +215,17 @@ export interface HistoryEntry {
   readonly result: NonNullable<StepRecord['result']> | 'under way';
 }
 
-/** The end of a container's log. */
+/** The end of a container's log, or what the build of an image printed. */
 export interface LogView {
   readonly service: string;
   readonly component: string;
-  readonly container: string;
-  readonly driver: string;
+  /** Absent: it is the log of a build. */
+  readonly container?: string;
+  readonly driver?: string;
+  /** The image whose build printed it. */
+  readonly build?: string;
+  /** What whoever reads it should know besides. */
+  readonly note?: string;
   /** Oldest first; control characters made visible, known secrets masked. */
   readonly lines: readonly string[];
   /** Why there is nothing, when there is nothing (L21). */

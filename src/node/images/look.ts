@@ -140,21 +140,10 @@ async function pushState(sight: Sight, image: ImageRef, here: Present): Promise<
   if (job?.kind === 'queued' || job?.kind === 'running') return { kind: 'pushing', since: job.since };
   const isThere = here.proved || local.confirmed(reference, here.imageId) !== undefined;
   if (isThere && !local.isLost(reference)) return stillPushed(sight, image, here);
-  if (job?.kind === 'failed' && clock.now() < job.retryAt) {
-    const { why, hint } = job.failure;
-    return {
-      kind: 'failed',
-      at: job.at,
-      why,
-      ...(hint === undefined ? {} : { hint }),
-      retryAt: job.retryAt,
-    };
-  }
+  if (job?.kind === 'failed' && clock.now() < job.retryAt) return failedPush(job);
   const found = await lookup.findSoon(image);
   if (found.kind === 'absent') return owed(local, reference);
-  if (found.kind === 'failed') {
-    return { kind: 'failed', at: found.at, why: found.failure.why, retryAt: found.retryAt };
-  }
+  if (found.kind === 'failed') return failedPush(found);
   local.confirm(reference, here.imageId, found.digest);
   return { kind: 'pushed' };
 }
@@ -172,6 +161,14 @@ async function stillPushed({ lookup, local }: Sight, image: ImageRef, here: Pres
   if (found.kind === 'found') return pushed;
   local.lose(reference);
   return owed(local, reference);
+}
+
+function failedPush({
+  at,
+  failure: { why, hint },
+  retryAt,
+}: Pick<Found & { readonly kind: 'failed' }, 'at' | 'failure' | 'retryAt'>): PushState {
+  return { kind: 'failed', at, why, ...(hint === undefined ? {} : { hint }), retryAt };
 }
 
 function owed(local: Local, reference: string): PushState {

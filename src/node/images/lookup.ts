@@ -24,6 +24,8 @@ export interface Lookup {
   forget(ref: ImageRef): void;
   /** The account for the engine's own pulls and pushes; `undefined` for a registry without one. */
   account(host: string): Promise<Outcome<RegistryAuth | undefined>>;
+  /** Where that account is kept; undefined: the registry has none in the settings. */
+  accountFile(host: string | undefined): string | undefined;
   /** All accounts that can be read: for base images. */
   accounts(): Promise<RegistryAuth[]>;
 }
@@ -119,6 +121,7 @@ export function openLookup(options: LookupOptions): Lookup {
     },
     forget: (ref) => void answers.delete(ref.reference),
     account: (host) => accountOf(registries, host),
+    accountFile: (host) => (knows(host) ? registries[host]?.credentialsFile : undefined),
     accounts: async () => {
       const all = await Promise.all(Object.keys(registries).map((host) => accountOf(registries, host)));
       return all.flatMap((one) => (one.kind === 'ok' && one.value !== undefined ? [one.value] : []));

@@ -12,6 +12,7 @@ import type { Lints } from './lint.ts';
 import type { Lookup } from './lookup.ts';
 import { shortage } from './disk.ts';
 import { openSource } from './source.ts';
+import { transferFailure } from './transferfault.ts';
 import type { BuildOrder, ImageEngine, Sources, TagTree } from './types.ts';
 
 /** What the jobs work with. */
@@ -141,7 +142,7 @@ export async function pullWork(
   // Whatever the registry said before, it is asked anew after a failure.
   if (pulled.kind !== 'ok') {
     shop.lookup.forget(image);
-    return { ...pulled, why: `pull of ${image.reference}: ${pulled.why}` };
+    return transferFailure('pull', pulled, aboutOf(shop, image));
   }
   const here = await shop.local.find(image);
   if (here.kind !== 'present') {
@@ -181,7 +182,7 @@ export async function pushWork(
   const pushed = await shop.engine.pushImage(image.reference, auth, signal, onProgress);
   shop.lookup.forget(image);
   shop.local.forget(image);
-  if (pushed.kind !== 'ok') return { ...pushed, why: `push of ${image.reference}: ${pushed.why}` };
+  if (pushed.kind !== 'ok') return transferFailure('push', pushed, aboutOf(shop, image));
   const after = await shop.lookup.find(image);
   if (after.kind === 'failed') return after.failure;
   if (after.kind === 'absent') {
@@ -189,6 +190,10 @@ export async function pushWork(
   }
   await confirm(shop, image, after.digest, true);
   return ok();
+}
+
+function aboutOf({ engine, lookup }: Workshop, image: ImageRef): Parameters<typeof transferFailure>[2] {
+  return { image, engine: engine.kind, account: lookup.accountFile(image.host) };
 }
 
 async function digestInRegistry({ lookup }: Workshop, image: ImageRef): Promise<string | undefined> {
@@ -236,6 +241,6 @@ function buildFailure(order: BuildOrder, step: string, failure: Failure): Failur
   return {
     ...failure,
     why: `build of ${reference} from ${order.dockerfile} of ${order.path} (${tag}) failed${at}: ${failure.why.replace(/^build of \S+ failed: /, '')}`,
-    hint: failure.hint ?? 'Its log is kept. Mend the Dockerfile or the source, and tag a new version.',
+    hint: `${failure.hint ?? 'Mend the Dockerfile or the source, and tag a new version.'} \`mc-gitops logs ${order.service} --build\` has its log.`,
   };
 }

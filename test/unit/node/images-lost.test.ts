@@ -166,7 +166,7 @@ describe('node: images that are lost, moved, or not wanted any more', () => {
       const state = (await look()).images[ref.reference];
       return state?.kind === 'building' ? state : undefined;
     });
-    expect(again.failed?.hint).to.equal('Mend it.');
+    expect(again.failed?.hint).to.match(/^Mend it\. `mc-gitops logs hello --build` has its log\.$/);
     expect(again.failed?.why).to.contain('it does not compile');
   });
 

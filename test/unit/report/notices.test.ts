@@ -8,6 +8,7 @@ import { expect } from 'chai';
 import { systemClock, type Clock } from '../../../src/base/clock.ts';
 import { closeHttp } from '../../../src/base/http.ts';
 import { makeLog } from '../../../src/base/log.ts';
+import type { ImageState } from '../../../src/node/images/state.ts';
 import { openRegistry, type Registry } from '../../../src/registry/registry.ts';
 import { causesOf, type Cause, type CauseInput } from '../../../src/report/causes.ts';
 import { openChannels, type ChannelSettings } from '../../../src/report/channels.ts';
@@ -345,6 +346,36 @@ describe('what there is a notice for', () => {
     expect(kinds()).to.deep.equal([]);
     world.containers = world.containers.map((one) => (one.name === 'c' ? { ...one, state: 'paused' } : one));
     expect(kinds()).to.deep.equal(['degraded: c']);
+  });
+
+  it('an image that cannot be had for a service that never ran is one notice, also while the build is tried again', () => {
+    const add = service('new', [component('new', { network: 'none', dockerfile: 'Dockerfile' })]);
+    const before = world.desired.services.map((one) => one.service);
+    world.desired = desiredOf([...before, add]);
+    const { reference } = component('new').image;
+    const of = (state: ImageState): unknown[] => {
+      world.images[reference] = state;
+      const told = causesOf(input(), LIMITS).filter((cause) => cause.service === 'new');
+      return told.map(({ key, kind, afterMs, text }) => [key, kind, afterMs, text]);
+    };
+    const failed = { why: 'step 2 of 2: exit code 3', hint: 'Mend it.' };
+    const [at, retryAt] = [world.now, world.now + 10_000];
+    const told = [
+      `image new ${reference}`,
+      'image',
+      0,
+      `image ${reference} of new cannot be had: step 2 of 2: exit code 3`,
+    ];
+    expect(of({ kind: 'building', since: at }), 'the first try').to.deep.equal([]);
+    expect(of({ kind: 'failed', at, retryAt, ...failed })).to.deep.equal([told]);
+    expect(of({ kind: 'building', since: at, failed })).to.deep.equal([told]);
+    const passing = of({ kind: 'failed', at, retryAt, ...failed, passing: true }) as unknown[][];
+    expect(passing[0]?.[2], 'what may be over by itself wakes nobody at once').to.equal(
+      LIMITS.degradedAfterMs,
+    );
+    const moved = of({ kind: 'failed', at, retryAt, ...failed, moved: true }) as unknown[][];
+    expect(moved.map((one) => one[1])).to.deep.equal(['refused']);
+    expect(of({ kind: 'absent' })).to.deep.equal([]);
   });
 
   it('a push that fails is told as what it is, and its service is not called degraded', () => {

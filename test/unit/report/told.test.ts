@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { Secret } from '../../../src/base/secret.ts';
 import { makeLog } from '../../../src/base/log.ts';
 import { known, ok, type Outcome } from '../../../src/base/outcome.ts';
 import { formatEvent, openFeed } from '../../../src/report/events.ts';
@@ -118,10 +119,13 @@ describe('the log of a service', () => {
     question: Parameters<typeof readServiceLog>[0],
     lines: string[],
     tails: number[] = [],
+    builds: Readonly<Record<string, readonly string[]>> = {},
   ): Promise<Outcome<LogView>> =>
     readServiceLog(question, {
       owner: 'n1/main',
       observed: { ...world.observed(), engine: known(engineOf(world)) },
+      services: world.desired.services.map((entry) => entry.service),
+      buildLog: (reference) => builds[reference] ?? [],
       values: new Map([
         [
           'web/api',
@@ -155,6 +159,61 @@ describe('the log of a service', () => {
     const several = await read({ service: 'web' }, []);
     expect(several).to.deep.include({ kind: 'blocked', hint: 'Name one: web/api, web/ui.' });
     expect(await read({ service: 'nope' }, [])).to.include({ kind: 'blocked' });
+  });
+
+  it('G10 of a service that has no container, as its build failed, it is what the build printed, secrets masked, and why it failed', async () => {
+    const reference = component('new').image.reference;
+    const [before, images] = [world.desired, world.images];
+    world.desired = desiredOf([service('new', [component('new', { dockerfile: 'Dockerfile' })])]);
+    const failed = {
+      kind: 'failed',
+      at: 1,
+      why: 'step 2 of 2: exit code 3',
+      hint: 'Mend it.',
+      retryAt: 2,
+    } as const;
+    world.images = { ...images, [reference]: failed };
+    const secret = new Secret('build-time-secret');
+    const builds = { [reference]: ['step 1', `token ${secret.reveal()} \u001b[2J`, 'missing semicolon'] };
+    const log = await read({ service: 'new' }, [], [], builds);
+    expect(log.kind === 'ok' && log.value).to.deep.equal({
+      ...{ service: 'new', component: 'new', build: reference },
+      lines: ['step 1', 'token ••• \\u001b[2J', 'missing semicolon'],
+      note: `this is the log of the build of ${reference}, which failed: step 2 of 2: exit code 3`,
+    });
+    const short = await read({ service: 'new', tail: 1 }, [], [], builds);
+    expect(short.kind === 'ok' && short.value.lines).to.deep.equal(['missing semicolon']);
+    const silent = await read({ service: 'new' }, []);
+    expect(silent.kind === 'ok' && silent.value.empty).to.contain('ended before its first step');
+    [world.desired, world.images] = [before, images];
+  });
+
+  it('of a service that runs, and whose new version cannot be built, it is that of its container, and says where the other one is', async () => {
+    const before = world.desired;
+    const image = { ...component('api').image, reference: 'mcr.example.net/api:v2.0.0', tag: 'v2.0.0' };
+    world.desired = desiredOf([
+      service('web', [component('api', { image, dockerfile: 'Dockerfile', network: 'none' })]),
+    ]);
+    world.images[image.reference] = {
+      kind: 'failed',
+      at: 1,
+      why: 'exit code 3',
+      hint: 'Mend it.',
+      retryAt: 2,
+    };
+    const builds = { [image.reference]: ['missing semicolon'] };
+    const log = await read({ service: 'web', component: 'api' }, ['one'], [], builds);
+    expect(log.kind === 'ok' && [log.value.lines, log.value.note]).to.deep.equal([
+      ['one'],
+      'the build of mcr.example.net/api:v2.0.0 failed: `mc-gitops logs web --build` has its log',
+    ]);
+    const build = await read({ service: 'web', build: true }, ['one'], [], builds);
+    expect(build.kind === 'ok' && build.value.lines).to.deep.equal(['missing semicolon']);
+    world.desired = before;
+    expect(await read({ service: 'web', build: true }, ['one'])).to.deep.include({
+      kind: 'blocked',
+      why: 'no log of a build for service web is kept',
+    });
   });
 
   it('G53 G10 shows control characters as escapes, and masks values of variables that are secrets by name', async () => {

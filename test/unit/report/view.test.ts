@@ -362,7 +362,7 @@ describe('the view', () => {
   it('says what lies on the disk of the engine, and when it is too little for a build', () => {
     const GIB = 2 ** 30;
     const disk = {
-      at: 0,
+      at: input.seen.at,
       imagesBytes: 1.5 * GIB,
       cacheBytes: 300 * 2 ** 20,
       logsBytes: 0,
@@ -379,6 +379,9 @@ describe('the view', () => {
     expect(found({ cacheBytes: undefined, logsBytes: undefined })).to.include({
       text: 'images 1.5 GiB, cache not told by this engine, logs not seen',
     });
+    expect(found({ at: input.seen.at - 12 * 60_000 })).to.include({
+      text: 'images 1.5 GiB, cache 300 MiB, logs 0 MiB (measured 12 min ago)',
+    });
   });
 
   it('ImagePushed of a service: False with the reason while its image is not in its registry, True then, and absent where nothing is pushed', () => {
@@ -393,7 +396,26 @@ describe('the view', () => {
     expect(told({ kind: 'failed', at: 0, why: 'down', retryAt: 1 })).to.deep.equal([
       'ImagePushed=False PushFailed',
     ]);
+    expect(told({ kind: 'pending', lost: true })).to.deep.equal(['ImagePushed=False Lost']);
     expect(told({ kind: 'pushed' })).to.deep.equal(['ImagePushed=True Pushed']);
+  });
+
+  it('ImagePushed=True has the digest, in the view and in the status', () => {
+    const reference = of('hello').desired?.images[0] ?? '';
+    const manifestDigest = `sha256:${'d'.repeat(64)}`;
+    const { images } = input.seen.observed;
+    const image = { kind: 'present', imageId: 'sha256:1', manifestDigest, user: '', volumes: [] } as const;
+    const observed = {
+      ...input.seen.observed,
+      images: { ...images, [reference]: image },
+      pushes: { [reference]: { kind: 'pushed' } as const },
+    };
+    const message = `${reference} is in its registry as ${manifestDigest}`;
+    const seen = seeing({ observed });
+    expect(of('hello', seen).conditions).to.deep.equal([
+      { type: 'ImagePushed', status: 'True', reason: 'Pushed', message },
+    ]);
+    expect(formatStatus(seen, 'hello')).to.contain(`  condition ImagePushed=True (Pushed): ${message}`);
   });
 
   it('G3 a service that runs from its local image is converged, whether its push fails, waits or is begun', () => {
