@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { DeadlineError, withDeadline } from '../base/deadline.ts';
 import { bug, ok, retry, wait, type Failure, type Outcome } from '../base/outcome.ts';
+import { openLanes, type Task } from './lanes.ts';
 
 interface Lane {
   /** How many run at once; the others are queued: what has not failed before first, else as they were started. */
@@ -30,7 +31,12 @@ export interface JobContext {
 export type JobState<L extends string> = { readonly lane: L } & (
   | { readonly kind: 'queued'; readonly since: number; readonly before?: Failure }
   /** `before`: how it failed last; absent: it did not. */
-  | { readonly kind: 'running'; readonly since: number; readonly progress?: string; readonly before?: Failure }
+  | {
+      readonly kind: 'running';
+      readonly since: number;
+      readonly progress?: string;
+      readonly before?: Failure;
+    }
   | { readonly kind: 'failed'; readonly at: number; readonly failure: Failure; readonly retryAt: number }
   | { readonly kind: 'done'; readonly at: number }
 );
@@ -44,23 +50,9 @@ interface Job<L extends string> {
   readonly work: (context: JobContext) => Promise<Outcome<unknown>>;
 }
 
-/** A job that was started. */
-interface Task<L extends string> {
-  readonly job: Job<L>;
-  readonly before?: Failure;
-  readonly ending: AbortController;
-  /** Why it was told to end. */
-  fate?: 'gives way' | 'is cancelled';
-}
-
-interface Queue<L extends string> {
-  readonly waiting: Task<L>[];
-  readonly running: Set<Task<L>>;
-}
-
 /**
- * Work that takes longer than a step may: it is started, goes on by itself, and is observed (house rule 2). In a lane that is
- * full, a job that failed before ends for one that was never tried, and begins again behind it: nothing that fails holds up others.
+ * Work that takes longer than a step may: it is started, goes on by itself, and is observed (house rule 2). A job that
+ * failed before gives way to one that was never tried, and begins again behind it.
  */
 export interface Jobs<L extends string> {
   /** `wait` when it is under way already or the agent stops, `retry` before the wait after a failure is over. */
@@ -82,158 +74,109 @@ const PROGRESS_EVERY_MS = 1_000;
 const CLOCKS_APART_MS = 50;
 
 export function openJobs<L extends string>(options: JobOptions<L>): Jobs<L> {
-  const { clock, lanes, retryMs, onChange } = options;
-  const queues = new Map<L, Queue<L>>();
-  const queueOf = (lane: L): Queue<L> => {
-    const queue = queues.get(lane) ?? { waiting: [], running: new Set() };
-    queues.set(lane, queue);
-    return queue;
-  };
+  const { clock, lanes: limits, retryMs, onChange } = options;
   const states = new Map<string, JobState<L>>();
   const failures = new Map<string, { readonly count: number; readonly last: Failure }>();
   /** Monotonic: when a job that failed may be tried again, whatever becomes of the wall clock (G42). */
   const due = new Map<string, number>();
-  const active = new Set<Promise<void>>();
   const stopping = new AbortController();
 
-  const settle = (task: Task<L>, outcome: Outcome<unknown>, ranMs: number): void => {
-    const { job } = task;
+  const settle = (task: Task<L, Job<L>>, outcome: Outcome<unknown>, ranMs: number): void => {
+    const { key, lane } = task.job;
     const at = clock.now();
-    states.delete(job.key);
+    states.delete(key);
     if (stopping.signal.aborted) return;
     if (outcome.kind === 'ok') {
-      failures.delete(job.key);
-      states.set(job.key, { lane: job.lane, kind: 'done', at });
+      failures.delete(key);
+      states.set(key, { lane, kind: 'done', at });
     } else if (task.fate === 'gives way') {
-      enqueue(job);
+      enqueue(task.job);
     } else if (task.fate === undefined) {
-      const count = (failures.get(job.key)?.count ?? 0) + 1;
-      failures.set(job.key, { count, last: outcome });
-      const shareMs = growingMs(count, { first: ranMs, longest: ranMs * 4 });
-      const waitMs = Math.max(growingMs(count, retryMs), shareMs, outcome.afterMs ?? 0);
-      due.set(job.key, clock.monotonic() + waitMs);
-      states.set(job.key, { lane: job.lane, kind: 'failed', at, failure: outcome, retryAt: at + waitMs });
+      const count = (failures.get(key)?.count ?? 0) + 1;
+      failures.set(key, { count, last: outcome });
+      const waitMs = Math.max(waitAfter(count, ranMs, retryMs), outcome.afterMs ?? 0);
+      due.set(key, clock.monotonic() + waitMs);
+      states.set(key, { lane, kind: 'failed', at, failure: outcome, retryAt: at + waitMs });
     }
     forgetOldest(states, failures, due);
     onChange();
   };
 
-  const run = async (task: Task<L>): Promise<void> => {
-    const { job } = task;
-    if (stopping.signal.aborted) return void states.delete(job.key);
-    const since = clock.now();
-    const { timeoutMs } = lanes[job.lane];
-    states.set(job.key, { lane: job.lane, kind: 'running', since, ...beforeOf(task) });
-    onChange();
-    const begun = clock.monotonic();
-    let signalled = begun;
-    const progress = (text: string): void => {
-      const state = states.get(job.key);
-      if (state?.kind !== 'running' || state.since !== since || state.progress === text) return;
-      states.set(job.key, { ...state, progress: text });
-      if (clock.monotonic() - signalled < PROGRESS_EVERY_MS) return;
-      signalled = clock.monotonic();
+  const lanes = openLanes<L, Job<L>>(
+    (lane) => limits[lane].concurrency,
+    async (task) => {
+      const { job } = task;
+      if (stopping.signal.aborted) return void states.delete(job.key);
+      const since = clock.now();
+      const begun = clock.monotonic();
+      const { timeoutMs } = limits[job.lane];
+      states.set(job.key, { lane: job.lane, kind: 'running', since, ...beforeOf(task) });
       onChange();
-    };
-    const work = (signal: AbortSignal): Promise<Outcome<unknown>> => job.work({ signal, progress });
-    const ending = AbortSignal.any([stopping.signal, task.ending.signal]);
-    const outcome = await withDeadline(job.what, timeoutMs, work, ending).catch((error: unknown) =>
-      failureOf(job, timeoutMs, error),
-    );
-    settle(task, outcome, clock.monotonic() - begun);
-  };
-
+      const progress = progressOf(states, job.key, since, options);
+      const work = (signal: AbortSignal): Promise<Outcome<unknown>> => job.work({ signal, progress });
+      const ending = AbortSignal.any([stopping.signal, task.ending.signal]);
+      const outcome = await withDeadline(job.what, timeoutMs, work, ending).catch((error: unknown) =>
+        failureOf(job, timeoutMs, error),
+      );
+      settle(task, outcome, clock.monotonic() - begun);
+    },
+  );
   const enqueue = (job: Job<L>): void => {
-    const last = failures.get(job.key)?.last;
-    const task: Task<L> = {
-      job,
-      ending: new AbortController(),
-      ...(last === undefined ? {} : { before: last }),
-    };
-    states.set(job.key, { lane: job.lane, kind: 'queued', since: clock.now(), ...beforeOf(task) });
-    queueOf(job.lane).waiting.push(task);
-  };
-  const turn = (lane: L): void => {
-    const { waiting, running } = queueOf(lane);
-    while (running.size < lanes[lane].concurrency) {
-      const task = takeNext(waiting);
-      if (task === undefined) return;
-      running.add(task);
-      const ended = run(task).finally(() => {
-        running.delete(task);
-        active.delete(ended);
-        turn(lane);
-      });
-      active.add(ended);
-    }
-    for (const task of givingWay(waiting, running)) end(task, 'gives way');
+    const before = beforeOf({ before: failures.get(job.key)?.last });
+    states.set(job.key, { lane: job.lane, kind: 'queued', since: clock.now(), ...before });
+    lanes.add({ job, ending: new AbortController(), ...before });
   };
 
   return {
     start: (job) => {
       if (stopping.signal.aborted) return wait(`the agent stops: ${job.what} is not started`);
       const state = states.get(job.key);
-      if (state?.kind === 'queued' || state?.kind === 'running') {
-        return wait(`${job.what} is under way`);
-      }
+      if (state?.kind === 'queued' || state?.kind === 'running') return wait(`${job.what} is under way`);
       const leftMs = state?.kind === 'failed' ? (due.get(job.key) ?? 0) - clock.monotonic() : 0;
       if (state?.kind === 'failed' && leftMs > CLOCKS_APART_MS)
         return retry(state.failure.why, state.failure.hint, leftMs);
       due.delete(job.key);
       enqueue(job);
-      turn(job.lane);
       return ok();
     },
     state: (key) => shown(states.get(key), clock, due.get(key) ?? 0),
     underWay: () =>
-      [...queues].flatMap(([lane, { waiting, running }]) =>
-        [...running, ...waiting]
-          .filter(({ fate }) => fate !== 'is cancelled')
-          .map(({ job: { key } }) => ({ key, lane, since: sinceOf(states.get(key)) })),
-      ),
+      lanes.tasks().map(({ job: { key, lane } }) => ({ key, lane, since: sinceOf(states.get(key)) })),
     cancel: (key) => {
-      for (const { waiting, running } of queues.values()) {
-        const at = waiting.findIndex(({ job }) => job.key === key);
-        if (at >= 0) {
-          waiting.splice(at, 1);
-          states.delete(key);
-          onChange();
-        }
-        for (const task of running) if (task.job.key === key) end(task, 'is cancelled');
-      }
+      if (!lanes.cancel(key)) return;
+      states.delete(key);
+      onChange();
     },
     stop: async () => {
       stopping.abort();
       const ended = new AbortController();
       await Promise.race([
-        Promise.all(active).finally(() => ended.abort()),
+        lanes.idle().finally(() => ended.abort()),
         clock.sleep(STOP_GRACE_MS, ended.signal),
       ]);
     },
   };
 }
 
-function end<L extends string>(task: Task<L>, fate: NonNullable<Task<L>['fate']>): void {
-  task.fate = fate;
-  task.ending.abort();
+/** Is seen at once, and signalled at most once a second. */
+function progressOf<L extends string>(
+  states: Map<string, JobState<L>>,
+  key: string,
+  since: number,
+  { clock, onChange }: Pick<JobOptions<L>, 'clock' | 'onChange'>,
+): JobContext['progress'] {
+  let signalled = clock.monotonic();
+  return (text) => {
+    const state = states.get(key);
+    if (state?.kind !== 'running' || state.since !== since || state.progress === text) return;
+    states.set(key, { ...state, progress: text });
+    if (clock.monotonic() - signalled < PROGRESS_EVERY_MS) return;
+    signalled = clock.monotonic();
+    onChange();
+  };
 }
 
-/** What was never tried goes first. */
-function takeNext<L extends string>(waiting: Task<L>[]): Task<L> | undefined {
-  const untried = waiting.findIndex(({ before }) => before === undefined);
-  return waiting.splice(Math.max(0, untried), 1)[0];
-}
-
-/** Of what runs in a full lane and failed before, as many as are waiting without ever having been tried. */
-function givingWay<L extends string>(waiting: readonly Task<L>[], running: ReadonlySet<Task<L>>): Task<L>[] {
-  const untried = waiting.filter(({ before }) => before === undefined).length;
-  const ending = [...running].filter(({ fate }) => fate !== undefined).length;
-  return [...running]
-    .filter(({ before, fate }) => before !== undefined && fate === undefined)
-    .slice(0, Math.max(0, untried - ending));
-}
-
-function beforeOf({ before }: Pick<Task<string>, 'before'>): { readonly before?: Failure } {
+function beforeOf({ before }: { readonly before?: Failure | undefined }): { readonly before?: Failure } {
   return before === undefined ? {} : { before };
 }
 
@@ -258,6 +201,11 @@ export function wallOf(clock: Clock, due: number, before = 0): number {
   if (leftMs <= 0) return 0;
   const at = clock.now() + Math.ceil(leftMs);
   return Math.abs(at - before) <= CLOCKS_APART_MS ? before : at;
+}
+
+/** So that what fails has a small share of its lane. */
+function waitAfter(count: number, ranMs: number, bounds: JobOptions<string>['retryMs']): number {
+  return Math.max(growingMs(count, bounds), growingMs(count, { first: ranMs, longest: ranMs * 4 }));
 }
 
 /** The wait after the `count`th failure in a row, without jitter: the same failures always give the same times. */

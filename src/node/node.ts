@@ -128,10 +128,7 @@ export function openNode(options: NodeOptions): Node {
         certificates: certs,
         dns: records,
         ...handshaken(handshakes, options.engine.owner, routes, certs),
-        images: images.images,
-        pushes: images.pushes,
-        findings: images.findings,
-        ...(Object.keys(images.strayWork).length === 0 ? {} : { strayWork: images.strayWork }),
+        ...imagesSeen(images),
         probes: {},
         ...(engineSeen.known ? beside(exits.seen(engineSeen.value.containers, at), disk.facts()) : {}),
       };
@@ -184,6 +181,14 @@ function probesOf({ clock, log, onSignal }: NodeOptions, engine: () => Promise<O
 function diskOf({ clock, log, images, onSignal }: NodeOptions, engine: () => Promise<Outcome<Engine>>): Disk {
   const minFreeBytes = images.build.minFreeBytes ?? 0;
   return openDisk({ engine, minFreeBytes, clock, log, onNews: () => onSignal('disk') });
+}
+
+/** Without anything stray, as nearly always, there is no such part. */
+function imagesSeen({
+  strayWork,
+  ...images
+}: Awaited<ReturnType<Images['observe']>>): Pick<Observed, 'images' | 'pushes' | 'findings' | 'strayWork'> {
+  return Object.keys(strayWork).length === 0 ? images : { ...images, strayWork };
 }
 
 /** A node on which nothing ends, or whose disk was not measured yet, has no such parts. */

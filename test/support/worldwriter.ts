@@ -128,8 +128,8 @@ export function writerOf(world: World): NodeWriter {
       },
       cancel: (reference) => {
         world.journal.push(`cancel ${reference}`);
-        const { [reference]: _ended, ...rest } = world.strayWork;
-        world.strayWork = rest;
+        const rest = Object.entries(world.strayWork).filter(([name]) => name !== reference);
+        world.strayWork = Object.fromEntries(rest);
         return ok();
       },
       remove: (reference) =>

@@ -82,7 +82,7 @@ const AT_ONCE = 8;
 
 /** Images of the node: what is here, what its registries have, and the jobs that pull, build and push. */
 export function openImages(options: ImagesOptions): Images {
-  const { clock, build, onSignal } = options;
+  const { clock, build, onSignal, engine, log, sources, lint, freeBytes } = options;
   const retryMs = options.retryMs ?? RETRY_MS;
   const transferTimeoutMs = options.transferTimeoutMs ?? 600_000;
   const jobs = openJobs({
@@ -104,24 +104,12 @@ export function openImages(options: ImagesOptions): Images {
     patienceMs: options.patienceMs ?? 2_000,
     onLate: onSignal,
   });
-  const local = openLocal(options.engine, clock, options.localTtlMs ?? 600_000);
+  const local = openLocal(engine, clock, options.localTtlMs ?? 600_000);
   const logs = openBuildLogs(build.maxLogBytes);
-  const lints = openLints({
-    lint: options.lint,
-    sources: options.sources,
-    log: options.log,
-    onNews: onSignal,
-  });
+  const lints = openLints({ lint, sources, log, onNews: onSignal });
   const workshop: Workshop = {
-    engine: options.engine,
-    lookup,
-    local,
-    logs,
-    lints,
-    log: options.log,
-    build,
-    sources: options.sources,
-    ...(options.freeBytes === undefined ? {} : { freeBytes: options.freeBytes }),
+    ...{ engine, lookup, local, logs, lints, log, build, sources },
+    ...(freeBytes === undefined ? {} : { freeBytes }),
   };
   const look = makeLook({ jobs, lookup, local, clock, retryFirstMs: retryMs.first });
 
@@ -139,7 +127,7 @@ export function openImages(options: ImagesOptions): Images {
       }),
     startBuild: (order) => {
       if (order.image.digest !== undefined) return pinned(order);
-      if (options.sources === undefined) return unbuildable(order);
+      if (sources === undefined) return unbuildable(order);
       return jobs.start({
         key: imageKey(order.image),
         lane: 'build',
@@ -160,8 +148,7 @@ export function openImages(options: ImagesOptions): Images {
       jobs.cancel(imageKey({ reference }));
       return ok();
     },
-    remove: (reference, imageId) =>
-      removeIfSame(options.engine, reference, imageId).finally(() => local.forgetAll()),
+    remove: (reference, imageId) => removeIfSame(engine, reference, imageId).finally(() => local.forgetAll()),
     buildLog: (reference) => logs.lines(reference),
     imagesChanged: () => local.forgetAll(),
     stop: async () => {

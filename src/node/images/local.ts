@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Clock } from '../../base/clock.ts';
 import type { ImageRef } from '../../definitions/types.ts';
 import { keepNewest } from './newest.ts';
@@ -119,5 +120,5 @@ export function openLocal(engine: ImageEngine, clock: Clock, ttlMs: number): Loc
 
 /** A number of its own for each text, the same every time. */
 function sum(text: string): number {
-  return [...text].reduce((value, char) => (value * 31 + (char.codePointAt(0) ?? 0)) % 1_000_000_007, 7);
+  return createHash('sha256').update(text).digest().readUInt32BE(0);
 }

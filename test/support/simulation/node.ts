@@ -219,15 +219,17 @@ export class Machine {
         )
       : { ...world.images };
     const asked = new Set(sight.images.map(({ image }) => image.reference));
-    const strayWork = Object.entries(world.images).flatMap(([reference, state]) =>
-      (state.kind === 'building' || state.kind === 'pulling') && !asked.has(reference)
-        ? [[reference, { kind: state.kind, since: state.since }]]
-        : [],
+    const strayWork: NonNullable<Observed['strayWork']> = Object.fromEntries(
+      Object.entries(world.images).flatMap(([reference, state]) =>
+        (state.kind === 'building' || state.kind === 'pulling') && !asked.has(reference)
+          ? [[reference, { kind: state.kind, since: state.since }] as const]
+          : [],
+      ),
     );
     const seen: Observed = {
       ...base,
       images,
-      ...(strayWork.length === 0 ? {} : { strayWork: Object.fromEntries(strayWork) }),
+      ...(Object.keys(strayWork).length === 0 ? {} : { strayWork }),
       pushes: { ...this.pushes },
       // As they are now: the world changes while a pass goes on.
       mounts: Object.fromEntries(sight.mounts.map((one) => [one, base.mounts[one] ?? { kind: 'missing' }])),

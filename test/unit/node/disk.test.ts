@@ -1,11 +1,9 @@
 import { expect } from 'chai';
 import { makeLog } from '../../../src/base/log.ts';
 import { ok, type Outcome } from '../../../src/base/outcome.ts';
-import { openDisk, type Disk, type DiskOptions } from '../../../src/node/disk.ts';
+import { openDisk, type Disk } from '../../../src/node/disk.ts';
 import { until } from '../../support/until.ts';
 import { steppedClock } from './images-support.ts';
-
-type Opened = Awaited<ReturnType<DiskOptions['engine']>>;
 
 describe('node: the disk of the engine', () => {
   let clock: ReturnType<typeof steppedClock>;
@@ -29,7 +27,7 @@ describe('node: the disk of the engine', () => {
       pruneBuildCache: async (keepBytes: number): Promise<Outcome<undefined>> => ((bytes = keepBytes), ok()),
     };
     disk = openDisk({
-      engine: async () => ok(engine) as Opened,
+      engine: async () => ok(engine),
       minFreeBytes: 0,
       clock,
       log: makeLog('silent'),
