@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { stringifyToml } from '../../src/base/toml.ts';
 import { findProcesses, procFile } from '../../src/demo/leftovers.ts';
 import { run } from '../../src/demo/process.ts';
-import type { ServiceView } from '../../src/report/types.ts';
+import type { HistoryEntry, LogView, ServiceView } from '../../src/report/types.ts';
 import { makeAgentRig, plainDefinition, type AgentRig } from '../support/agentrig.ts';
 import { startDocker, startPodman } from '../support/engines.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
@@ -111,6 +111,8 @@ describe('images of a running agent', () => {
       60_000,
     );
     expect(pushed.observed[0]?.since, 'the same container').to.equal(unpushed.observed[0]?.since);
+    expect(pushed.conditions?.[0]?.message).to.match(/ is in its registry as sha256:[0-9a-f]{64}$/);
+    expect((await page(first)).out).to.match(/ImagePushed=True.* is in its registry as sha256:/s);
 
     const second = await rigOn(startPodman);
     await second.push({ 'services/hello.toml': definition(image, false) });
@@ -137,6 +139,53 @@ describe('images of a running agent', () => {
     await rig.start(registries());
     const hello = await rig.state('hello', 'converged');
     expect(hello.observed[0]).to.include({ image, state: 'running' });
+  });
+
+  it('a build whose service is gone is ended and lets the next one begin; one that fails is told by a notice, and `logs` has what it printed', async () => {
+    const rig = await rigOn(startDocker);
+    await source(rig);
+    const directory = join(rig.dir, 'src', 'hello');
+    const more: Record<string, string> = {
+      endless: `FROM scratch\nCOPY busybox /bin/sh\nRUN while :; do : ${rig.instance}; done\nCMD ["sh"]\n`,
+      failing: `FROM scratch\nCOPY busybox /bin/sh\nRUN echo missing-semicolon ${rig.instance}; exit 3\nCMD ["sh"]\n`,
+    };
+    for (const [name, text] of Object.entries(more)) await writeFile(join(directory, name), text);
+    const git = (...args: string[]): Promise<unknown> =>
+      run('git', ['-C', directory, '-c', 'user.name=t', '-c', 'user.email=t@example.net', ...args]);
+    await git('add', '-A');
+    await git('commit', '-q', '-m', 'second');
+    await git('tag', '-a', 'v1.1.0', '-m', 'v1.1.0');
+    const define = (name: string, tag: string): string =>
+      plainDefinition(
+        name,
+        `${rig.instance}/${name}:${tag}`,
+        '',
+        `path = "hello"\n[build.images]\n${name} = "${name === 'hello' ? 'Dockerfile' : name}"\n`,
+      );
+    const steps = (): number[] =>
+      findProcesses((pid) => procFile(pid, 'cmdline').includes(`do : ${rig.instance}`));
+    await rig.push({ 'services/endless.toml': define('endless', 'v1.1.0') });
+    await rig.start();
+    await until('the endless step', () => steps().length > 0, 60_000);
+    await rig.push({
+      'services/endless.toml': undefined,
+      'services/failing.toml': define('failing', 'v1.1.0'),
+      'services/hello.toml': define('hello', 'v1.0.0'),
+    });
+    await rig.state('hello', 'converged');
+    await until('the builder to end the step', () => steps().length === 0, 30_000);
+    const told = await until('the notice', async () =>
+      (await rig.view()).notices.find(({ kind }) => kind === 'image'),
+    );
+    expect(told.service).to.equal('failing');
+    expect(told.text).to.contain('cannot be had: build of').and.contain('failed at step');
+    const logs = await fetch(`${rig.address().dashboard}/api/v1/logs/failing`);
+    const { lines, build } = (await logs.json()) as LogView;
+    expect(build).to.equal(`${rig.instance}/failing:v1.1.0`);
+    expect(lines).to.include(`missing-semicolon ${rig.instance}`);
+    const history = await fetch(`${rig.address().dashboard}/api/v1/history?service=images`);
+    const [ended] = ((await history.json()) as HistoryEntry[]).flatMap((entry) => entry.steps);
+    expect(ended).to.include({ kind: 'cancel-image', subject: `${rig.instance}/endless:v1.1.0` });
   });
 
   const page = (rig: AgentRig): Promise<{ out: string }> =>
