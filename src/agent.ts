@@ -211,7 +211,8 @@ function tell(
     sourceAfterMs: notify.source_after_s * 1000,
     degradedAfterMs: notify.degraded_after_s * 1000,
   };
-  notifier.look(causesOf({ ...situation, results, ...(seen === undefined ? {} : { seen }) }, limits));
+  const causes = causesOf({ ...situation, results, ...(seen === undefined ? {} : { seen }) }, limits);
+  notifier.look(causes, seen?.observed.engine.known !== true);
 }
 
 function logOf(

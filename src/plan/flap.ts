@@ -9,7 +9,7 @@ const LONGEST_REST_MS = 300_000;
 
 /**
  * The engine starts again what exits. A container that has exited too often in the window (settings) is stopped and rests,
- * longer each time: 10 s, doubling to 5 min (G41). Once it was quiet for a whole window after a rest, it counts anew.
+ * longer each time: 10 s, doubling to 5 min (G41). Once a whole window after a rest has passed without an exit, it counts anew.
  */
 export function flapSteps(facts: Facts, desired: DesiredService): Step[] {
   return oursOf(facts, desired.service.name).flatMap((container): Step[] => {
@@ -55,20 +55,31 @@ export function hasRested(facts: Facts, container: ObservedContainer): boolean {
   return record !== undefined && (container.startedAt ?? 0) <= record.heldAt;
 }
 
-/** After a rest it is watched for a window, and is called flapping until then. */
+/**
+ * From its first rest on it is called flapping until a whole window has passed without an exit, whatever becomes of it
+ * meanwhile: between two rests it runs, ends, is started, or is away for a moment, and it is one trouble all the time.
+ */
 export function watchOf(facts: Facts, desired: DesiredService): Waiting[] {
-  return oursOf(facts, desired.service.name).flatMap((container): Waiting[] => {
-    const record = recordOf(facts, container);
-    if (record === undefined || !isUp(container) || isOver(facts, record)) return [];
+  return recordsOf(facts, desired).flatMap((record): Waiting[] => {
+    if (isOver(facts, record)) return [];
     const { service, component, why, count, heldAt } = record;
-    const until = endOf(record) + (facts.settings.flapping?.windowMs ?? 0);
     return [
       {
-        ...{ service, component, for: 'flapping', since: heldAt, until },
+        ...{ service, component, for: 'flapping', since: heldAt, until: overAt(facts, record) },
         why: `${why}: started again after rest ${count}, and watched`,
         hint: hintOf(service, component),
       },
     ];
+  });
+}
+
+/** Those that concern what is in place, or what shall be where nothing is: another spec is another try. */
+function recordsOf(facts: Facts, { service }: DesiredService): FlapRecord[] {
+  return (facts.promised.flaps ?? []).filter((flap) => {
+    const component = service.components.find(({ name }) => name === flap.component);
+    if (flap.service !== service.name || component === undefined || flap.heldAt > facts.now) return false;
+    const inPlace = oursOf(facts, service.name).find(({ name }) => name === component.container);
+    return inPlace === undefined || inPlace.identity?.spec === flap.spec;
   });
 }
 
@@ -101,8 +112,22 @@ function endOf({ heldAt, count }: FlapRecord): number {
   return heldAt + Math.min(LONGEST_REST_MS, FIRST_REST_MS * 2 ** Math.min(count - 1, 20));
 }
 
-function isOver({ settings, now }: Facts, record: FlapRecord): boolean {
-  return endOf(record) + (settings.flapping?.windowMs ?? 0) <= now;
+function isOver(facts: Facts, record: FlapRecord): boolean {
+  return overAt(facts, record) <= facts.now;
+}
+
+/** When a window will have passed without an exit, or has. */
+function overAt(facts: Facts, record: FlapRecord): number {
+  const windowMs = facts.settings.flapping?.windowMs ?? 0;
+  const exits = oursOf(facts, record.service)
+    .filter((container) => recordOf(facts, container) === record)
+    .flatMap(({ id }) => facts.observed.exits?.[id] ?? [])
+    .sort((a, b) => a - b);
+  // What exited after a window without any is another trouble.
+  return exits.reduce(
+    (over, at) => (at < over ? Math.max(over, at + windowMs) : over),
+    endOf(record) + windowMs,
+  );
 }
 
 function isUp({ state }: ObservedContainer): boolean {

@@ -138,8 +138,16 @@ function alone(service: string, planned: () => ServicePlan): ServicePlan {
 }
 
 function planService(facts: Facts, desired: DesiredService, rollout: Rollout): ServicePlan {
-  const { name, active, components } = desired.service;
   if (desired.service.paused === true) return { steps: [], waiting: [pausedWaiting(desired)], refused: [] };
+  const planned = planLooked(facts, desired, rollout);
+  if (!desired.service.active) return planned;
+  const told = planned.waiting.filter((entry) => entry.for === 'flapping').map(({ component }) => component);
+  const watched = watchOf(facts, desired).filter(({ component }) => !told.includes(component));
+  return { ...planned, waiting: [...planned.waiting, ...watched] };
+}
+
+function planLooked(facts: Facts, desired: DesiredService, rollout: Rollout): ServicePlan {
+  const { name, active, components } = desired.service;
   const refused = foreignNames(facts, desired, components);
   if (refused.length > 0) return { steps: [], waiting: [], refused };
   // Before any rest: what does not even start gives way in time, too.
@@ -161,8 +169,7 @@ function planService(facts: Facts, desired: DesiredService, rollout: Rollout): S
     ...(turn === undefined ? [] : [turn]),
     ...holdsOfLoss(facts, desired),
   ];
-  const planned = heldTo(facts, desired, holds, planRunning(facts, desired, holds));
-  return { ...planned, waiting: [...planned.waiting, ...watchOf(facts, desired)] };
+  return heldTo(facts, desired, holds, planRunning(facts, desired, holds));
 }
 
 /** `paused`: looked at and shown, and left exactly as it is (L48). */

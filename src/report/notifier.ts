@@ -37,11 +37,16 @@ export interface NotifierOptions {
 const FIRST_WAIT_MS = 10_000;
 const LONGEST_WAIT_MS = 3_600_000;
 const MAX_TRIES = 20;
+/** Causes that only a look at the node shows. */
+const SEEN_IN_SERVICES = /^(flapping|degraded|certificate|unpushed|refused) /;
 
 /** Tells people: one notice a cause until it clears, beside the passes. Whatever happens here changes nothing (L41). */
 export interface Notifier {
-  /** Synchronous and quick: compares causes, remembers, and leaves the sending to others. */
-  look(causes: readonly Cause[]): void;
+  /**
+   * Synchronous and quick: compares causes, remembers, and leaves the sending to others. `isBlind`: the services could not be
+   * looked at, so that what was wrong with them has not cleared.
+   */
+  look(causes: readonly Cause[], isBlind?: boolean): void;
   stop(): Promise<void>;
 }
 
@@ -56,7 +61,7 @@ export function openNotifier(options: NotifierOptions): Notifier {
     for (const one of old) one.abort();
   };
 
-  const look = (causes: readonly Cause[]): void => {
+  const look = (causes: readonly Cause[], isBlind: boolean): void => {
     const now = clock.now();
     const store = options.store();
     const open = new Set(store.open().map((notice) => notice.cause));
@@ -74,7 +79,7 @@ export function openNotifier(options: NotifierOptions): Notifier {
       const isPresent = causes.some((cause) => cause.key === key);
       // The end of an l4 certificate is not known again before the first handshake after a start.
       const lingers = /^(drift|returned|expiry) /.test(key) && now - lastAt < LINGER_MS;
-      if (isPresent || lingers) continue;
+      if (isPresent || lingers || (isBlind && SEEN_IN_SERVICES.test(key))) continue;
       seen.delete(key);
       if (open.has(key)) store.clear(key, now);
     }
@@ -102,9 +107,9 @@ export function openNotifier(options: NotifierOptions): Notifier {
     sending(channel, options, stopping.signal, () => wakes[index]?.signal ?? stopping.signal),
   );
   return {
-    look: (causes) => {
+    look: (causes, isBlind = false) => {
       try {
-        look(causes);
+        look(causes, isBlind);
       } catch (error) {
         log.error({ why: messageOf(error) }, 'notices could not be remembered; the agent goes on');
       }

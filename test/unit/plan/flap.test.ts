@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { retry } from '../../../src/base/outcome.ts';
 import { openExits } from '../../../src/node/exits.ts';
 import type { ObservedContainer } from '../../../src/node/types.ts';
 import type { PlanSettings, Waiting } from '../../../src/plan/types.ts';
@@ -86,6 +87,55 @@ describe('flapping (G41)', () => {
     await world.pass();
     expect(world.flaps).to.have.length(1);
     expect(world.flaps[0]?.count).to.equal(1);
+  });
+
+  it('is called flapping in every pass from its first rest on: while it rests, is started, runs, exits, is stopped again, cannot be started, and is away', async () => {
+    world.exit('web', 3);
+    await world.pass();
+    const told: string[] = [];
+    const pass = async (what: string): Promise<void> => {
+      const { plan } = await world.pass();
+      const waits = plan.waiting.filter((entry) => entry.for === 'flapping');
+      if (waits.length === 1) told.push(what);
+    };
+    await pass('rests');
+    world.now += 10_000;
+    await pass('is started');
+    await pass('runs');
+    world.exit('web', 2);
+    await pass('exits');
+    world.exit('web');
+    await pass('is stopped again');
+    await pass('rests again');
+    world.now += 20_000;
+    world.failing.set('start', retry('the engine is busy'));
+    await pass('cannot be started');
+    await pass('waits after the failure');
+    world.failing.clear();
+    world.containers = world.containers.filter(({ name }) => name !== 'web');
+    world.now += 10_000;
+    await pass('is away');
+    await pass('is there again');
+    expect(told).to.deep.equal([
+      ...['rests', 'is started', 'runs', 'exits', 'is stopped again', 'rests again'],
+      ...['cannot be started', 'waits after the failure', 'is away', 'is there again'],
+    ]);
+  });
+
+  it('exits that are too few for a rest keep it flapping, until a whole window passes without any', async () => {
+    world.exit('web', 3);
+    await world.pass();
+    world.now += 10_000;
+    await world.pass();
+    for (let i = 0; i < 4; i += 1) {
+      world.now += WINDOW_MS - 1;
+      world.exit('web');
+      expect(world.flapping()?.until).to.equal(world.now + WINDOW_MS);
+    }
+    world.now += WINDOW_MS;
+    expect(world.flapping()).to.equal(undefined);
+    world.exit('web');
+    expect(world.flapping(), 'one exit later is no trouble yet').to.equal(undefined);
   });
 
   it('a job that is stopped to rest is started again, although restart = "on-failure" leaves a job alone that has failed', async () => {

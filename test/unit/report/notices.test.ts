@@ -236,6 +236,19 @@ describe('notices', () => {
     expect(registry.notices.open()).to.have.length(1);
   });
 
+  it('what only a look at the node shows has not cleared while nobody could look: it is not told again afterwards', () => {
+    const notifier = notify({});
+    const kinds = ['flapping', 'degraded', 'certificate', 'refused'] as const;
+    const causes = kinds.map((kind): Cause => ({ ...CAUSE, key: `${kind} web`, kind }));
+    notifier.look([...causes, CAUSE]);
+    notifier.look([], true);
+    expect(registry.notices.open().map(({ kind }) => kind)).to.deep.equal(kinds);
+    notifier.look(causes);
+    expect(registry.notices.recent(10)).to.have.length(5);
+    notifier.look([]);
+    expect(registry.notices.open()).to.deep.equal([]);
+  });
+
   it('the end of a certificate is told once to each channel, also over a restart of the agent that has not shaken hands yet', async () => {
     const expiry: Cause = {
       ...CAUSE,
