@@ -5,6 +5,7 @@ import { blocked, ok, type Failure, type Outcome } from './base/outcome.ts';
 import { keyedHash } from './base/secret.ts';
 import { startDashboard, type DashboardOptions } from './dashboard/server.ts';
 import { isCron, startLoop, startTimer, type Loop } from './loop.ts';
+import type { StepResult } from './execute/types.ts';
 import { openNode } from './node/node.ts';
 import { runPass, type House, type Memory } from './pass.ts';
 import type { StepKind } from './plan/types.ts';
@@ -38,6 +39,7 @@ import {
 const SHOWN_PASSES = 20;
 const SHOWN_NOTICES = 20;
 const RECENT_STEPS = 20;
+const NOTHING: readonly StepResult[] = [];
 /** No pass lasts so long: each call has a deadline, and builds and probes run beside it. */
 const STUCK_MS = 5 * 60_000;
 const CLEARING: readonly string[] = [
@@ -82,7 +84,7 @@ export async function startAgent(settings: Settings, log: Log): Promise<Outcome<
     parallel: settings.deploy.parallel,
     clock,
     log,
-    onNews: () => signal('git news'),
+    onNews: (trigger) => signal(trigger),
   };
   const memory: Memory = {};
   const feed = openFeed();
@@ -129,6 +131,8 @@ export async function startAgent(settings: Settings, log: Log): Promise<Outcome<
       await snapshots?.stop();
       if (dashboard.kind === 'ok') await dashboard.value.close();
       await loop.stop();
+      // A step that is under way ends within its own deadline.
+      await memory.lanes?.idle();
       await notifier.stop();
       await node.stop();
       registry.value.close();
@@ -205,7 +209,7 @@ function tell(
     ...(idle === undefined ? {} : { idle }),
     ...(seen === undefined ? {} : { plan: seen.plan, commit: seen.desired.commit }),
   };
-  const results = seen?.results ?? [];
+  const results = seen?.told ?? NOTHING;
   teller.afterPass(situation, results, clock.now());
   const limits = {
     sourceAfterMs: notify.source_after_s * 1000,

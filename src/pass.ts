@@ -4,13 +4,14 @@ import { blocked, messageOf, ok, type Failure, type Outcome } from './base/outco
 import type { Desired, EnvValues } from './definitions/types.ts';
 import { resolve, type ResolveOptions } from './definitions/resolve.ts';
 import { execute, type Occasion } from './execute/execute.ts';
+import { openLanes, type Lanes } from './execute/lanes.ts';
 import type { StepResult } from './execute/types.ts';
 import { writerOf } from './execute/writer.ts';
 import type { PassReport } from './loop.ts';
 import type { Node } from './node/node.ts';
 import type { Observed } from './node/types.ts';
 import { namedServices, removableServices } from './plan/guard.ts';
-import type { Facts } from './plan/facts.ts';
+import type { Busy, Facts } from './plan/facts.ts';
 import { acceptedFiles } from './plan/accepted.ts';
 import { probeTargets, wanted } from './plan/look.ts';
 import { makePlan } from './plan/plan.ts';
@@ -36,8 +37,8 @@ export interface House {
   readonly reader?: Reader;
   readonly clock: Clock;
   readonly log: Log;
-  /** Git has news: look again. */
-  readonly onNews: () => void;
+  /** Git has news, or a step has ended: look again. */
+  readonly onNews: (trigger: string) => void;
 }
 
 /** Everything a pass saw and did: what the view is made of. */
@@ -47,7 +48,10 @@ interface PassSeen {
   readonly promised: Promised;
   readonly observed: Observed;
   readonly plan: Plan;
+  /** Of the steps of this pass that have ended. */
   readonly results: readonly StepResult[];
+  /** The same, and those of earlier passes that have ended since. */
+  readonly told: readonly StepResult[];
   readonly addresses: readonly string[];
   readonly mode?: 'observe';
 }
@@ -78,6 +82,8 @@ export interface Memory {
   /** Why the last poll brought no commit. */
   pollFailure?: Failure;
   polling?: Promise<void>;
+  /** Steps that are under way. What dies with them is looked at again by the next agent. */
+  lanes?: Lanes;
 }
 
 /** The triggers that ask git; the others look at the node only. */
@@ -99,7 +105,8 @@ export async function runPass(
   if (inForce === undefined) return { again: false };
   const { desired, values } = inForce;
 
-  const facts = await look(house, inForce);
+  const lanes = (memory.lanes ??= openLanes(() => house.onNews('steps')));
+  const facts = await look(house, inForce, lanes.busy());
   if (signal.aborted) return { again: false };
   const plan = makePlan(facts);
   const { promised, observed } = facts;
@@ -117,23 +124,21 @@ export async function runPass(
     clock,
     log: house.log,
     parallel: house.parallel,
+    lanes,
   };
   const occasion = occasionOf(facts, triggers);
-  const results = await execute(plan, tools, occasion, signal);
-  if (results.kind !== 'ok') house.log.error({ why: results.why, hint: results.hint }, 'nothing was done');
+  const executed = await execute(plan, tools, occasion, signal);
+  if (executed.kind !== 'ok') house.log.error({ why: executed.why, hint: executed.hint }, 'nothing was done');
 
+  const results = executed.kind === 'ok' ? executed.value : [];
   memory.seen = {
-    at: observed.at,
-    desired,
-    promised,
-    observed,
-    plan,
-    results: results.kind === 'ok' ? results.value : [],
+    ...{ at: observed.at, desired, promised, observed, plan, results },
+    told: [...lanes.takeLate(), ...results],
     addresses: inForce.addresses,
     ...(inForce.mode === undefined ? {} : { mode: inForce.mode }),
   };
   return {
-    again: results.kind === 'ok' && results.value.length > 0,
+    again: executed.kind === 'ok' && (results.length > 0 || lanes.isLeft(plan.steps, house.parallel)),
     ...(plan.wakeAt === undefined ? {} : { wakeAt: plan.wakeAt }),
   };
 }
@@ -162,6 +167,7 @@ function occasionOf(facts: Facts, triggers: ReadonlySet<string>): Occasion {
 async function look(
   house: House,
   { desired, hostnameSuffix, windows, mode, addresses }: InForce,
+  busy: readonly Busy[],
 ): Promise<Facts> {
   const { registry, node, clock, log } = house;
   const once = async (): Promise<Facts> => {
@@ -174,7 +180,7 @@ async function look(
       removable: removableServices(desired, promised.named),
       ...(mode === undefined ? {} : { mode }),
     };
-    const facts = { desired, promised, settings, now: clock.now() };
+    const facts = { desired, promised, settings, now: clock.now(), ...(busy.length === 0 ? {} : { busy }) };
     // A version that was not proved has given way to the one before it: that one is looked at.
     const turned = inTurn(desired, promised, facts.now);
     const observed = await node.observe(wanted(turned, settings, promised), (seen) =>
@@ -215,7 +221,7 @@ function beginPoll(house: House, memory: Memory): void {
     })
     .finally(() => {
       delete memory.polling;
-      if (memory.head !== before || memory.resolved === undefined) house.onNews();
+      if (memory.head !== before || memory.resolved === undefined) house.onNews('git news');
     });
 }
 

@@ -4,6 +4,7 @@ import { redact } from '../base/secret.ts';
 import type { Plan, Step } from '../plan/types.ts';
 import { effectOf, type Seen } from './effect.ts';
 import { perform } from './perform.ts';
+import { untilStill } from './lanes.ts';
 import { passOf, storePlan, storeQuietPlan } from './record.ts';
 import type { CommitRecord } from '../registry/types.ts';
 import type { StepResult, Tools } from './types.ts';
@@ -23,10 +24,31 @@ export interface Occasion {
   readonly version?: string;
 }
 
+/** One service's steps of a pass, and what became of them. */
+interface Chain {
+  readonly service: string;
+  readonly steps: readonly Step[];
+  readonly results: StepResult[];
+  /** So many results were told with the pass. */
+  told: number;
+}
+
+interface Round {
+  readonly pass: number;
+  readonly tools: Tools;
+  readonly occasion: Occasion;
+  readonly signal: AbortSignal;
+  /** The pass does not wait any more: each chain ends with the step that it is at. */
+  isOver: boolean;
+  /** When a step began or ended last, on the monotonic clock. */
+  movedAt: number;
+}
+
 /**
  * Carries a plan out. Chooses nothing: services in parallel, the steps of one service in order, and the first that
  * fails ends that service's chain, and that one only (L11, G8). A plan without steps writes nothing, unless what is
- * waited for or refused has changed.
+ * waited for or refused has changed. With lanes it does not wait for a step that takes long: that one goes on by itself, its
+ * result comes with a later pass, and what would have followed is planned again (L40).
  */
 export async function execute(
   plan: Plan,
@@ -34,55 +56,90 @@ export async function execute(
   occasion: Occasion,
   signal: AbortSignal,
 ): Promise<Outcome<StepResult[]>> {
-  const { registry, clock } = tools;
+  const { registry, clock, lanes } = tools;
   if (plan.steps.length === 0) {
     const stored = storeQuietPlan(plan, occasion, registry, clock.now());
     return stored.kind === 'ok' ? { kind: 'ok', value: [] } : stored;
   }
+  const places = lanes === undefined ? tools.parallel : lanes.places(tools.parallel);
+  // Whichever of the steps under way ends first wakes the next pass.
+  if (places === 0) return { kind: 'ok', value: [] };
   const pass = registry.beginPass({ ...passOf(occasion), startedAt: clock.now() });
   // What cannot be written down is not done (G32).
   if (pass.kind !== 'ok') return pass;
   const stored = storePlan(pass.value, plan, occasion, registry);
   if (stored.kind !== 'ok') return stored;
-  const limit = pLimit(tools.parallel);
+  const round: Round = {
+    ...{ pass: pass.value, tools, occasion, signal },
+    ...{ isOver: false, movedAt: clock.monotonic() },
+  };
+  const limit = pLimit(places);
   const chains = byService(plan.steps);
-  const results = await Promise.all(
-    [...chains].map(([service, steps]) =>
-      limit(() => chain(service, steps, pass.value, tools, occasion, signal)),
-    ),
-  );
-  const ended = registry.endPass(pass.value, clock.now());
-  return ended.kind === 'ok' ? { kind: 'ok', value: results.flat() } : ended;
+  const all = Promise.all(chains.map((chain) => limit(() => walk(chain, round))));
+  const ended = all.then(() => registry.endPass(round.pass, clock.now()));
+  const end = lanes === undefined ? await ended : await endOrStill(ended, round);
+  for (const chain of chains) chain.told = chain.results.length;
+  const results = chains.flatMap((chain) => chain.results);
+  return end === undefined || end.kind === 'ok' ? { kind: 'ok', value: results } : end;
 }
 
-function byService(steps: readonly Step[]): Map<string, Step[]> {
+/** Undefined when the pass goes on without the steps that are still under way. */
+async function endOrStill(
+  ended: Promise<Outcome<undefined>>,
+  round: Round,
+): Promise<Outcome<undefined> | undefined> {
+  const { clock, log } = round.tools;
+  const done = new AbortController();
+  const whole = ended.finally(() => done.abort());
+  const still = untilStill(clock, () => round.movedAt, done.signal).then(() => undefined);
+  const end = await Promise.race([whole, still.then(() => (done.signal.aborted ? whole : undefined))]);
+  if (end !== undefined) return end;
+  round.isOver = true;
+  const tell = (late: Outcome<undefined>): void => {
+    if (late.kind !== 'ok') log.error({ why: late.why }, 'the end of a pass could not be written down');
+  };
+  whole.then(tell, (error: unknown) => tell(bug(error)));
+  return undefined;
+}
+
+function byService(steps: readonly Step[]): Chain[] {
   const chains = new Map<string, Step[]>();
   for (const step of steps) chains.set(step.service, [...(chains.get(step.service) ?? []), step]);
-  return chains;
+  return [...chains].map(([service, own]) => ({ service, steps: own, results: [], told: 0 }));
 }
 
-async function chain(
-  service: string,
-  steps: readonly Step[],
-  pass: number,
-  tools: Tools,
-  occasion: Occasion,
-  signal: AbortSignal,
-): Promise<StepResult[]> {
-  const results: StepResult[] = [];
+/** A stop of the agent is quick, and so is a pass that goes on: the rest is planned again. */
+function goesOn({ signal, isOver }: Round): boolean {
+  return !signal.aborted && !isOver;
+}
+
+async function walk(chain: Chain, round: Round): Promise<void> {
+  // One that had no place before the pass went on: its service may be worked on by a later pass by now.
+  if (!goesOn(round)) return;
+  const { clock, lanes } = round.tools;
+  try {
+    await follow(chain, round);
+  } finally {
+    round.movedAt = clock.monotonic();
+    lanes?.leave(chain.service, round.isOver ? chain.results.slice(chain.told) : undefined);
+  }
+}
+
+async function follow({ service, steps, results }: Chain, round: Round): Promise<void> {
+  const { tools, occasion, pass } = round;
   for (const step of steps) {
-    // A stop of the agent is quick: the rest is planned again by the next start.
-    if (signal.aborted) break;
+    if (!goesOn(round)) break;
+    round.movedAt = tools.clock.monotonic();
+    tools.lanes?.enter(step, tools.clock.now());
     const result = await journalled(step, pass, tools, occasion.seen);
     results.push(result);
     if (result.outcome.kind !== 'ok') {
       remember(service, result.outcome, tools, occasion);
-      return results;
+      return;
     }
   }
   const done = results.some(({ step }) => step.kind === 'record-applied' || step.edge === true);
   if (done) tools.registry.clearFailure(service);
-  return results;
 }
 
 /** Journal intent → do → read back (inside the handler) → journal result. */

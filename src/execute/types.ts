@@ -6,6 +6,7 @@ import type { WantedRecord } from '../node/dns/dns.ts';
 import type { BuildOrder } from '../node/images/types.ts';
 import type { ContainerSpec, ObservedRoute } from '../node/types.ts';
 import type { AppliedFrom, RouteKey, Step } from '../plan/types.ts';
+import type { Lanes } from './lanes.ts';
 import type {
   Applied,
   CommitRecord,
@@ -128,4 +129,6 @@ export interface Tools {
   readonly log: Log;
   /** How many services are worked on at once. */
   readonly parallel: number;
+  /** Absent: a pass waits for all its steps. */
+  readonly lanes?: Lanes;
 }

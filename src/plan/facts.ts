@@ -13,6 +13,16 @@ export interface Facts {
   readonly now: number;
   /** `<service>/<component>` of those that have the ports of slot b; absent: all are in slot a. */
   readonly slotB?: ReadonlySet<string>;
+  /** Steps of earlier passes that were under way when this look began; absent: none. */
+  readonly busy?: readonly Busy[];
+}
+
+/** A service that is worked on: what is seen of it may be half of a change, and it gets no step. */
+export interface Busy {
+  readonly service: string;
+  /** Kind and subject. */
+  readonly step: string;
+  readonly since: number;
 }
 
 /** What has routes: a service of this node, or the edge of one of another. */
@@ -69,6 +79,10 @@ export function oursOf(facts: Facts, service: string): readonly ObservedContaine
 export function ours(facts: Facts): readonly ObservedContainer[] {
   const { engine } = facts.observed;
   return engine.known ? (containersByOwner(engine.value.containers).get(facts.settings.owner) ?? []) : [];
+}
+
+export function isBusy({ busy }: Facts, service: string): boolean {
+  return busy?.some((entry) => entry.service === service) === true;
 }
 
 export function appliedOf(facts: Facts, service: string): Applied | undefined {

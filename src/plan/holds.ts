@@ -1,6 +1,6 @@
 import type { Component, DesiredService, Service } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
-import { appliedOf, failureOf, oursOf, trialOf, type Facts, type ServicePlan } from './facts.ts';
+import { appliedOf, failureOf, isBusy, oursOf, trialOf, type Facts, type ServicePlan } from './facts.ts';
 import { slotted } from './slots.ts';
 import { standingOf, type Standing } from './standing.ts';
 import type { Step, StepKind, Waiting } from './types.ts';
@@ -22,6 +22,11 @@ export function holdsOfAfter(facts: Facts, { service }: DesiredService): Hold[] 
     const first = facts.desired.services.find((entry) => entry.service.name === name);
     if (first === undefined || !first.service.active || first.service.paused === true) return [];
     const standings = standingsOf(facts, first);
+    // It looks ready while it is being stopped.
+    if (isBusy(facts, name)) {
+      const why = `${name} is being worked on, and comes first (after)`;
+      return [{ waiting: { service: service.name, for: 'after', why }, also: 'starts' }];
+    }
     if (standings.every((one) => isReady(one, facts))) return [];
     // Its old version runs well and may wait days for its own change: what died meanwhile is started all the same.
     if (standings.every((one) => isReady(one, facts) || isOldReady(one, facts))) {
@@ -244,7 +249,7 @@ function isUnderWay(
   const isFailing =
     failureOf(facts, service.name, digest) !== undefined &&
     (isChanged || standings.some((one) => one.outdated !== undefined));
-  return isBegun || isUnready || isFailing;
+  return isBegun || isUnready || isFailing || isBusy(facts, service.name);
 }
 
 /** A bug that a definition brings to light is told where its service is planned. */

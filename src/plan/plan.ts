@@ -1,5 +1,6 @@
 import { messageOf } from '../base/outcome.ts';
 import type { Component, DesiredService } from '../definitions/types.ts';
+import { planBusy, withoutBusy } from './busy.ts';
 import { judgeEdges, planEdge, planEdgeRemoved } from './edge.ts';
 import { NOBODY, type Facts, type ServicePlan } from './facts.ts';
 import { flapSteps, watchOf } from './flap.ts';
@@ -33,6 +34,7 @@ export function makePlan(given: Facts): Plan {
   const verdict = judge(facts);
   const rollout = rolloutOf(facts);
   const parts: ServicePlan[] = [
+    planBusy(facts),
     ...verdict.orphans.map((orphan) => orphanPlan(facts, orphan)),
     ...[...verdict.removed, ...strayServices(facts)].map((service) =>
       alone(service, () => resting(facts, service, '') ?? planRemoved(facts, service)),
@@ -53,8 +55,22 @@ export function makePlan(given: Facts): Plan {
   parts.push(alone(NOBODY, () => cancelSteps(facts)));
   parts.push(alone(NOBODY, () => housekeeping(facts, settledOf(facts, parts))));
   parts.push(alone(NOBODY, () => cacheSteps(facts)));
+  return together(
+    facts,
+    verdict.refused,
+    parts.map((part) => withoutBusy(facts, part)),
+    identity.record,
+  );
+}
+
+function together(
+  facts: Facts,
+  refused: readonly Refused[],
+  parts: readonly ServicePlan[],
+  engine: Plan['engine'],
+): Plan {
   const waiting = [...parts.flatMap((part) => part.waiting), ...trialWaiting(facts)];
-  if (facts.settings.mode === 'observe') return onlyShown(facts, parts, verdict.refused);
+  if (facts.settings.mode === 'observe') return onlyShown(facts, parts, refused);
   const wakes = [
     ...waiting.flatMap((entry) => (entry.until === undefined ? [] : [entry.until])),
     ...trialWakes(facts),
@@ -62,9 +78,9 @@ export function makePlan(given: Facts): Plan {
   return {
     steps: parts.flatMap((part) => part.steps),
     waiting,
-    refused: [...verdict.refused, ...parts.flatMap((part) => part.refused)],
+    refused: [...refused, ...parts.flatMap((part) => part.refused)],
     ...(wakes.length === 0 ? {} : { wakeAt: Math.min(...wakes) }),
-    ...(identity.record === undefined ? {} : { engine: identity.record }),
+    ...(engine === undefined ? {} : { engine }),
   };
 }
 

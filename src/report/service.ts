@@ -144,6 +144,7 @@ function stateOf(
   if (trial?.phase === 'returning') return 'returning';
   if (plan.waiting.some((entry) => of(entry) && entry.for === 'flapping')) return 'flapping';
   if (plan.steps.some((step) => of(step) && step.kind !== 'push-image')) return 'changing';
+  if (plan.waiting.some((entry) => of(entry) && entry.for === 'busy')) return 'changing';
   const waits = plan.waiting.filter((entry) => of(entry) && !HARMLESS.includes(entry.for));
   const isProving = plan.waiting.some((entry) => of(entry) && entry.for === 'proved');
   const wasInLine = applied?.digest === wanted.digest;
@@ -166,7 +167,8 @@ function edgeState({ service, paused, active, heldBack }: EdgeService, seen: See
   if (plan.refused.some(of)) return 'refused';
   if (!observed.engine.known) return 'unknown';
   if (paused === true) return 'paused';
-  if (plan.steps.some(of)) return 'changing';
+  if (plan.steps.some(of) || plan.waiting.some((entry) => of(entry) && entry.for === 'busy'))
+    return 'changing';
   if (plan.waiting.some(of)) {
     const routes = service.components.flatMap(({ name, routes: all }) =>
       all.map((route) => routeView(name, route, observed)),

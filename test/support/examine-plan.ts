@@ -39,6 +39,7 @@ export function examinePass(world: World, seen: Passed): string[] {
     ...hostPaths(passed),
     ...beforeItsTime(passed),
     ...afterFailure(passed),
+    ...besideAnother(passed),
   ];
 }
 
@@ -281,6 +282,14 @@ function afterFailure({ results }: Passed): string[] {
       ? []
       : [`L11: ${step.kind} ${step.subject} was taken after ${failed.step.kind} had failed`];
   });
+}
+
+/** Where a step is under way none is begun beside it (L40). */
+function besideAnother({ plan }: Passed): string[] {
+  const busy = plan.waiting.filter((entry) => entry.for === 'busy').map(({ service }) => service);
+  return plan.steps
+    .filter((step) => busy.includes(step.service))
+    .map((step) => `L40: ${step.kind} ${step.subject} while another step of ${step.service} is under way`);
 }
 
 function hostPaths({ plan }: Passed): string[] {

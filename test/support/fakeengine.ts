@@ -19,6 +19,8 @@ export interface FakeEngine {
   requests(): string[];
   /** The request after `skip` more of them fails so, once or from then on; undefined: none does. */
   fail(fault: CallFault | undefined, skip?: number, isLasting?: boolean): void;
+  /** Requests like this (`POST /containers/…/start`) are never answered from now on; undefined: all are again. */
+  hold(requests: RegExp | undefined): void;
   /** How often a fault was answered. */
   fired(): number;
   /** Everything it holds, without ids and times. */
@@ -77,6 +79,7 @@ export async function startFakeEngine(
   let asked: string[] = [];
   let fired = 0;
   let made = 0;
+  let held: RegExp | undefined;
   let fault: { readonly kind: CallFault; readonly at: number; readonly isLasting: boolean } | undefined;
 
   const find = (key: string): Container | undefined =>
@@ -198,6 +201,7 @@ export async function startFakeEngine(
     }
     count += 1;
     asked.push(`${request.method} ${path}`);
+    if (held?.test(`${request.method} ${path}`) === true) return;
     const strikes = fault !== undefined && (fault.isLasting ? count >= fault.at : count === fault.at);
     const act = (): Answer => answer(request.method ?? 'GET', path, url.searchParams, body);
     if (!strikes || fault === undefined) {
@@ -220,6 +224,7 @@ export async function startFakeEngine(
       asked = [];
       return since;
     },
+    hold: (requests) => void (held = requests),
     fired: () => fired,
     fail: (kind, skip = 0, isLasting = false) => {
       fired = 0;

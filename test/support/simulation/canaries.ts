@@ -164,10 +164,15 @@ export const CANARIES: readonly Canary[] = [
     file: 'execute/execute.ts',
     patches: [
       [
-        '      remember(service, result.outcome, tools, occasion);\n      return results;',
+        '      remember(service, result.outcome, tools, occasion);\n      return;',
         '      remember(service, result.outcome, tools, occasion);',
       ],
     ],
+  },
+  {
+    bug: 'a service gets another step while one of it is under way',
+    file: 'plan/plan.ts',
+    patches: [['withoutBusy(facts, part)', 'withoutBusy({ ...facts, busy: [] }, part)']],
   },
   {
     bug: 'a step is journalled without its reason',

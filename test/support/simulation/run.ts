@@ -212,6 +212,7 @@ function passed(life: Life, agent: SimulatedAgent, memory: Memory): void {
   if (plan.steps.length > 0) life.settling += 1;
   const isQuiet =
     plan.steps.length === 0 &&
+    (memory.lanes?.busy() ?? []).length === 0 &&
     plan.wakeAt === undefined &&
     life.machine.jobs === 0 &&
     memory.polling === undefined;
