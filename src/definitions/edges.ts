@@ -28,8 +28,9 @@ export function edgesOf(
   context: EdgeContext,
   unread: ReadonlySet<string>,
 ): EdgeService[] {
+  const isHere = isAt(node);
   return force
-    .filter(({ built }) => built.service.node !== node && allRoutes(built.service).some(isAt(node)))
+    .filter(({ built }) => built.service.node !== node && hasRoute(built.service, isHere))
     .map((one) => edgeOf(one, node, context, unread))
     .sort((a, b) => order(a.service.name, b.service.name));
 }
@@ -72,9 +73,7 @@ export interface EdgeFinding {
 
 /** Warnings about edges that only the whole repository shows. They hold nothing back: at home nothing is wrong. */
 export function edgeFindings(force: readonly Force[], context: EdgeContext): EdgeFinding[] {
-  const withEdges = force.filter(({ built }) =>
-    allRoutes(built.service).some(({ edge }) => edge !== undefined),
-  );
+  const withEdges = force.filter(({ built }) => hasRoute(built.service, ({ edge }) => edge !== undefined));
   if (withEdges.length === 0) return [];
   return [...refusedAtEdges(withEdges, context), ...halfEdges(force)];
 }
@@ -129,6 +128,11 @@ function placed(service: Service): { route: Route; path: (string | number)[] }[]
       path: ['components', index, 'routes', at, route.edge === undefined ? 'port' : 'edge'],
     })),
   );
+}
+
+/** Asked of every service of the repository whenever a file changes: no list is made for it. */
+function hasRoute({ components }: Service, is: (route: Route) => boolean): boolean {
+  return components.some(({ routes }) => routes.some(is));
 }
 
 function allRoutes({ components }: Service): Route[] {
