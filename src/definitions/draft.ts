@@ -175,7 +175,11 @@ function checkNames(service: string, components: readonly ReadComponent[], findi
     // Docker takes no name of one letter.
     if (container.length > 63 || container.length < 2) {
       findings.push(
-        finding('component/container-name', path, `the container would be called "${container}"`),
+        finding(
+          'component/container-name',
+          path,
+          `the container would be called "${container}", and engines take no name of ${container.length === 1 ? 'one character' : `${container.length} characters`}`,
+        ),
       );
     }
   }

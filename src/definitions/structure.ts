@@ -228,10 +228,18 @@ function hintFor(key: string, path: TomlPath, { entries, table }: Place): string
     return `Did you mean \`${meant}\`? It is there already: write both as one.`;
   }
   const known = same ?? key;
-  const places = PLACES.filter(({ keys }) => keys.includes(known)).map(({ name }) => name);
-  if (places.length > 0) return `\`${known}\` belongs ${places.join(' or ')}.`;
+  const places = placesOf(known);
+  if (places !== '') return `\`${known}\` belongs ${places}.`;
+  const elsewhere = near ?? nearest(key, new Set(PLACES.flatMap(({ keys }) => keys)));
+  if (elsewhere !== undefined) return `Did you mean \`${elsewhere}\`? It belongs ${placesOf(elsewhere)}.`;
   const free = siblings.filter((known) => !Object.hasOwn(table, known));
   return `Remove it. Known here: ${free.join(', ') || 'nothing more'}.`;
+}
+
+function placesOf(key: string): string {
+  return PLACES.filter(({ keys }) => keys.includes(key))
+    .map(({ name }) => name)
+    .join(' or ');
 }
 
 function isArrayOfTables(entry: SchemaNode): boolean {

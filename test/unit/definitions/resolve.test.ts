@@ -238,6 +238,8 @@ describe('definitions: what is told', () => {
     expect(hint('environment = []')).to.equal('Did you mean `env`?');
     expect(hint('hostname = "x"')).to.equal('`hostname` belongs under [[components.routes]].');
     expect(hint('', 'command = []\n')).to.equal('`cmd` belongs under [[components]].');
+    expect(hint('', 'enviroment = []\n')).to.equal('Did you mean `env`? It belongs under [[components]].');
+    expect(hint('', 'imag = "x"\n')).to.equal('Did you mean `image`? It belongs under [[components]].');
     expect(hint('privileged = true')).to.equal('Remove it: no field of a definition grants privilege.');
     expect(hint('[components.health]\ntype = "tcpp"')).to.contain('Did you mean "tcp"?');
     expect(hint('[components.helth]')).to.equal('Did you mean `health`?');
