@@ -5,6 +5,7 @@ import { openBench, type Bench, type Measure } from './bench.ts';
 import { measureContext, runContext } from './context.ts';
 import { measureDefinitions, runDefinitions } from './definitions.ts';
 import { measureConverge, measureMemory, measurePass } from './fleet.ts';
+import { measureKnown } from './known.ts';
 import { measurePoll } from './poll.ts';
 import { measureProxy, runBackend, runLoad } from './proxy.ts';
 import { measureBuild, measurePush } from './push.ts';
@@ -16,6 +17,7 @@ const BENCHES: Readonly<Record<string, readonly Measure[]>> = {
   push: [measurePush],
   build: [measureBuild],
   context: [measureContext],
+  known: [measureKnown],
   pass: [measurePass, measureWorldPass],
   quiet: [measureQuietPass],
   memory: [measureMemory, measureWorldMemory],

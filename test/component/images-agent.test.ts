@@ -7,6 +7,7 @@ import { findProcesses, procFile } from '../../src/demo/leftovers.ts';
 import { run } from '../../src/demo/process.ts';
 import type { HistoryEntry, LogView, ServiceView } from '../../src/report/types.ts';
 import { makeAgentRig, plainDefinition, type AgentRig } from '../support/agentrig.ts';
+import { NOBODY } from '../../src/plan/facts.ts';
 import { startDocker, startPodman } from '../support/engines.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { until } from '../support/until.ts';
@@ -183,7 +184,9 @@ describe('images of a running agent', () => {
     const { lines, build } = (await logs.json()) as LogView;
     expect(build).to.equal(`${rig.instance}/failing:v1.1.0`);
     expect(lines).to.include(`missing-semicolon ${rig.instance}`);
-    const history = await fetch(`${rig.address().dashboard}/api/v1/history?service=images`);
+    const history = await fetch(
+      `${rig.address().dashboard}/api/v1/history?service=${encodeURIComponent(NOBODY)}`,
+    );
     const [ended] = ((await history.json()) as HistoryEntry[]).flatMap((entry) => entry.steps);
     expect(ended).to.include({ kind: 'cancel-image', subject: `${rig.instance}/endless:v1.1.0` });
   });

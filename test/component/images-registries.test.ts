@@ -67,6 +67,38 @@ for (const { name, start } of ENGINES) {
         .that.matches(/^sha256:/);
     });
 
+    it('what its registry has lost is built again from its tag and pushed again, although its digest was recorded', async () => {
+      const [registry, entry] = await rig.registry({});
+      await rig.source({ 'src/lost': rig.unique });
+      const images = rig.open({ [registry.host]: entry }, {}, { answerTtlMs: 0 });
+      const image = rig.wanted('lost', 'v1.0.0', registry.host);
+      await rig.build(images, image);
+      await rig.push(images, image);
+      const pushed = await rig.look(images, image);
+      if (pushed.kind !== 'present' || pushed.manifestDigest === undefined) throw new Error('not pushed');
+      const { imageId, manifestDigest } = pushed;
+      const manifest = `${registry.url}/v2/${image.repository}/manifests/${manifestDigest}`;
+      expect((await fetch(manifest, { method: 'DELETE' })).status).to.equal(202);
+      await rig.remove(images, image.reference);
+      // As a later agent would look at it.
+      const other = rig.open({ [registry.host]: entry }, {}, { answerTtlMs: 0 });
+      const look = (): ReturnType<typeof other.observe> =>
+        other.observe([{ image, build: true, recorded: { imageId, manifestDigest } }]);
+      expect((await look()).images[image.reference]?.kind).to.equal('absent');
+      await rig.build(other, image);
+      expect((await look()).pushes[image.reference]).to.deep.equal({ kind: 'pending', lost: true });
+      okOf(other.startPush(image));
+      const again = await until('the push', async () => {
+        const push = (await look()).pushes[image.reference];
+        return push?.kind === 'pushed' ? push : undefined;
+      });
+      expect(again.digest).to.match(/^sha256:/);
+      const found = await fetch(`${registry.url}/v2/${image.repository}/manifests/${again.digest ?? ''}`, {
+        headers: { accept: 'application/vnd.oci.image.manifest.v1+json, */*' },
+      });
+      expect(found.status).to.equal(200);
+    });
+
     it('several registries, each with an account and a CA of its own: every image goes to its own', async () => {
       const [first, firstEntry] = await rig.registry({ auth: true, tls: true });
       const [second, secondEntry] = await rig.registry({ auth: true, tls: true });
