@@ -37,17 +37,16 @@ export function stageImage(
         { service, subject: image.reference, because, kind: 'pull-image', image },
       ]);
     case 'absent':
-      return absentImage(facts, desired, component, because);
+      return triedAgain(facts, desired, component, because, state.failed);
     case 'building':
     case 'pulling':
       // While it is looked at again nothing is new.
       if (state.failed?.moved === true) return refusal(movedInGit(service, state.failed));
       return notYet(waiting(under(state, facts.now), { since: state.since, ...hintOf(state.failed) }));
-    case 'failed': {
-      const again = state.retryAt <= facts.now ? absentImage(facts, desired, component, because) : undefined;
-      if (state.moved === true) return { ...refusal(movedInGit(service, state)), steps: again?.steps ?? [] };
-      return again ?? notYet(waiting(state.why, { hint: state.hint, since: state.at, until: state.retryAt }));
-    }
+    case 'failed':
+      if (state.retryAt <= facts.now) return triedAgain(facts, desired, component, because, state);
+      if (state.moved === true) return refusal(movedInGit(service, state));
+      return notYet(waiting(state.why, { hint: state.hint, since: state.at, until: state.retryAt }));
     case 'unknown':
       return notYet(waiting(state.why));
   }
@@ -128,6 +127,19 @@ function movedTag(facts: Facts, component: Component): Omit<Refused, 'service'> 
   const isRebuilt =
     component.dockerfile !== undefined && record.revision !== undefined && record.revision === state.revision;
   return isRebuilt ? undefined : told(short(record.imageId), short(state.imageId), 'on this engine');
+}
+
+/** What only a person can mend stays refused while it is looked whether somebody has. */
+function triedAgain(
+  facts: Facts,
+  desired: DesiredService,
+  component: Component,
+  because: Because,
+  failed: ImageFailure | undefined,
+): Staging {
+  const again = absentImage(facts, desired, component, because);
+  if (failed?.moved !== true) return again;
+  return { ...refusal(movedInGit(desired.service.name, failed)), steps: again.steps };
 }
 
 function absentImage(facts: Facts, desired: DesiredService, component: Component, because: Because): Staging {

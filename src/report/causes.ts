@@ -238,12 +238,8 @@ function troubleOf(
   state: ImageState | undefined,
 ): (Pick<Partial<ImageFailure>, 'hint' | 'passing'> & { readonly why: string }) | undefined {
   if (state?.kind === 'unknown') return { why: state.why, passing: true };
-  const failed =
-    state?.kind === 'failed'
-      ? state
-      : state?.kind === 'building' || state?.kind === 'pulling'
-        ? state.failed
-        : undefined;
+  if (state === undefined || state.kind === 'present') return undefined;
+  const failed = state.kind === 'failed' ? state : state.failed;
   return failed?.moved === true ? undefined : failed;
 }
 

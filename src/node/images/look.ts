@@ -24,7 +24,6 @@ interface Look {
 }
 
 type Present = LocalState & { readonly kind: 'present' };
-type Answered = Found & { readonly kind: 'absent' | 'failed' };
 
 export function imageKey(image: Pick<ImageRef, 'reference'>): string {
   return `image ${image.reference}`;
@@ -109,21 +108,21 @@ function presentState({ local }: Sight, image: ImageRef, build: boolean, here: P
 async function elsewhere(sight: Sight, image: ImageRef, build: boolean): Promise<ImageState> {
   const { jobs, lookup, clock } = sight;
   const job = jobs.state(imageKey(image));
-  if (job?.kind === 'failed' && clock.now() < job.retryAt) {
+  if (job?.kind === 'failed' && clock.now() < job.retryAt)
     return { kind: 'failed', at: job.at, ...failureTold(job.failure), retryAt: job.retryAt };
-  }
+  const before = job?.kind === 'failed' ? { failed: failureTold(job.failure) } : {};
   const found = lookup.knows(image.host) ? await lookup.findSoon(image) : { kind: 'absent' as const };
-  if (found.kind === 'found') return { kind: 'remote', manifestDigest: found.digest };
-  return missing(image, build, found, clock.now() + sight.retryFirstMs);
-}
-
-function missing(image: ImageRef, build: boolean, found: Answered, lookAgainAt: number): ImageState {
+  if (found.kind === 'found') return { kind: 'remote', manifestDigest: found.digest, ...before };
   // Not `failed`, which is answered by a build: other bytes would get the name of those in the registry (L19).
   if (found.kind === 'failed') {
     const { why, hint } = found.failure;
     return { kind: 'unknown', why: hint === undefined ? why : `${why}. ${hint}` };
   }
-  if (!build || image.digest === undefined) return { kind: 'absent' };
+  const lookAgainAt = clock.now() + sight.retryFirstMs;
+  return build && image.digest !== undefined ? pinnedAway(image, lookAgainAt) : { kind: 'absent', ...before };
+}
+
+function pinnedAway(image: ImageRef, lookAgainAt: number): ImageState {
   return {
     kind: 'failed',
     at: lookAgainAt,

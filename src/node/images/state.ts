@@ -14,17 +14,20 @@ export type ImageState =
       readonly runnable?: boolean;
     }
   /** Not in the engine, but in its registry: a pull will do. */
-  | { readonly kind: 'remote'; readonly manifestDigest: string }
-  | { readonly kind: 'absent' }
-  | {
+  | (TriedBefore & { readonly kind: 'remote'; readonly manifestDigest: string })
+  | (TriedBefore & { readonly kind: 'absent' })
+  | (TriedBefore & {
       readonly kind: 'building' | 'pulling';
       readonly since: number;
       readonly progress?: string;
-      /** How the try before failed; absent: this is the first one. */
-      readonly failed?: ImageFailure;
-    }
+    })
   | (ImageFailure & { readonly kind: 'failed'; readonly at: number; readonly retryAt: number })
   | { readonly kind: 'unknown'; readonly why: string };
+
+interface TriedBefore {
+  /** How the try before failed: until one goes well it is the same trouble. Absent: this is the first one. */
+  readonly failed?: ImageFailure;
+}
 
 /** How a build or a pull failed. */
 export interface ImageFailure {

@@ -159,6 +159,8 @@ describe('node: images that are lost, moved, or not wanted any more', () => {
     images.startBuild(order(ref));
     expect(await failed()).to.not.have.property('passing');
     clock.step(10_000);
+    const due = (await look()).images[ref.reference];
+    expect(due?.kind === 'absent' && due.failed?.why).to.contain('it does not compile');
     build = (signal) =>
       new Promise((resolve) => signal.addEventListener('abort', () => resolve(retry('it was ended'))));
     images.startBuild(order(ref));

@@ -144,6 +144,9 @@ describe('the planner: images', () => {
       [world.images[REFERENCE], world.now] = [{ kind: 'failed', at, retryAt, ...moved }, retryAt];
       expect(build(), 'somebody may have moved it back').to.include({ revision: 'c1' });
       expect(world.plan().refused.map(({ why }) => why)).to.deep.equal([moved.why]);
+      world.images[REFERENCE] = { kind: 'absent', failed: moved };
+      expect(build()).to.include({ revision: 'c1' });
+      expect(world.plan().refused.map(({ why }) => why)).to.deep.equal([moved.why]);
     });
 
     it('what our own push gave it after the registry had lost it is recorded: another manifest of the same image', async () => {

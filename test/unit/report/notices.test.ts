@@ -381,6 +381,7 @@ describe('what there is a notice for', () => {
     ];
     expect(of({ kind: 'building', since: at }), 'the first try').to.deep.equal([]);
     expect(of({ kind: 'failed', at, retryAt, ...failed })).to.deep.equal([told]);
+    expect(of({ kind: 'absent', failed })).to.deep.equal([told]);
     expect(of({ kind: 'building', since: at, failed })).to.deep.equal([told]);
     const passing = of({ kind: 'failed', at, retryAt, ...failed, passing: true }) as unknown[][];
     expect(passing[0]?.[2], 'what may be over by itself wakes nobody at once').to.equal(
