@@ -1,5 +1,5 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
-import type { ImageFailure, ImageState } from '../node/images/state.ts';
+import type { ImageFailure, ImageState, PushState } from '../node/images/state.ts';
 import type { Because, ImageRecord } from '../registry/types.ts';
 import type { Facts } from './facts.ts';
 import { silencedRules } from './look.ts';
@@ -249,6 +249,17 @@ function recordStep(service: string, component: Component, state: Present, becau
     imageId,
     ...(manifestDigest === undefined ? {} : { manifestDigest }),
     ...(component.dockerfile === undefined || revision === undefined ? {} : { revision }),
+  };
+}
+
+/** Somebody moved the tag in the registry that this node's image was pushed to: other nodes would get other bytes (L19). */
+export function movedInRegistry(
+  reference: string,
+  { was, is }: Extract<PushState, { kind: 'moved' }>,
+): Pick<Refused, 'why' | 'hint'> {
+  return {
+    why: `${reference} names ${short(is)} in its registry, and was there as ${short(was)}: the tag was moved [image/tag-moved]`,
+    hint: 'What runs here goes on running, and nothing is pushed over it. Find out who moved it, and tag a new version.',
   };
 }
 

@@ -4,7 +4,7 @@ import type { Applied, Because } from '../registry/types.ts';
 import { appliedOf, deployOf, failureOf, waitEnds, type Facts, type ServicePlan } from './facts.ts';
 import { treat } from './health.ts';
 import { stageCertificates } from './certificates.ts';
-import { digestSteps } from './image.ts';
+import { digestSteps, movedInRegistry } from './image.ts';
 import { staleLeases } from './leases.ts';
 import { readiness } from './ready.ts';
 import { planRecords } from './records.ts';
@@ -148,26 +148,35 @@ function finishSteps(
       steps.push({ service: service.name, subject, because: proved, kind: 'release-leases', leases: stale });
     }
   }
-  for (const { image } of service.components) {
-    const push = facts.observed.pushes[image.reference];
-    if (push?.kind === 'pending' || (push?.kind === 'failed' && push.retryAt <= facts.now)) {
-      steps.push({ service: service.name, subject: image.reference, because, kind: 'push-image', image });
-    } else if (push?.kind === 'failed') {
-      waiting.push({
-        service: service.name,
-        for: 'image push',
-        why: push.why,
-        ...(push.hint === undefined ? {} : { hint: push.hint }),
-        since: push.at,
-        until: push.retryAt,
-      });
-    }
-  }
+  const pushes = pushesOf(facts, desired, because);
+  steps.push(...pushes.steps);
+  waiting.push(...pushes.waiting);
   steps.push(...digestSteps(facts, desired, because));
   // Last, so that only a chain that went well to its end ends the failures: the next one begins with a short wait again.
   if (!isNews && failureOf(facts, service.name, desired.digest) !== undefined) {
     const healed = { ...because, summary: 'it runs as wanted again after a failure' };
     steps.push(recordStep(facts, desired, 'running', healed));
+  }
+  return { steps, waiting };
+}
+
+/** Pushes that are still owed are begun; one that failed, or that would go over other bytes, is told. */
+function pushesOf(
+  facts: Facts,
+  { service }: DesiredService,
+  because: Because,
+): { steps: Step[]; waiting: Waiting[] } {
+  const steps: Step[] = [];
+  const waiting: Waiting[] = [];
+  for (const { image } of service.components) {
+    const push = facts.observed.pushes[image.reference];
+    const head = { service: service.name, for: 'image push' };
+    if (push?.kind === 'pending' || (push?.kind === 'failed' && push.retryAt <= facts.now)) {
+      steps.push({ service: service.name, subject: image.reference, because, kind: 'push-image', image });
+    } else if (push?.kind === 'failed') {
+      const { why, hint, at: since, retryAt: until } = push;
+      waiting.push({ ...head, why, ...(hint === undefined ? {} : { hint }), since, until });
+    } else if (push?.kind === 'moved') waiting.push({ ...head, ...movedInRegistry(image.reference, push) });
   }
   return { steps, waiting };
 }

@@ -196,7 +196,7 @@ function waiting({ desired, promised, plan, observed }: Seen, { degradedAfterMs 
     else if (what === 'image push')
       causes.set(`unpushed ${service}`, {
         ...{ key: `unpushed ${service}`, kind: 'unpushed', service, afterMs: degradedAfterMs, ...words },
-        text: `an image of ${service} cannot be pushed, and it runs from the local one: ${redact(why)}`,
+        text: `an image of ${service} is not in its registry, and it runs from the local one: ${redact(why)}`,
       });
     else if (what !== 'proved' && what !== 'orphan' && isInLine(service, desired, promised))
       causes.set(`degraded ${service}`, {

@@ -24,7 +24,7 @@ export function imagePushed({ components }: Service, observed: Observed): Servic
   return [{ type: 'ImagePushed', status: 'True', reason: 'Pushed', message: message.join('; ') }];
 }
 
-const WORST_FIRST: readonly PushState['kind'][] = ['failed', 'pending', 'pushing', 'pushed'];
+const WORST_FIRST: readonly PushState['kind'][] = ['moved', 'failed', 'pending', 'pushing', 'pushed'];
 
 function digestOf({ images }: Observed, reference: string): string {
   const state = images[reference];
@@ -42,6 +42,15 @@ function told(reference: string, push: PushState): ServiceCondition {
         ...{ since: push.at, until: push.retryAt },
       };
     }
+    case 'moved':
+      return {
+        ...{
+          ...unmet,
+          reason: 'Moved',
+          message: `${reference} is ${push.is} in its registry, and was ${push.was}`,
+        },
+        hint: 'Somebody moved the tag there: other nodes would get other bytes. Tag a new version.',
+      };
     case 'pushing':
       return {
         ...{ ...unmet, reason: 'Pushing', message: `${reference} is being pushed` },

@@ -152,8 +152,8 @@ export interface ServiceView {
 export interface ServiceCondition {
   readonly type: 'ImagePushed';
   readonly status: 'True' | 'False';
-  /** `Lost`: its registry had it once. */
-  readonly reason: 'Pushed' | 'Pushing' | 'Pending' | 'Lost' | 'PushFailed';
+  /** `Lost`: its registry had it once; `Moved`: it has something else under the tag by now. */
+  readonly reason: 'Pushed' | 'Pushing' | 'Pending' | 'Lost' | 'Moved' | 'PushFailed';
   readonly message: string;
   readonly hint?: string;
   readonly since?: number;

@@ -33,6 +33,9 @@ export interface Local {
   /** The registry has it no more, whatever it or anybody said before; until `confirm`. */
   lose(reference: string): void;
   isLost(reference: string): boolean;
+  /** The registry has something else under the tag; until it has what it had, or `confirm`. */
+  move(reference: string, digest: string | undefined): void;
+  movedTo(reference: string): string | undefined;
   /** It is time to ask the registry whether it still has it. */
   isDue(reference: string): boolean;
   asked(reference: string): void;
@@ -50,6 +53,7 @@ export function openLocal(engine: ImageEngine, clock: Clock, ttlMs: number): Loc
     { readonly imageId: string; readonly digest: string; readonly own: boolean }
   >();
   const lost = new Map<string, true>();
+  const moved = new Map<string, string>();
   /** Monotonic. */
   const askedAt = new Map<string, number>();
   let deaf = { until: 0, why: '' };
@@ -91,6 +95,7 @@ export function openLocal(engine: ImageEngine, clock: Clock, ttlMs: number): Loc
     forgetAll: () => present.clear(),
     confirm: (reference, imageId, digest, own = false) => {
       lost.delete(reference);
+      moved.delete(reference);
       keepNewest(confirmed, reference, { imageId, digest, own }, KEPT);
     },
     confirmed: (reference, imageId) => {
@@ -106,6 +111,11 @@ export function openLocal(engine: ImageEngine, clock: Clock, ttlMs: number): Loc
       keepNewest(lost, reference, true, KEPT);
     },
     isLost: (reference) => lost.has(reference),
+    move: (reference, digest) => {
+      if (digest === undefined) moved.delete(reference);
+      else keepNewest(moved, reference, digest, KEPT);
+    },
+    movedTo: (reference) => moved.get(reference),
     isDue: (reference) => {
       const now = clock.monotonic();
       const known = askedAt.get(reference);

@@ -147,19 +147,35 @@ async function pushState(sight: Sight, image: ImageRef, here: Present): Promise<
   return { kind: 'pushed' };
 }
 
-/** What is known to be in its registry is asked for again once an hour: a registry may lose what it had. */
-async function stillPushed({ lookup, local }: Sight, image: ImageRef, here: Present): Promise<PushState> {
+/** What is known to be in its registry is asked for again once an hour: a registry may lose what it had, and a tag be moved. */
+async function stillPushed(sight: Sight, image: ImageRef, here: Present): Promise<PushState> {
+  const { lookup, local } = sight;
   const { reference } = image;
-  const digest = local.pushedBy(reference, here.imageId);
-  const pushed: PushState = { kind: 'pushed', ...(digest === undefined ? {} : { digest }) };
-  if (!local.isDue(reference)) return pushed;
+  if (!local.isDue(reference)) return asKnown(local, reference, here);
   const found = await lookup.findSoon(image);
   // A registry that does not answer has lost nothing (L02).
-  if (found.kind === 'failed') return pushed;
+  if (found.kind === 'failed') return asKnown(local, reference, here);
   local.asked(reference);
-  if (found.kind === 'found') return pushed;
-  local.lose(reference);
-  return owed(local, reference);
+  if (found.kind === 'absent') {
+    local.lose(reference);
+    return owed(local, reference);
+  }
+  const digests = digestsOf(local, reference, here);
+  local.move(reference, digests.length === 0 || digests.includes(found.digest) ? undefined : found.digest);
+  return asKnown(local, reference, here);
+}
+
+function asKnown(local: Local, reference: string, here: Present): PushState {
+  const is = local.movedTo(reference);
+  if (is !== undefined) return { kind: 'moved', was: digestsOf(local, reference, here)[0] ?? '', is };
+  const digest = local.pushedBy(reference, here.imageId);
+  return { kind: 'pushed', ...(digest === undefined ? {} : { digest }) };
+}
+
+/** What the registry may have under the tag. */
+function digestsOf(local: Local, reference: string, here: Present): string[] {
+  const proved = here.proved ? here.manifestDigest : undefined;
+  return [local.confirmed(reference, here.imageId), proved].filter((digest) => digest !== undefined);
 }
 
 function failedPush({

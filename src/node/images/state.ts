@@ -47,6 +47,8 @@ export type PushState =
   /** `lost`: the registry had it, and has it no more. */
   | { readonly kind: 'pending'; readonly lost?: true }
   | { readonly kind: 'pushing'; readonly since: number }
+  /** The tag names other bytes in the registry than it had there: nothing is pushed over it (L19). */
+  | { readonly kind: 'moved'; readonly was: string; readonly is: string }
   | {
       readonly kind: 'failed';
       readonly at: number;

@@ -94,7 +94,7 @@ export async function buildWork(
     });
     const fault = source.fault();
     if (fault !== undefined) return fault;
-    if (built.kind !== 'ok') return buildFailure(order, step, built);
+    if (built.kind !== 'ok') return buildFailure(order, step, built, memoryBytes);
     // It was built because its registry does not have it, whatever was recorded of it.
     if (shop.lookup.knows(order.image.host)) shop.local.lose(reference);
     shop.log.info({ reference, imageId: built.value.imageId, commit: tree.value.commit }, 'image built');
@@ -235,12 +235,22 @@ function labelsOf(order: BuildOrder, tree: TagTree): Record<string, string> {
   };
 }
 
-function buildFailure(order: BuildOrder, step: string, failure: Failure): Failure {
+function buildFailure(
+  order: BuildOrder,
+  step: string,
+  failure: Failure,
+  memoryBytes: number | undefined,
+): Failure {
   const at = step === '' ? '' : ` at ${step}`;
+  // 128 + SIGKILL: nobody else kills a step, and no engine says why it was.
+  const hint =
+    memoryBytes !== undefined && /(?:code|status):? 137\b/.test(failure.why)
+      ? `A step was killed, as one is that needs more than [build] memory_mib = ${Math.round(memoryBytes / 1_048_576)} of this node: have it need less, or raise the limit.`
+      : (failure.hint ?? 'Mend the Dockerfile or the source, and tag a new version.');
   const { reference, tag } = order.image;
   return {
     ...failure,
     why: `build of ${reference} from ${order.dockerfile} of ${order.path} (${tag}) failed${at}: ${failure.why.replace(/^build of \S+ failed: /, '')}`,
-    hint: `${failure.hint ?? 'Mend the Dockerfile or the source, and tag a new version.'} \`mc-gitops logs ${order.service} --build\` has its log.`,
+    hint: `${hint} \`mc-gitops logs ${order.service} --build\` has its log.`,
   };
 }

@@ -114,6 +114,21 @@ describe('node: images that are lost, moved, or not wanted any more', () => {
     expect(registry.seen.length).to.equal(asked);
   });
 
+  it('L19 a tag that somebody moved in the registry is told, also while nobody is asked; lost, it is owed again', async () => {
+    const was = `sha256:${'e'.repeat(64)}`;
+    const known = { recorded: { imageId: ID, manifestDigest: was } };
+    const moved = async (): Promise<unknown> => (await look(known)).pushes[ref.reference];
+    expect(await moved()).to.deep.equal({ kind: 'pushed' });
+    clock.step(60 * MINUTES);
+    const told = { kind: 'moved', was, is: MANIFEST_DIGEST };
+    expect(await moved()).to.deep.equal(told);
+    clock.step(MINUTES);
+    expect(await moved(), 'also while nobody is asked').to.deep.equal(told);
+    isThere = false;
+    clock.step(60 * MINUTES);
+    expect(await moved()).to.deep.equal({ kind: 'pending', lost: true });
+  });
+
   it('L02 a registry that does not answer has lost nothing', async () => {
     await push();
     await registry.close();

@@ -149,6 +149,22 @@ describe('the planner: images', () => {
       expect(world.plan().refused.map(({ why }) => why)).to.deep.equal([moved.why]);
     });
 
+    it('a tag that somebody moved in the registry it was pushed to is told, and nothing is pushed over it', async () => {
+      define({ dockerfile: 'Dockerfile' });
+      world.images[REFERENCE] = present({ manifestDigest: A, revision: 'c1' });
+      world.pushes[REFERENCE] = { kind: 'pushed' };
+      await world.converge();
+      world.pushes[REFERENCE] = { kind: 'moved', was: A, is: B };
+      const { steps, waiting } = world.plan();
+      expect(steps).to.deep.equal([]);
+      expect(waiting.map((one) => [one.for, one.why])).to.deep.equal([
+        [
+          'image push',
+          `${REFERENCE} names bbbbbbbbbbbb in its registry, and was there as aaaaaaaaaaaa: the tag was moved [image/tag-moved]`,
+        ],
+      ]);
+    });
+
     it('what our own push gave it after the registry had lost it is recorded: another manifest of the same image', async () => {
       world.images[REFERENCE] = present({ manifestDigest: A });
       await world.converge();

@@ -411,7 +411,7 @@ describe('what there is a notice for', () => {
       ['unpushed', LIMITS.degradedAfterMs],
     ]);
     expect(told[0]?.text).to.match(
-      /^an image of a cannot be pushed, and it runs from the local one: registry is down/,
+      /^an image of a is not in its registry, and it runs from the local one: registry is down/,
     );
   });
 

@@ -396,6 +396,9 @@ describe('the view', () => {
     expect(told({ kind: 'failed', at: 0, why: 'down', retryAt: 1 })).to.deep.equal([
       'ImagePushed=False PushFailed',
     ]);
+    expect(told({ kind: 'moved', was: 'sha256:1', is: 'sha256:2' })).to.deep.equal([
+      'ImagePushed=False Moved',
+    ]);
     expect(told({ kind: 'pending', lost: true })).to.deep.equal(['ImagePushed=False Lost']);
     expect(told({ kind: 'pushed' })).to.deep.equal(['ImagePushed=True Pushed']);
   });
