@@ -16,7 +16,7 @@ const MOST_TIMES = 4;
  */
 export interface Lanes {
   /** By service. */
-  busy(): Busy[];
+  busy(): Required<Busy>[];
   /** How many more services may be worked on, of `parallel` that a pass may. */
   places(parallel: number): number;
   /** Has a service not had its turn, because others take long, and is there a place for it now? */
@@ -32,7 +32,7 @@ export interface Lanes {
 
 /** `onLate`: a step has ended that its pass did not wait for: look again. */
 export function openLanes(onLate: () => void): Lanes {
-  const steps = new Map<string, Busy>();
+  const steps = new Map<string, Required<Busy>>();
   let late: StepResult[] = [];
   let waiting: (() => void)[] = [];
   const places = (parallel: number): number =>

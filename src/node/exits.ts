@@ -15,9 +15,13 @@ export function openExits(): Exits {
   return {
     seen: (containers, now) => {
       const fresh: typeof counts = new Map();
-      for (const { id, restartCount, identity } of containers) {
+      for (const { id, restartCount, identity, unseen } of containers) {
         if (identity === undefined) continue;
         const before = counts.get(id);
+        if (unseen !== undefined) {
+          if (before !== undefined) fresh.set(id, before);
+          continue;
+        }
         // The engines begin at 0 again when somebody starts a container by hand.
         const more = before === undefined ? 0 : Math.max(0, restartCount - before.count);
         const old = (before?.at ?? []).filter((at) => now - at < MAX_AGE_MS);

@@ -96,6 +96,8 @@ export interface ObservedContainer {
   readonly publish: readonly PublishedPort[];
   /** Of ours only; absent in states of older agents. */
   readonly parts?: ContainerParts;
+  /** Why the engine does not tell more of it than its list; absent where it does. */
+  readonly unseen?: string;
 }
 
 /**

@@ -20,9 +20,9 @@ export interface Facts {
 /** A service that is worked on: what is seen of it may be half of a change, and it gets no step. */
 export interface Busy {
   readonly service: string;
-  /** Kind and subject. */
-  readonly step: string;
-  readonly since: number;
+  /** Kind and subject of the step that is under way; absent: it cannot be seen. */
+  readonly step?: string;
+  readonly since?: number;
 }
 
 /** What has routes: a service of this node, or the edge of one of another. */

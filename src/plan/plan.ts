@@ -1,6 +1,6 @@
 import { messageOf } from '../base/outcome.ts';
 import type { Component, DesiredService } from '../definitions/types.ts';
-import { planBusy, withoutBusy } from './busy.ts';
+import { planBusy, planUnseen, withoutBusy, withUnseen } from './busy.ts';
 import { judgeEdges, planEdge, planEdgeRemoved } from './edge.ts';
 import { NOBODY, type Facts, type ServicePlan } from './facts.ts';
 import { flapSteps, watchOf } from './flap.ts';
@@ -25,7 +25,7 @@ import type { Plan, Refused, Step, Waiting } from './types.ts';
 export function makePlan(given: Facts): Plan {
   const { observed } = given;
   const desired = inTurn(given.desired, given.promised, given.now);
-  const facts = { ...given, desired };
+  const facts = withUnseen({ ...given, desired });
   const { engine } = observed;
   if (!engine.known) return allWaiting(facts, engine.why);
   const identity = judgeEngine(facts, engine.value);
@@ -37,7 +37,10 @@ export function makePlan(given: Facts): Plan {
     planBusy(facts),
     ...verdict.orphans.map((orphan) => orphanPlan(facts, orphan)),
     ...[...verdict.removed, ...strayServices(facts)].map((service) =>
-      alone(service, () => resting(facts, service, '') ?? planRemoved(facts, service)),
+      alone(
+        service,
+        () => planUnseen(facts, service) ?? resting(facts, service, '') ?? planRemoved(facts, service),
+      ),
     ),
   ];
   // Each service sees the leases that were given to the ones before it: no two get the same port.
@@ -155,7 +158,7 @@ function alone(service: string, planned: () => ServicePlan): ServicePlan {
 
 function planService(facts: Facts, desired: DesiredService, rollout: Rollout): ServicePlan {
   if (desired.service.paused === true) return { steps: [], waiting: [pausedWaiting(desired)], refused: [] };
-  const planned = planLooked(facts, desired, rollout);
+  const planned = planUnseen(facts, desired.service.name) ?? planLooked(facts, desired, rollout);
   if (!desired.service.active) return planned;
   const told = planned.waiting.filter((entry) => entry.for === 'flapping').map(({ component }) => component);
   const watched = watchOf(facts, desired).filter(({ component }) => !told.includes(component));

@@ -248,6 +248,7 @@ function containerView(container: ObservedContainer, observed: Observed): Contai
 }
 
 function whyNot(container: ObservedContainer, probe: ProbeState | undefined): string | undefined {
+  if (container.unseen !== undefined) return container.unseen;
   if (probe?.kind === 'starting' || probe?.kind === 'unwell') return probe.last;
   if (container.state === 'running' || container.state === 'created') return container.startError;
   const code = container.exitCode === undefined ? undefined : `exit code ${container.exitCode}`;

@@ -110,10 +110,7 @@ export const MORE: readonly Chapter[] = [
   },
   {
     title: 'a newer version of it with one name, and room for one version',
-    settings: ({ rig }) => ({
-      images: { keep: 1 },
-      build: { workspace: join(rig.dir, 'src'), cache_mib: 0 },
-    }),
+    settings: () => ({ images: { keep: 1 } }),
     files: (scene) => ({ 'services/hello.toml': built(scene, 'v1.1.0', ['web']) }),
     cuts: ['remove-records', 'release-leases', 'remove-image'],
     ends: (scene) => ({ hello: scene.image('hello', 'v1.1.0') }),
@@ -123,6 +120,17 @@ export const MORE: readonly Chapter[] = [
       expect(await rig.engine.inspectImage(image('hello', 'v1.0.0')), 'the old image').to.include({
         value: undefined,
       });
+    },
+  },
+  {
+    title: 'a builder that remembers more than it may',
+    settings: ({ rig }) => ({ build: { workspace: join(rig.dir, 'src'), cache_mib: 0 } }),
+    files: () => ({ 'README.md': 'room\n' }),
+    cuts: ['prune-build-cache'],
+    ends: (scene) => ({ hello: scene.image('hello', 'v1.1.0') }),
+    proved: async ({ rig }) => {
+      const disk = await rig.engine.disk();
+      expect(disk.kind === 'ok' && disk.value.cacheBytes).to.equal(0);
     },
   },
   {

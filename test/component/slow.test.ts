@@ -106,4 +106,38 @@ describe('a call that hangs, with a fake engine on a real socket', function () {
     expect((await rig.state('good', 'converged')).applied?.commit).to.equal(rig.head());
     expect((await rig.state('bad', 'changing')).waiting.map((entry) => entry.for)).to.include('busy');
   });
+
+  it('L40 G9 keeps its own service: a container that the engine lists and does not tell of is left alone, and hides no other', async () => {
+    const good = (version: string): string =>
+      plainDefinition('good', BOX, `cmd = ["/serve"]\nenv = ["VERSION=${version}"]`);
+    await rig.stopAgent();
+    fake.reset();
+    const mute = plainDefinition('mute', BOX, 'cmd = ["/serve"]');
+    await rig.push({
+      'services/good.toml': good('3'),
+      'services/bad.toml': undefined,
+      'services/mute.toml': mute,
+    });
+    await rig.start();
+    await rig.state('mute', 'converged');
+    await rig.stopAgent();
+    const facts = await rig.engine.facts();
+    const id = facts.kind === 'ok' && facts.value.containers.find(({ name }) => name === 'mute')?.id;
+    fake.hold(new RegExp(`^GET /containers/${String(id)}/json$`));
+    await rig.start();
+    await rig.push({
+      'services/good.toml': good('4'),
+      'services/mute.toml': mute.replace('/serve', '/other'),
+    });
+    expect((await rig.state('good', 'converged')).applied?.commit).to.equal(rig.head());
+    const { waiting, observed } = await rig.state('mute', 'waiting');
+    expect(waiting.find((entry) => entry.for === 'engine')?.why).to.contain('does not answer');
+    expect(observed.map(({ state, why }) => [state, why])).to.deep.equal([
+      ['running', 'the engine does not answer when it is asked for it'],
+    ]);
+    fake.hold(undefined);
+    await rig.stopAgent();
+    await rig.start();
+    expect((await rig.state('mute', 'converged')).applied?.commit).to.equal(rig.head());
+  });
 });

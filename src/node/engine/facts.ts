@@ -1,7 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { LABELS, type EngineFacts, type ObservedContainer } from '../types.ts';
 import type { Api } from './api.ts';
 import type { EventStream } from './events.ts';
-import { isMissing } from './failure.ts';
+import { EngineError, isMissing } from './failure.ts';
 import { partsOf, type ImageConfig } from './parts.ts';
 import {
   listedName,
@@ -16,6 +17,8 @@ const NETWORKS_AGE_MS = 60_000;
 /** How exact the words of a list are, and how far apart two clocks may look at one start. */
 const SLACK_MS = 5_000;
 const PARALLEL = 16;
+/** An inspection that takes longer is not waited for: engines may hold one container for as long as something hangs in it. */
+const PATIENCE_MS = 2_000;
 const MAX_IMAGES = 1_000;
 
 export interface EngineIdentity {
@@ -52,6 +55,8 @@ export class FactsReader {
   /** By id: the same image never has another configuration. */
   readonly #images = new Map<string, ImageConfig>();
   readonly #hash: ((value: string) => string) | undefined;
+  /** Inspections that were not waited for, by container: none is asked twice at once. */
+  readonly #late = new Set<string>();
   #identity: EngineIdentity | undefined;
   #networks: Remembered<readonly string[]> | undefined;
   #sequence = 0;
@@ -120,12 +125,30 @@ export class FactsReader {
     return value;
   }
 
-  /** Ours by inspection, foreign ones from the list alone; undefined when it vanished in between. */
+  /**
+   * Ours by inspection, foreign ones from the list alone; undefined when it vanished in between. One that the engine does not
+   * tell of is as the list has it, and says so: it must not hide all the others (L40).
+   */
   async #observe(listed: Listed): Promise<ObservedContainer | undefined> {
     if (listed.Labels?.[LABELS.owner] !== this.#owner) return observedFromList(listed);
     const key = keyOf(listed);
     const known = this.#inspections.get(listed.Id);
     if (known?.key === key && !hasStartedSince(listed, known)) return known.value;
+    const unseen = (why: string): ObservedContainer => ({ ...observedFromList(listed), unseen: why });
+    const hangs = unseen('the engine does not answer when it is asked for it');
+    if (this.#late.has(listed.Id)) return hangs;
+    const answer = this.#inspect(listed, key).catch((error: unknown) => {
+      // An answer that says what is wrong with this one; all else is about the engine.
+      if (error instanceof EngineError && error.statusCode >= 500) return unseen(error.message);
+      throw error;
+    });
+    return soon(answer, hangs, (late) => {
+      this.#late.add(listed.Id);
+      void late.finally(() => this.#late.delete(listed.Id));
+    });
+  }
+
+  async #inspect(listed: Listed, key: string): Promise<ObservedContainer | undefined> {
     const asked = this.#sequence;
     try {
       const path = `/containers/${listed.Id}/json`;
@@ -200,6 +223,20 @@ function keyOf(listed: Listed): string {
 function hasStartedSince({ Status = '' }: Listed, inspected: { readonly at: number }): boolean {
   const [, seconds] = /^Up (\d+) seconds?\b/.exec(Status.replace('Less than a second', '0 seconds')) ?? [];
   return seconds !== undefined && Number(seconds) * 1000 + SLACK_MS < ageOf(inspected);
+}
+
+/** The answer, or `instead` when it takes too long; then `onLate` has what is still to come, which never rejects. */
+async function soon<T>(answer: Promise<T>, instead: T, onLate: (late: Promise<unknown>) => void): Promise<T> {
+  const patience = new AbortController();
+  const over = delay(PATIENCE_MS, 'over' as const, { signal: patience.signal }).catch(() => 'over' as const);
+  try {
+    const first = await Promise.race([answer.then((value) => ({ value })), over]);
+    if (first !== 'over') return first.value;
+    onLate(answer.catch(() => undefined));
+    return instead;
+  } finally {
+    patience.abort();
+  }
 }
 
 async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {

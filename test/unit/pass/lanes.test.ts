@@ -208,4 +208,30 @@ describe('a plan while steps are under way', () => {
     ]);
     expect(makePlan({ ...world.facts(), ...busy(NOBODY) }).steps).to.deep.equal([]);
   });
+
+  it('G9 leaves alone what the engine lists and does not tell of, whatever git wants of it: changed, stopped, or gone', async () => {
+    await world.converge();
+    world.update('bb', { unseen: 'it does not answer' });
+    const [aa, bb, cc] = world.desired.services.map((entry) => entry.service);
+    if (aa === undefined || bb === undefined || cc === undefined) throw new Error('three services');
+    const changed = { ...bb, components: bb.components.map((one) => ({ ...one, cmd: ['other'] })) };
+    for (const wanted of [
+      [aa, changed, cc],
+      [aa, { ...bb, active: false }, cc],
+      [aa, cc],
+    ]) {
+      world.desired = desiredOf(wanted);
+      world.removable = ['bb'];
+      world.accept();
+      const { steps, waiting } = world.plan();
+      expect(steps).to.deep.equal([]);
+      expect(waiting.map((entry) => [entry.service, entry.for, entry.why])).to.deep.equal([
+        ['bb', 'engine', 'bb: it does not answer'],
+      ]);
+    }
+    world.kill('aa');
+    expect(world.plan().steps.map((step) => [step.service, step.kind])).to.deep.equal([
+      ['aa', 'start-container'],
+    ]);
+  });
 });

@@ -206,6 +206,16 @@ describe('the exits that an agent counts', () => {
     expect(exits.seen(seen(2), 6)).to.deep.equal({});
   });
 
+  it('are not made up of a container of which the engine tells nothing for a while', () => {
+    const exits = openExits();
+    const unseen = seen(0).map((one) => ({ ...one, unseen: 'it does not answer' }));
+    exits.seen(seen(7), 1);
+    exits.seen(seen(8), 2);
+    expect(exits.seen(unseen, 3)).to.deep.equal({ i: [2] });
+    expect(exits.seen(seen(8), 4)).to.deep.equal({ i: [2] });
+    expect(exits.seen(seen(9), 5)).to.deep.equal({ i: [2, 5] });
+  });
+
   it('are bounded, whatever an engine says', () => {
     const exits = openExits();
     exits.seen(seen(0), 1);
