@@ -99,8 +99,10 @@ describe('a call that hangs, with a fake engine on a real socket', function () {
     await rig.state('good', 'converged');
     fake.hold(/^POST .*\/start$/);
     await rig.push({ 'services/bad.toml': plainDefinition('bad', BOX, 'cmd = ["/serve"]') });
-    const { waiting } = await rig.state('bad', 'changing');
-    expect(waiting.map((entry) => entry.why)).to.include('start-container bad is under way');
+    await until('its start to be under way', async () => {
+      const bad = (await rig.view()).services.find(({ name }) => name === 'bad');
+      return bad?.waiting.some(({ why }) => why === 'start-container bad is under way');
+    });
     fake.hold(undefined);
     await rig.push({ 'services/good.toml': good('2') });
     expect((await rig.state('good', 'converged')).applied?.commit).to.equal(rig.head());
