@@ -21,6 +21,8 @@ export interface FakeEngine {
   fail(fault: CallFault | undefined, skip?: number, isLasting?: boolean): void;
   /** Requests like this (`POST /containers/…/start`) are never answered from now on; undefined: all are again. */
   hold(requests: RegExp | undefined): void;
+  /** The connections of those that were never answered are cut. */
+  drop(): void;
   /** How often a fault was answered. */
   fired(): number;
   /** Everything it holds, without ids and times. */
@@ -80,6 +82,7 @@ export async function startFakeEngine(
   let fired = 0;
   let made = 0;
   let held: RegExp | undefined;
+  let unanswered: ServerResponse[] = [];
   let fault: { readonly kind: CallFault; readonly at: number; readonly isLasting: boolean } | undefined;
 
   const find = (key: string): Container | undefined =>
@@ -201,7 +204,10 @@ export async function startFakeEngine(
     }
     count += 1;
     asked.push(`${request.method} ${path}`);
-    if (held?.test(`${request.method} ${path}`) === true) return;
+    if (held?.test(`${request.method} ${path}`) === true) {
+      unanswered.push(response);
+      return;
+    }
     const strikes = fault !== undefined && (fault.isLasting ? count >= fault.at : count === fault.at);
     const act = (): Answer => answer(request.method ?? 'GET', path, url.searchParams, body);
     if (!strikes || fault === undefined) {
@@ -225,6 +231,10 @@ export async function startFakeEngine(
       return since;
     },
     hold: (requests) => void (held = requests),
+    drop: () => {
+      for (const response of unanswered) response.destroy();
+      unanswered = [];
+    },
     fired: () => fired,
     fail: (kind, skip = 0, isLasting = false) => {
       fired = 0;
