@@ -50,7 +50,12 @@ export function putOff(
   const { service } = desired;
   const changing = standings.filter((standing) => standing.current === undefined);
   const held = changing.filter((standing) =>
-    holds.some((hold) => standing.outdated !== undefined || holdsStart(facts, desired, hold)),
+    holds.some(
+      (hold) =>
+        standing.outdated !== undefined ||
+        isAdded(facts, desired, standing) ||
+        holdsStart(facts, desired, hold),
+    ),
   );
   const early = changing.filter((standing) => notReadyBefore(facts, service, standing, standings).length > 0);
   return {
@@ -60,6 +65,12 @@ export function putOff(
       ...early.flatMap((standing) => notReadyBefore(facts, service, standing, standings)),
     ],
   };
+}
+
+/** It is part of a change like any other: made alone, its version could not be proved while the rest is put off, and would give way again and again. */
+function isAdded(facts: Facts, { service }: DesiredService, { component }: Standing): boolean {
+  const before = appliedOf(facts, service.name)?.service.components;
+  return before !== undefined && !before.some(({ name }) => name === component.name);
 }
 
 /** Does it put off starts, too? What ran and died is healed. */

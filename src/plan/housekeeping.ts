@@ -28,9 +28,11 @@ export function housekeeping(facts: Facts, settled: ReadonlySet<string>): Servic
     }
   }
   const steps: Step[] = [];
+  // What failed is not tried again at once: a service that rests is not among the settled ones.
+  const rests = restAfterFailure(facts, NOBODY, '') !== undefined;
   for (const [repository, records] of byRepository(facts.promised.images)) {
     const owner = owners.get(repository);
-    if (owner !== undefined && !settled.has(owner.name)) continue;
+    if (owner === undefined ? rests : !settled.has(owner.name)) continue;
     for (const { reference, imageId } of records.slice(keep).filter(mayGo)) {
       const because: Because = {
         summary: `${keep} versions of ${repository} are kept, and nothing names this one any more`,
@@ -72,6 +74,21 @@ export function cacheSteps({ observed, settings, ...facts }: Facts): ServicePlan
     ...nothing,
     steps: [{ service: NOBODY, subject, because, kind: 'prune-build-cache', keepBytes: budget }],
   };
+}
+
+/** Nothing is left to do of what failed and belongs to no service: it is over. */
+export function forgetFailure(facts: Facts, planned: readonly ServicePlan[]): ServicePlan {
+  const hasFailed = facts.promised.failures.some(({ service }) => service === NOBODY);
+  const isOpen =
+    planned.some(({ steps }) => steps.some(({ service }) => service === NOBODY)) ||
+    restAfterFailure(facts, NOBODY, '') !== undefined;
+  if (!hasFailed || isOpen) return { steps: [], waiting: [], refused: [] };
+  const because: Because = {
+    summary: 'nothing is left to do of what failed',
+    commit: facts.desired.commit.oid,
+  };
+  const step: Step = { service: NOBODY, subject: NOBODY, because, kind: 'forget-service' };
+  return { steps: [step], waiting: [], refused: [] };
 }
 
 function mib(bytes: number): number {

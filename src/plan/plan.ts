@@ -5,7 +5,7 @@ import { judgeEdges, planEdge, planEdgeRemoved } from './edge.ts';
 import { NOBODY, type Facts, type ServicePlan } from './facts.ts';
 import { flapSteps, watchOf } from './flap.ts';
 import { judge } from './guard.ts';
-import { cacheSteps, cancelSteps, housekeeping } from './housekeeping.ts';
+import { cacheSteps, cancelSteps, forgetFailure, housekeeping } from './housekeeping.ts';
 import { heldTo, holdsOfAfter, holdsOfLoss, rolloutOf, type Rollout } from './holds.ts';
 import { judgeEngine } from './identity.ts';
 import { withLeases } from './leases.ts';
@@ -55,9 +55,15 @@ export function makePlan(given: Facts): Plan {
     );
   }
   parts.push(...edgePlans(facts));
-  parts.push(alone(NOBODY, () => cancelSteps(facts)));
-  parts.push(alone(NOBODY, () => housekeeping(facts, settledOf(facts, parts))));
-  parts.push(alone(NOBODY, () => cacheSteps(facts)));
+  const ofNobody = [
+    alone(NOBODY, () => cancelSteps(facts)),
+    alone(NOBODY, () => housekeeping(facts, settledOf(facts, parts))),
+    alone(NOBODY, () => cacheSteps(facts)),
+  ];
+  parts.push(
+    ...ofNobody,
+    alone(NOBODY, () => forgetFailure(facts, ofNobody)),
+  );
   return together(
     facts,
     verdict.refused,

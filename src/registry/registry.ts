@@ -171,7 +171,7 @@ export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<R
     const written = write(work);
     if (written.kind !== 'ok') return written;
     try {
-      const content = sideText({ ...acceptance.read(), ...heldOf(promises.promised()) });
+      const content = sideText({ ...acceptance.read(), ...keptOf(promises.promised()) });
       if (content !== kept) writeSide(path, content);
       kept = content;
     } catch (error) {
@@ -206,8 +206,8 @@ export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<R
     putRoutes: (service, routes) => write(() => promises.putRoutes(service, routes)),
     removeRoutes: (service, keys) => write(() => promises.removeRoutes(service, keys)),
     recordApplied: (applied) => keep(() => promises.recordApplied(applied)),
-    putRecords: (records) => write(() => promises.putRecords(records)),
-    removeRecords: (records) => write(() => promises.removeRecords(records)),
+    putRecords: (records) => keep(() => promises.putRecords(records)),
+    removeRecords: (records) => keep(() => promises.removeRecords(records)),
     forgetService: (service) => keep(() => promises.forgetService(service)),
     recordFailure: (failure) => write(() => promises.recordFailure(failure)),
     clearFailure: (service) => write(() => promises.clearFailure(service)),
@@ -239,7 +239,7 @@ function attempt<T>(path: string, work: () => T): Outcome<T> {
 }
 
 /** What is held back, with what is in force instead: without that, the bad version would be the only one that is known. */
-function heldOf({ trials, applied }: Promised): Pick<Side, 'held'> {
+function keptOf({ trials, applied, records }: Promised): Pick<Side, 'held' | 'records'> {
   const held = trials
     .filter(({ phase }) => phase === 'held back')
     .flatMap((trial) => {
@@ -249,11 +249,12 @@ function heldOf({ trials, applied }: Promised): Pick<Side, 'held'> {
       const { service, state, file, oid, digest, commit, appliedAt } = before;
       return [{ trial, applied: { service, state, file, oid, digest, commit, appliedAt } }];
     });
-  return held.length === 0 ? {} : { held };
+  return { ...(records === undefined ? {} : { records }), ...(held.length === 0 ? {} : { held }) };
 }
 
 function begin(side: Side | undefined, acceptance: Acceptance, promises: Promises): void {
   acceptance.begin(side);
+  promises.putRecords(side?.records ?? []);
   for (const { trial, applied } of side?.held ?? []) {
     promises.recordApplied(applied);
     promises.recordTrial(trial);

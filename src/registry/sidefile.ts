@@ -1,11 +1,13 @@
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { v } from '../base/shape.ts';
-import type { Applied, Promised, Trial } from './types.ts';
+import type { Applied, DnsRecord, Promised, Trial } from './types.ts';
 
 /** What neither git nor the labels of containers can tell again when the registry is lost. */
 export type Side = Pick<Promised, 'accepted' | 'engine' | 'named' | 'orphans' | 'nodeFile' | 'elsewhere'> & {
   readonly files: Promised['files'];
+  /** What we put into DNS: nobody lists a name server, so that under names that git has no longer it is found by these alone (L08). */
+  readonly records?: readonly DnsRecord[];
   /** Versions that are held back, each with the last proved one that is in force instead (L32). */
   readonly held?: readonly { readonly trial: Trial; readonly applied: Applied }[];
 };
@@ -24,6 +26,7 @@ const schema = v.object({
   files: v.array(
     v.object({ service: text, file: text, oid: text, commit: text, prune: v.optional(v.literal(false)) }),
   ),
+  records: v.optional(v.array(v.object({ service: text, hostname: text, addresses: v.array(text) }))),
   // Our own words, read back by the version that wrote them or a later one: the definitions in them are taken as they are.
   held: v.optional(v.array(v.object({ trial: v.looseObject({}), applied: v.looseObject({}) }))),
 });
@@ -34,8 +37,8 @@ function sidePath(path: string): string {
 }
 
 export function sideText(side: Side): string {
-  const { accepted, engine, named, orphans, nodeFile, elsewhere, files, held } = side;
-  return `${JSON.stringify({ format: FORMAT, accepted, engine, named, orphans, nodeFile, elsewhere, files, held }, null, 1)}\n`;
+  const { accepted, engine, named, orphans, nodeFile, elsewhere, files, records, held } = side;
+  return `${JSON.stringify({ format: FORMAT, accepted, engine, named, orphans, nodeFile, elsewhere, files, records, held }, null, 1)}\n`;
 }
 
 /** Undefined when there is none, or when it is not whole: it is then as good as lost. */

@@ -5,7 +5,7 @@ import type { NodeWriter } from '../../src/execute/types.ts';
 import { examineEnd } from '../support/examine-end.ts';
 import { examine } from '../support/examine.ts';
 import { CALL_FAULTS, endingOf, type CallFault } from '../support/simulation/faults.ts';
-import { methods } from '../support/simulation/node.ts';
+import { methods, TWO_HALVES } from '../support/simulation/node.ts';
 import { tally } from '../support/tally.ts';
 import { component, desiredOf, service, SUFFIX } from '../support/definitions.ts';
 import { World } from '../support/world.ts';
@@ -19,6 +19,8 @@ interface Scenario {
   readonly title: string;
   readonly before: readonly Service[];
   readonly after: readonly Service[];
+  /** What happened to the node since it was in line with `before`. */
+  readonly happened?: (world: World) => void;
 }
 
 const SCENARIOS: readonly Scenario[] = [
@@ -28,6 +30,17 @@ const SCENARIOS: readonly Scenario[] = [
   { title: 'remove', before: [shop('v1.0.0')], after: [] },
   { title: 'rename', before: [named('old')], after: [named('new')] },
   { title: 'another host name and a component less', before: [shop('v1.0.0')], after: [small()] },
+  { title: 'blue-green', before: [beside('v1.0.0')], after: [beside('v2.0.0')] },
+  {
+    title: 'build, push, and images that go',
+    before: [built('v1.0.0')],
+    after: [built('v2.0.0')],
+    happened: (world) => {
+      world.keepImages = 1;
+      world.images['mcr.example.net/shop:v2.0.0'] = { kind: 'absent' };
+      world.pushes['mcr.example.net/shop:v2.0.0'] = { kind: 'pending' };
+    },
+  },
 ];
 
 /** Its calls to what is outside are counted, and one of them fails, once or from then on. */
@@ -82,7 +95,7 @@ class FaultyWorld extends World {
     const ending = endingOf(this.#fault, this.#at % 2 === 0);
     this.now += ending.takesMs;
     if (ending.effect === 'later') this.#late.push(work);
-    if (ending.effect === 'half' && (method === 'start' || method === 'retire')) {
+    if (ending.effect === 'half' && TWO_HALVES.includes(method)) {
       this.cutInside = method;
       await Promise.resolve(work()).catch(() => undefined);
       this.cutInside = undefined;
@@ -111,7 +124,7 @@ describe('G18 the N-th call fails', () => {
             if (world.fired === 0) break;
             runs += 1;
             expect(shape(world), when).to.deep.equal(shape(clean));
-            expect(beside(world), `G8 ${when}`).to.equal(beside(clean));
+            expect(neighbour(world), `G8 ${when}`).to.equal(neighbour(clean));
           }
       tally({
         kind: 'N-th call fails: all calls × 14 faults × 2',
@@ -124,7 +137,7 @@ describe('G18 the N-th call fails', () => {
 });
 
 async function lived(
-  { before, after }: Scenario,
+  { before, after, happened }: Scenario,
   fault: CallFault,
   at: number,
   isLasting: boolean,
@@ -139,6 +152,7 @@ async function lived(
     world.present(...['v1.0.0', 'v2.0.0'].map((tag) => `mcr.example.net/${name}:${tag}`));
   world.desired = desiredOf([...before, one('beside'), one('other')]);
   await world.converge();
+  happened?.(world);
   world.isHealed = false;
   world.calls = 0;
   world.desired = desiredOf([...after, one('beside'), one('other')], { removals: ['old', 'shop'] });
@@ -169,7 +183,7 @@ async function lived(
   throw new Error(`${when}: no end; ${world.journal.slice(-8).join(', ')}`);
 }
 
-function beside(world: World): string {
+function neighbour(world: World): string {
   const container = world.container('beside');
   return `${container?.id ?? ''} ${container?.state ?? ''}`;
 }
@@ -206,6 +220,21 @@ function shop(tag: string): Service {
     component('shop', { image, routes: [route(`shop.${SUFFIX}`)] }),
     component('worker'),
   ]);
+}
+
+function beside(tag: string): Service {
+  return { ...shop(tag), deploy: { strategy: 'blue-green' } };
+}
+
+/** One of its images is built here. */
+function built(tag: string): Service {
+  const { components, ...rest } = shop(tag);
+  return {
+    ...rest,
+    components: components.map((part) =>
+      part.name === 'shop' ? { ...part, dockerfile: 'Dockerfile' } : part,
+    ),
+  };
 }
 
 function small(): Service {

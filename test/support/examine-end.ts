@@ -1,3 +1,4 @@
+import type { DesiredService } from '../../src/definitions/types.ts';
 import { leaseOf, NOBODY, type Facts } from '../../src/plan/facts.ts';
 import { slotted } from '../../src/plan/slots.ts';
 import { specDigest, specOf } from '../../src/plan/spec.ts';
@@ -86,5 +87,32 @@ export function examineEnd(world: World): string[] {
     world.failures.filter(({ service }) => service !== NOBODY),
     [],
   );
+  if (world.zones.length > 0) expectRecords(world, desired, expect);
   return findings;
+}
+
+type Expect = (what: string, actual: readonly unknown[], wanted: readonly unknown[]) => void;
+
+/** Each name of a service that runs has its record, and no name of ours is left that no service has. */
+function expectRecords(world: World, desired: readonly DesiredService[], expect: Expect): void {
+  const { owner, addresses = [] } = world.settings();
+  const namesOf = (services: readonly DesiredService[]): string[] => [
+    ...new Set(
+      services
+        .flatMap(({ service }) =>
+          service.components.flatMap(({ routes }) => routes.map((one) => one.hostname)),
+        )
+        .filter((name) => world.zones.some((zone) => name.endsWith(`.${zone}`))),
+    ),
+  ];
+  const active = namesOf(desired.filter(({ service }) => service.active));
+  const stopped = namesOf(desired).filter((name) => !active.includes(name));
+  expect(
+    'records',
+    Object.entries(world.names)
+      .filter(([name, { mark }]) => mark?.owner === owner && !stopped.includes(name))
+      .map(([name, record]) => `${name} ${record.addresses.join()}`)
+      .sort(),
+    active.map((name) => `${name} ${[...addresses].sort().join()}`).sort(),
+  );
 }

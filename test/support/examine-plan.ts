@@ -1,7 +1,7 @@
 import type { DesiredService } from '../../src/definitions/types.ts';
 import type { StepResult } from '../../src/execute/types.ts';
 import type { ObservedContainer } from '../../src/node/types.ts';
-import type { Facts } from '../../src/plan/facts.ts';
+import { NOBODY, type Facts } from '../../src/plan/facts.ts';
 import { inTurn } from '../../src/plan/turn.ts';
 import type { Plan, Step } from '../../src/plan/types.ts';
 import type { StepRecord } from '../../src/registry/types.ts';
@@ -48,7 +48,7 @@ export function isUp(container: ObservedContainer): boolean {
 }
 
 /** A container of ours that ran is only ended for a reason: its service or component went, or a successor is there. */
-function stoppedInVain(world: World, { facts, results, before }: Passed): string[] {
+function stoppedInVain(world: World, { facts, plan, results, before }: Passed): string[] {
   const made = new Set(
     results.flatMap(({ step }) => (step.kind === 'create-container' ? [keyOf(step.spec)] : [])),
   );
@@ -68,6 +68,12 @@ function stoppedInVain(world: World, { facts, results, before }: Passed): string
     );
     const isRunning = others.some((other) => isUp(other) || endedWell(other));
     const isThere = others.length > 0 || made.has(`${service}/${component}`);
+    // The place goes back to the container started by hand that had it, by the step beside it or one before (L27).
+    const goesBack =
+      plan.steps.some((other) => other.kind === 'give-back-container' && other.service === service) ||
+      (facts.promised.trials.some((trial) => trial.service === service && trial.phase === 'held back') &&
+        !facts.promised.applied.some((applied) => applied.service.name === service));
+    if (step.kind === 'retire-container' && goesBack) return [];
     if (step.kind === 'remove-container')
       return [
         ...inVain(isRunning, `${old.name} was removed and no successor runs`),
@@ -263,7 +269,8 @@ function beforeItsTime({ facts, plan }: Passed): string[] {
               );
       case 'stop-container':
       case 'forget-service':
-        return proxy.known || !facts.settings.proxy
+        // What belongs to no service has no routes.
+        return proxy.known || !facts.settings.proxy || step.service === NOBODY
           ? []
           : [`G9: ${step.kind} ${step.subject}, although it is unknown whether its routes are gone`];
       default:

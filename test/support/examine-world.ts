@@ -8,6 +8,7 @@ export function examineWorld(world: World): string[] {
     ...oneOwnerAName(world),
     ...oneOwnerARoute(world),
     ...foreignUntouched(world),
+    ...byHandKept(world),
   ];
 }
 
@@ -38,6 +39,22 @@ function twice(items: readonly string[]): string[] {
   return [...new Set(items.filter((item, index) => items.indexOf(item) !== index))];
 }
 
+/** Started by hand, and named by `replaces`: it may be stopped and set aside, and never goes (L27). */
+function isByHand(name: string): boolean {
+  return /^hand-[a-z-]+(\.prev-[0-9a-z]+)?$/.test(name);
+}
+
+const byHandSeen = new WeakMap<World, Set<string>>();
+
+function byHandKept(world: World): string[] {
+  const seen = byHandSeen.get(world) ?? new Set<string>();
+  byHandSeen.set(world, seen);
+  for (const { id, name } of world.containers) if (isByHand(name)) seen.add(id);
+  return [...seen]
+    .filter((id) => !world.containers.some((container) => container.id === id))
+    .map((id) => `G3: the container ${id}, started by hand and replaced, was removed`);
+}
+
 const foreignAsItWas = new WeakMap<World, string>();
 
 /** Things without our mark, as they are now, count as the foreign ones from here on. */
@@ -47,7 +64,10 @@ export function foreignIs(world: World): void {
 
 function foreign(world: World): string {
   return JSON.stringify([
-    world.containers.filter((container) => container.identity?.owner !== world.settings().owner),
+    world.containers.filter(
+      (container) => container.identity?.owner !== world.settings().owner && !isByHand(container.name),
+    ),
+    Object.entries(world.names).filter(([, { mark }]) => mark?.owner !== world.settings().owner),
     world.table.filter((route) => route.mark?.startsWith(`${world.settings().owner}/`) !== true),
   ]);
 }

@@ -175,7 +175,7 @@ export class World extends Ledger {
   /** The registry's file is gone. `kept`: the file beside it is not. */
   loseRegistry(kept: boolean): void {
     Object.assign(this, { applied: [], leases: [], routes: [], records: [], failures: [], fresh: { kept } });
-    if (!kept) Object.assign(this, { files: [], orphans: [], named: [], engine: undefined });
+    if (!kept) Object.assign(this, { files: [], orphans: [], named: [], engine: undefined, dnsRecords: [] });
   }
 
   /** What a pass does before it plans. */

@@ -96,6 +96,7 @@ export function writerOf(world: World): NodeWriter {
       takeOver: (id, renameTo) =>
         act('take-over', nameOf(id), () => {
           world.end(id);
+          world.cutHere('takeOver');
           world.update(nameOf(id), { name: renameTo });
           return ok();
         }),
@@ -103,8 +104,9 @@ export function writerOf(world: World): NodeWriter {
         act('give-back', nameOf(id), () => {
           if (nameOf(id) !== renameTo && world.container(renameTo) !== undefined)
             return retry(`the name ${renameTo} is held`);
+          world.update(nameOf(id), { state: 'running', startedAt: world.now });
+          world.cutHere('giveBack');
           world.update(nameOf(id), { name: renameTo });
-          world.update(renameTo, { state: 'running', startedAt: world.now });
           return ok();
         }),
       stop: (id) => act('stop', nameOf(id), () => (world.end(id), ok())),
@@ -155,6 +157,9 @@ export function writerOf(world: World): NodeWriter {
           () => {
             const same = (a: ObservedRoute, b: ObservedRoute): boolean =>
               a.hostname === b.hostname && a.listenerPort === b.listenerPort;
+            const isForeign = ({ mark }: ObservedRoute): boolean => mark?.startsWith(`${owner}/`) !== true;
+            if (world.table.some((old) => isForeign(old) && routes.some((route) => same(old, route))))
+              return blocked('the proxy has a route that is not ours');
             world.table = [
               ...world.table.filter((old) => !routes.some((route) => same(old, route))),
               ...routes,
@@ -192,6 +197,7 @@ export function writerOf(world: World): NodeWriter {
               there?.addresses.every((ip) => before.includes(ip));
             if (there !== undefined && isOurs !== true) return wait(`${hostname} is not ours`);
             world.names[hostname] = recordOf([{ owner, service, addresses }, ...others]);
+            world.cutHere('put');
           }
           return ok();
         }),

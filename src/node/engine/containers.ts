@@ -82,8 +82,9 @@ export async function takeOverContainer(
 export async function giveBackContainer(site: Site, id: string, renameTo: string): Promise<void> {
   const seen = await unmarked(site, id);
   if (seen === undefined) return;
-  if (nameOf(seen.Name) !== renameTo) await rename(site, id, renameTo);
   if (!seen.State.Running) await site.api.call(`start ${renameTo}`, 'POST', `${containerPath(id)}/start`);
+  // Last: as long as it is called as it was set aside, whoever looks next gives it back (G13).
+  if (nameOf(seen.Name) !== renameTo) await rename(site, id, renameTo);
   await readBack(site, id, { name: renameTo });
 }
 

@@ -19,6 +19,9 @@ export interface Trouble {
   hidden(): ReadonlySet<Weather>;
 }
 
+/** What a call can be cut in the middle of. */
+export const TWO_HALVES: readonly string[] = ['start', 'retire', 'takeOver', 'giveBack', 'put'];
+
 const READY_AFTER_MS = 700;
 const JOB_MS = 4_000;
 
@@ -118,7 +121,7 @@ export class Machine {
 
   /** The first half of what consists of two, or nothing. */
   async #half(name: string, work: () => unknown): Promise<void> {
-    if (name === 'start' || name === 'retire') {
+    if (TWO_HALVES.includes(name)) {
       this.world.cutInside = name;
       await Promise.resolve(work()).catch(() => undefined);
       this.world.cutInside = undefined;

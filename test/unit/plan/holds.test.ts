@@ -31,6 +31,26 @@ describe('after', () => {
     expect(world.container('web')?.image).to.equal('mcr.example.net/web:v2.0.0');
   });
 
+  it('L42 a component that a change adds waits like the rest of it: no trial begins that could not be proved', async () => {
+    const app = (...names: string[]): Service =>
+      service(
+        'app',
+        names.map((name) => component(name)),
+        { after: ['db'] },
+      );
+    const world = worldOf(app('app'), one('db'));
+    await world.converge();
+    world.images['mcr.example.net/db:v2.0.0'] = { kind: 'pulling', since: world.now };
+    world.present('mcr.example.net/cron:v1.0.0');
+    world.desired = desiredOf([app('app', 'cron'), one('db', versioned('db', 'v2.0.0'))]);
+    expect(await world.converge()).to.deep.equal([]);
+    expect(world.plan().waiting.find((entry) => entry.service === 'app')).to.include({ for: 'after' });
+    world.present('mcr.example.net/db:v2.0.0');
+    await world.converge();
+    expect(world.container('app-cron')?.state).to.equal('running');
+    expect(world.trials).to.deep.equal([]);
+  });
+
   it('L42 orders the starts after a boot too', async () => {
     const world = worldOf(one('app', {}, { after: ['db'] }), one('db'));
     await world.converge();

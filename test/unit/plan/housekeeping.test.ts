@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { retry } from '../../../src/base/outcome.ts';
 import type { ObservedContainer } from '../../../src/node/types.ts';
 import { cacheSteps, housekeeping } from '../../../src/plan/housekeeping.ts';
 import type { Step } from '../../../src/plan/types.ts';
@@ -44,6 +45,27 @@ describe('the planner: housekeeping of images', () => {
     world.images[`${HOST}/a:v1.0.0`] = { kind: 'present', imageId: 'sha256:other', user: '', volumes: [] };
     world.desired = desiredOf([service('a', [component('a', image('v1.0.0').image)])]);
     expect((await world.pass()).plan.refused[0]?.why).to.contain('[image/tag-moved]');
+  });
+
+  it('of a repository that nobody has any more: what fails waits longer each time, and is forgotten when nothing is left to do', async () => {
+    await versions('v1.0.0', 'v1.1.0', 'v1.2.0', 'v1.3.0');
+    world.keepImages = 1;
+    world.desired = desiredOf([], { removals: ['a'] });
+    world.removable = ['a'];
+    world.failing.set('remove-image', retry('in use'));
+    const fails = (): number => world.failures.find(({ service }) => service === '(images)')?.count ?? 0;
+    for (let pass = 0; pass < 20; pass += 1) await world.pass();
+    expect(fails(), 'tries with the clock standing still').to.equal(1);
+    world.now += 2_000;
+    await world.pass();
+    await world.pass();
+    expect(fails()).to.equal(2);
+    world.failing.clear();
+    world.now += 4_000;
+    await world.converge();
+    expect(removed().length).to.be.greaterThan(1);
+    expect(world.failures).to.deep.equal([]);
+    expect(world.plan().steps, 'G2').to.deep.equal([]);
   });
 
   it('never one that a definition names, that any container was made from, or that is not recorded', async () => {

@@ -89,7 +89,9 @@ describe('the registry', () => {
     must(before.recordOrphan({ service: 'old', commit: 'c0', seenAt: 1 }));
     must(before.recordEngine({ id: 'e', storageRoot: '/x' }));
     must(before.accept('c1', 5, [{ ...file, prune: false }], nodeFile, ['gone']));
-    const { accepted, engine, named, orphans, files } = before.promised();
+    must(before.putRecords([{ service: 'web', hostname: 'web.example.net', addresses: ['10.0.0.1'] }]));
+    const { accepted, engine, named, orphans, files, records } = before.promised();
+    expect(records).to.have.length(1);
     before.close();
     opened.pop();
     for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
@@ -102,6 +104,7 @@ describe('the registry', () => {
       named,
       orphans,
       files,
+      records,
       nodeFile,
       fresh: { kept: true },
     });
