@@ -4,6 +4,7 @@ import {
   mkdtempSync,
   readFileSync,
   readdirSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -135,10 +136,13 @@ function line(state: KeeperLine): string {
 }
 
 function makeDirectory(name: string): string {
-  const directory = mkdtempSync(join(tmpdir(), prefixOf(name)));
+  // Under its name only when it says whose it is: a keeper of another network namespace would take it for stale.
+  const hidden = mkdtempSync(join(tmpdir(), `.${prefixOf(name)}`));
   // A rootless engine's user passes through; only root writes here.
-  chmodSync(directory, 0o711);
-  writeFileSync(join(directory, 'keeper'), `${process.pid}\n`);
+  chmodSync(hidden, 0o711);
+  writeFileSync(join(hidden, 'keeper'), `${process.pid}\n`);
+  const directory = join(tmpdir(), basename(hidden).slice(1));
+  renameSync(hidden, directory);
   return directory;
 }
 

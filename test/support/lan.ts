@@ -9,6 +9,8 @@ import { until } from './until.ts';
 export interface Lan {
   /** Of this process on the bridge: where its name server and its clients are. */
   readonly here: string;
+  /** What joins them; a machine as well. */
+  readonly hub: LanHost;
   readonly hosts: readonly LanHost[];
   close(): Promise<void>;
 }
@@ -16,7 +18,7 @@ export interface Lan {
 export interface LanHost {
   readonly address: string;
   /** The command that runs `program` inside; it becomes that program, with the same process id. */
-  inside(program: string, ...args: string[]): [string, ...string[]];
+  readonly inside: (program: string, ...args: string[]) => [string, ...string[]];
 }
 
 /**
@@ -36,6 +38,7 @@ export async function openLan(count: number): Promise<Lan> {
   const outside = `mcg${randomBytes(4).toString('hex')}`;
   await ip('link set lo up', hub);
   await ip('link add bridge type bridge', hub);
+  await ip(`addr add ${net}.253/24 dev bridge`, hub);
   await ip('link set bridge up', hub);
   await ip(`link add p0 type veth peer name ${outside} netns ${process.pid}`, hub);
   await ip('link set p0 master bridge up', hub);
@@ -50,10 +53,8 @@ export async function openLan(count: number): Promise<Lan> {
   }
   return {
     here: `${net}.254`,
-    hosts: hosts.map((host, index) => ({
-      address: `${net}.${index + 1}`,
-      inside: (program, ...args) => enter(host, program, ...args),
-    })),
+    hub: hostOf(hub, `${net}.253`),
+    hosts: hosts.map((host, index) => hostOf(host, `${net}.${index + 1}`)),
     close: async () => {
       for (const { child } of holders) {
         const gone = once(child, 'exit');
@@ -85,6 +86,10 @@ async function openNamespace(): Promise<Holder> {
       `this test makes network namespaces, which only root may, in a container with the capability SYS_ADMIN: ${said.trim()}`,
     );
   return { child, pid };
+}
+
+function hostOf(holder: Holder, address: string): LanHost {
+  return { address, inside: (program, ...args) => enter(holder, program, ...args) };
 }
 
 function enter(of: Holder | undefined, program: string, ...args: string[]): [string, ...string[]] {

@@ -41,8 +41,11 @@ export function startBind(options?: ServerOptions): Promise<NameServer> {
 
 export interface ServerOptions {
   readonly zone?: string;
-  /** Where it listens; default 127.0.0.1. */
+  /** Where it listens; default 127.0.0.1, on any free port. */
   readonly address?: string;
+  readonly port?: number;
+  /** The command that runs it there; default: as it is. */
+  readonly inside?: (program: string, ...args: string[]) => [string, ...string[]];
   /** It takes no update from anybody. */
   readonly readOnly?: boolean;
 }
@@ -149,13 +152,12 @@ security-poll-suffix=
   },
 };
 
-async function startNameServer(
-  kind: Kind,
-  { zone = 'svc.test', readOnly = false, address = '127.0.0.1' }: ServerOptions = {},
-): Promise<NameServer> {
+async function startNameServer(kind: Kind, options: ServerOptions = {}): Promise<NameServer> {
+  const { zone = 'svc.test', readOnly = false, address = '127.0.0.1' } = options;
+  const inside = options.inside ?? ((...command: [string, ...string[]]): [string, ...string[]] => command);
   const directory = await mkdtemp(join(tmpdir(), 'ns-'));
   const at = (name: string): string => join(directory, name);
-  const port = await freePort(address);
+  const port = options.port ?? (await freePort(address));
   const key = (name: string, secret: string): string =>
     `key "${name}" {\n\talgorithm hmac-sha256;\n\tsecret "${secret}";\n};\n`;
   await writeFile(at('key'), key('mc', SECRET), { mode: 0o600 });
@@ -173,7 +175,7 @@ async function startNameServer(
   await chmod(directory, 0o755);
   await kind.prepare?.(place);
   let child: ReturnType<typeof spawn> | undefined;
-  const [program, ...options] = kind.command(at('pdns.conf'));
+  const [program, ...args] = inside(...kind.command(at('pdns.conf')));
   const server: NameServer = {
     server: `${address}:${port}`,
     zone,
@@ -205,7 +207,7 @@ async function startNameServer(
       if (code !== 0) throw new Error(said);
     },
     start: async () => {
-      child = spawn(program, options, { stdio: 'ignore' });
+      child = spawn(program, args, { stdio: 'ignore' });
       await until(
         `${kind.name} to answer`,
         async () => (await server.dig(`ns.${zone}`, 'A').catch(() => [])).length > 0,
