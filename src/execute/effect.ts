@@ -45,6 +45,7 @@ function beforeOf(step: Step, { promised, observed }: Seen): unknown {
     case 'release-leases':
       return step.leases;
     case 'issue-certificate':
+    case 'remove-certificate':
       return certificateOf(observed, step.hostname);
     case 'create-container':
       return containerOf(observed, (container) => container.name === step.spec.name);

@@ -14,7 +14,7 @@ export async function perform(step: Step, tools: Tools): Promise<Outcome<unknown
   return handler(step, tools);
 }
 
-/** No kind of step can delete, create, chown or chmod a path of the host (L04, G12). */
+/** No kind of step names a path of the host: none can delete, create, chown or chmod one (L04, G12). */
 const handlers: { readonly [K in StepKind]: Handler<K> } = {
   'record-image': (step, { registry, clock }) =>
     registry.recordImage(
@@ -50,6 +50,7 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
   'release-leases': (step, { registry }) => registry.releaseLeases(step.leases),
   'issue-certificate': (step, { node }) =>
     node.certificates.issue(step.hostname, step.service, step.isDefault),
+  'remove-certificate': (step, { node }) => node.certificates.remove(step.hostname, step.name),
   'create-container': createContainer,
   'start-container': (step, { node }) => node.engine.start(step.from, step.name, step.specDigest),
   'set-aside-container': (step, { node }) => node.engine.rename(step.containerId, step.renameTo),

@@ -70,6 +70,8 @@ export interface NodeWriter {
   };
   readonly certificates: {
     issue(hostname: string, service: string, isDefault: boolean): Promise<Outcome<undefined>>;
+    /** What was issued here for this host name; anything else in the file stays. */
+    remove(hostname: string, name: string): Promise<Outcome<undefined>>;
   };
 }
 

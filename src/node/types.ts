@@ -1,4 +1,5 @@
 import type { Known } from '../base/outcome.ts';
+import type { CertificateState } from './certs/types.ts';
 import type { RecordMark } from './dns/types.ts';
 import type { EnvHash, Issue, Mount, Resources } from '../definitions/types.ts';
 import type { ImageState, PushState, StrayWork } from './images/state.ts';
@@ -193,35 +194,6 @@ export interface ProxyFacts {
   readonly stale?: readonly { readonly listenerPort: number; readonly hostname: string }[];
 }
 
-/** An order at a CA, as it stands. */
-export type CertificateOrder =
-  | { readonly kind: 'ordered'; readonly since: number; readonly progress?: string }
-  | {
-      readonly kind: 'failed';
-      readonly at: number;
-      readonly why: string;
-      readonly hint: string;
-      readonly retryAt: number;
-    };
-
-export type CertificateState =
-  | {
-      readonly kind: 'valid';
-      readonly certPath: string;
-      readonly keyPath: string;
-      readonly notAfter: number;
-      readonly fingerprint256: string;
-      /** From when on it is renewed by itself. Absent: it is not ours, and somebody else renews it. */
-      readonly renewsAt?: number;
-      /** Less than a third of its life is left, and a CA is to be asked, is being asked, or did not give another one. */
-      readonly renewal?: { readonly kind: 'due' } | CertificateOrder;
-    }
-  /** None that may be used, and a CA was asked. */
-  | (CertificateOrder & { readonly certPath: string })
-  | { readonly kind: 'absent'; readonly certPath: string; readonly hint: string }
-  | { readonly kind: 'invalid'; readonly certPath: string; readonly why: string; readonly hint: string }
-  | { readonly kind: 'unknown'; readonly why: string };
-
 /** What came of a TLS handshake by host name through the proxy. */
 export type Handshake =
   | { readonly kind: 'ok'; readonly fingerprint256: string; readonly notAfter: number }
@@ -332,7 +304,7 @@ export interface Observed {
   readonly findings?: Readonly<Record<string, readonly Issue[]>>;
   readonly ports: Known<PortFacts>;
   readonly proxy: Known<ProxyFacts>;
-  /** By host name; only those asked for. */
+  /** By host name: those asked for, and what is left of others that were issued here. */
   readonly certificates: Readonly<Record<string, CertificateState>>;
   /** By `<host name>:<port>`, of our routes that are served; one that is not here is being tried. Absent: none is tried. */
   readonly handshakes?: Readonly<Record<string, Handshake>>;

@@ -1,4 +1,4 @@
-import type { CertificateState } from '../node/types.ts';
+import type { CertificateState } from '../node/certs/types.ts';
 import type { Because } from '../registry/types.ts';
 import type { Facts, Fronted, FrontedComponent } from './facts.ts';
 import { isDefaultHostname } from './look.ts';
@@ -40,6 +40,8 @@ function stageCertificate(
   switch (state.kind) {
     case 'valid':
       return state.renewal === undefined ? READY : renewing(facts, state, hostname, order, waiting);
+    case 'left':
+      return order();
     case 'absent':
       if (facts.settings.certificates !== 'files') return order();
       return notYet(

@@ -1,7 +1,7 @@
 import type { Service } from '../definitions/types.ts';
 import { restAfterFailure } from './rest.ts';
 import type { Because, ImageRecord } from '../registry/types.ts';
-import { NOBODY, type Facts, type ServicePlan } from './facts.ts';
+import { NOBODY, type Facts, type Fronted, type ServicePlan } from './facts.ts';
 import type { Step } from './types.ts';
 
 /**
@@ -89,6 +89,49 @@ export function forgetFailure(facts: Facts, planned: readonly ServicePlan[]): Se
   };
   const step: Step = { service: NOBODY, subject: NOBODY, because, kind: 'forget-service' };
   return { steps: [step], waiting: [], refused: [] };
+}
+
+/**
+ * Certificates that were issued here, and whose name nobody has any more: no definition in force or recorded, stopped or not,
+ * and no route. What goes of services is judged before (L31); these follow them. `newest`: as git has them, also while an older
+ * version is put back.
+ */
+export function certificateSteps(facts: Facts, newest: Facts['desired']): ServicePlan {
+  const { desired, promised, observed, settings } = facts;
+  const nothing: ServicePlan = { steps: [], waiting: [], refused: [] };
+  const left = Object.entries(observed.certificates).flatMap(([hostname, state]) =>
+    state.kind === 'left' ? [{ hostname, name: state.name }] : [],
+  );
+  if (left.length === 0 || !settings.proxy || !observed.proxy.known) return nothing;
+  // While any file cannot be read, nobody knows what it names; and after a loss nothing goes under the same commit.
+  const isUnread = desired.unreadable || desired.refused.length > 0 || desired.edgesUnread !== undefined;
+  if (isUnread || promised.lostAt === desired.commit.oid) return nothing;
+  const used = new Set([
+    ...[
+      ...servicesIn(facts),
+      ...[...newest.services, ...(desired.edges ?? [])].map(({ service }) => service),
+    ].flatMap(hostnamesOf),
+    ...[...promised.routes, ...(promised.records ?? []), ...observed.proxy.value.table].map(
+      ({ hostname }) => hostname,
+    ),
+  ]);
+  const gone = left.filter(({ hostname }) => !used.has(hostname));
+  if (gone.length === 0 || restAfterFailure(facts, NOBODY, '') !== undefined) return nothing;
+  const because: Because = {
+    summary: 'it was issued here, and no definition has its name any more',
+    commit: desired.commit.oid,
+  };
+  return {
+    ...nothing,
+    steps: gone.map(({ hostname, name }) => ({
+      ...{ service: NOBODY, subject: hostname, because, kind: 'remove-certificate' as const },
+      ...{ hostname, name },
+    })),
+  };
+}
+
+function hostnamesOf({ components }: Pick<Fronted['service'], 'components'>): string[] {
+  return components.flatMap(({ routes }) => routes.map(({ hostname }) => hostname));
 }
 
 function mib(bytes: number): number {

@@ -1,12 +1,6 @@
 import { known } from '../base/outcome.ts';
-import type {
-  CertificateState,
-  Handshake,
-  NameFacts,
-  ObservedContainer,
-  ObservedRoute,
-  ServerRecord,
-} from '../node/types.ts';
+import type { CertificateState } from '../node/certs/types.ts';
+import type { Handshake, NameFacts, ObservedContainer, ObservedRoute, ServerRecord } from '../node/types.ts';
 import type { Facts } from './facts.ts';
 import { makePlan } from './plan.ts';
 import { promisedAfter, type Of } from './promisedafter.ts';
@@ -113,6 +107,10 @@ function applyStep(facts: Facts, step: Step): Facts {
       return observe(facts, {
         certificates: { ...facts.observed.certificates, [step.hostname]: issued(step.hostname, facts.now) },
       });
+    case 'remove-certificate': {
+      const rest = Object.entries(facts.observed.certificates).filter(([name]) => name !== step.hostname);
+      return observe(facts, { certificates: Object.fromEntries(rest) });
+    }
     case 'create-network':
       return onEngine(facts, (engine) => ({ ...engine, networks: [...engine.networks, step.name].sort() }));
     case 'remove-network':

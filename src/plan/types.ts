@@ -57,6 +57,8 @@ export type StepBody =
   | { readonly kind: 'lease-ports'; readonly leases: readonly Lease[] }
   | { readonly kind: 'release-leases'; readonly leases: readonly Lease[] }
   | { readonly kind: 'issue-certificate'; readonly hostname: string; readonly isDefault: boolean }
+  /** Takes away `<name>.pem`, when it still is a certificate for this host name that was issued here. */
+  | { readonly kind: 'remove-certificate'; readonly hostname: string; readonly name: string }
   /** Makes the container under `stagingName`, not started. */
   | {
       readonly kind: 'create-container';

@@ -1,5 +1,6 @@
 import type { DesiredService } from '../definitions/types.ts';
-import type { CertificateState, Handshake, Observed } from '../node/types.ts';
+import type { CertificateState } from '../node/certs/types.ts';
+import type { Handshake, Observed } from '../node/types.ts';
 import type { Cause } from './causes.ts';
 
 const DAY_MS = 86_400_000;

@@ -4,7 +4,7 @@ import { makeLog } from '../../src/base/log.ts';
 import type { AcmeOptions, ThroughProxy } from '../../src/node/certs/acme/acme.ts';
 import { openCertificates, type Certificates } from '../../src/node/certs/certificates.ts';
 import type { Dns } from '../../src/node/dns/dns.ts';
-import type { CertificateState } from '../../src/node/types.ts';
+import type { CertificateState } from '../../src/node/certs/types.ts';
 import type { Pebble } from '../support/pebble.ts';
 import { until } from '../support/until.ts';
 

@@ -11,7 +11,7 @@ import type { AcmeOptions } from '../../src/node/certs/acme/acme.ts';
 import type { Certificates } from '../../src/node/certs/certificates.ts';
 import type { Dns } from '../../src/node/dns/dns.ts';
 import { openRfc2136 } from '../../src/node/dns/rfc2136.ts';
-import type { CertificateState } from '../../src/node/types.ts';
+import type { CertificateState } from '../../src/node/certs/types.ts';
 import { makeCa } from '../support/certs.ts';
 import { startKnot, type NameServer } from '../support/nameserver.ts';
 import { endWithConnections, freePort, listen } from '../support/mcproxy.ts';
@@ -88,7 +88,13 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
       expect(await readFile(join(dir, 'certs', 'hello.pem'), 'utf8')).to.equal(pem);
       await certificates.stop();
       // Another run of the agent knows it as its own, and its account.
-      expect(await lookAt(open(challenge))).to.have.property('kind', 'valid');
+      const next = open(challenge);
+      expect(await lookAt(next)).to.have.property('kind', 'valid');
+      // Nobody wants it any more: it goes, and its key stays.
+      expect(await next.observe([])).to.deep.equal({ [NAME]: { kind: 'left', name: 'hello' } });
+      expect(await next.remove(NAME, 'hello')).to.have.property('kind', 'ok');
+      expect(await readdir(join(dir, 'certs'))).to.deep.equal(['hello.key']);
+      expect(await next.remove(NAME, 'hello'), 'twice is once').to.have.property('kind', 'ok');
     });
   }
 

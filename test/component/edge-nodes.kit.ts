@@ -78,6 +78,8 @@ interface Given {
   readonly directory: string;
   readonly definitions: string;
   readonly dns: NameServer;
+  /** Address of the resolver that the machine has. */
+  readonly resolver: string;
   readonly suffix: string;
   /** Roots by which it verifies home nodes. */
   readonly roots: string;
@@ -87,6 +89,9 @@ export async function makeNode(given: Given): Promise<TwoNode> {
   const { name, kind, host, directory } = given;
   const at = (file: string): string => join(directory, file);
   for (const part of ['data', 'certs', 'src']) await mkdir(at(part), { recursive: true });
+  await writeFile(at('resolv.conf'), `nameserver ${given.resolver}\n`);
+  // With a file system of its own in this one place: whose resolver a process asks is told by this file alone.
+  const resolving = ['unshare', '--mount', 'sh', '-c', 'mount --bind "$0" /etc/resolv.conf && exec "$@"'];
   const config = at('settings.toml');
   await writeFile(config, stringifyToml(settingsOf(given)));
   const dashboard = `http://${host.address}:8077`;
@@ -117,7 +122,9 @@ export async function makeNode(given: Given): Promise<TwoNode> {
     kind,
     address: host.address,
     startAgent: async () => {
-      agent = begin(...host.inside(process.execPath, ...programArguments(), 'agent', '--config', config));
+      const command = [process.execPath, ...programArguments(), 'agent', '--config', config];
+      const [program = '', ...args] = [...resolving, at('resolv.conf'), ...command];
+      agent = begin(...host.inside(program, ...args));
       await until(`the agent of ${name}`, () => node.view(), PATIENCE_MS);
     },
     killAgent: () => end(agent, 'SIGKILL'),
@@ -203,7 +210,7 @@ function settingsOf({ name, kind, host, engine, directory, definitions, dns, suf
     certs: { driver: 'local' },
     mcns: { driver: 'rfc2136', servers: [dns.server], zones: [dns.zone], key_file: dns.keyFile, ttl_s: 1 },
     deploy: { stable_for_s: 0.5, stop_timeout_s: 1, drain_s: 2 },
-    policy: { hostnames: [suffix] },
+    policy: { hostnames: [suffix, 'example.org'] },
   };
 }
 

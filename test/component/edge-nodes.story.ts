@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeRepository, type Repository } from '../../src/demo/repository.ts';
+import type { Condition } from '../../src/report/types.ts';
 import { buildBusyboxImage } from '../support/images.ts';
 import { openLan, type Lan } from '../support/lan.ts';
 import { startKnot, type NameServer } from '../support/nameserver.ts';
@@ -16,6 +17,8 @@ import { makeNode, startHostEngine, type HostEngine, type TwoNode } from './edge
 const SUFFIX = 'svc.test';
 const NAME = `web.${SUFFIX}`;
 const EDGE_SERVICE = 'web@home';
+/** In no zone of ours. */
+const OTHERS = 'docs.example.org';
 
 /** Two nodes with these proxies, and what happens to them one after the other, told as it happened. */
 export function twoNodes(edgeKind: Driver, homeKind: Driver): void {
@@ -23,18 +26,33 @@ export function twoNodes(edgeKind: Driver, homeKind: Driver): void {
     between(edgeKind, homeKind));
 }
 
+interface Site {
+  readonly lan: Lan;
+  readonly engines: readonly HostEngine[];
+  readonly dns: NameServer;
+  /** What the machines resolve names with; it has a zone that none of our agents manages. */
+  readonly world: NameServer;
+}
+
 function between(edgeKind: Driver, homeKind: Driver): void {
-  let lan: Lan;
-  let engines: HostEngine[] = [];
-  let dns: NameServer;
+  const ends: (() => Promise<unknown>)[] = [];
+  let site: Site;
 
   before(async function () {
     this.timeout(180_000);
-    lan = await openLan(2);
-    [dns, ...engines] = await Promise.all([
-      startKnot({ zone: SUFFIX, address: lan.here }),
-      ...lan.hosts.map(startHostEngine),
-    ]);
+    const lan = await openLan(2);
+    ends.push(() => lan.close());
+    const engines: HostEngine[] = [];
+    for (const host of lan.hosts) {
+      const engine = await startHostEngine(host);
+      ends.push(() => engine.stop());
+      engines.push(engine);
+    }
+    const dns = await startKnot({ zone: SUFFIX, address: lan.here });
+    ends.push(() => dns.stop());
+    const world = await startKnot({ zone: 'example.org', port: 53, ...lan.hub });
+    ends.push(() => world.stop());
+    site = { lan, engines, dns, world };
     for (const version of ['v1.0.0', 'v2.0.0'])
       await buildBusyboxImage(engineOf(0), imageOf(version), {
         cmd: ['sh', '-c', 'exec httpd -f -p $PORT -h /www'],
@@ -42,17 +60,16 @@ function between(edgeKind: Driver, homeKind: Driver): void {
       });
   });
   after(async () => {
-    await Promise.all(engines.map((engine) => engine.stop()));
-    await dns.stop();
-    await lan.close();
+    for (const end of ends.reverse()) await end();
   });
   const engineOf = (index: number): HostEngine => {
-    const engine = engines[index];
+    const engine = site.engines[index];
     if (engine === undefined) throw new Error('no engine');
     return engine;
   };
 
   it('request → edge → home → container; the home moves, the edge restarts, and nothing is lost; removed, nothing is left (G36–G40)', async () => {
+    const { lan, dns, world } = site;
     const directory = await mkdtemp(join(tmpdir(), 'two-'));
     const definitions = await makeRepository(join(directory, 'definitions.git'));
     const roots = join(directory, 'home-ca.pem');
@@ -68,7 +85,7 @@ function between(edgeKind: Driver, homeKind: Driver): void {
         const own = join(directory, name);
         const engine = engineOf(index);
         return makeNode({
-          ...{ name, kind, host, engine, dns, roots },
+          ...{ name, kind, host, engine, dns, roots, resolver: lan.hub.address },
           ...{ directory: own, definitions: definitions.path, suffix: SUFFIX },
         });
       }),
@@ -80,7 +97,7 @@ function between(edgeKind: Driver, homeKind: Driver): void {
       lines.push(`${((performance.now() - begun) / 1_000).toFixed(1).padStart(5)} s  ${line}`);
     };
     try {
-      await story({ home, edge, definitions, roots, dns, say });
+      await story({ home, edge, definitions, roots, dns, world, say });
     } catch (error) {
       const logs = nodes.map((node) => `${node.name}: ${node.log().slice(-3_000)}`);
       throw new Error(`${String(error)}\n${[...lines, ...logs].join('\n')}`, { cause: error });
@@ -98,10 +115,11 @@ interface Story {
   readonly definitions: Repository;
   readonly roots: string;
   readonly dns: NameServer;
+  readonly world: NameServer;
   readonly say: (line: string) => void;
 }
 
-async function story({ home, edge, definitions, roots, dns, say }: Story): Promise<void> {
+async function story({ home, edge, definitions, roots, dns, world, say }: Story): Promise<void> {
   const dig = async (): Promise<string> => `dig ${NAME} A: ${(await dns.dig(NAME, 'A')).join() || 'nothing'}`;
   const files = {
     'nodes/home.toml': `addresses = ["${home.address}"]\n`,
@@ -109,11 +127,25 @@ async function story({ home, edge, definitions, roots, dns, say }: Story): Promi
   };
   say(`home ${home.address} (${home.kind}), edge ${edge.address} (${edge.kind}); before: ${await dig()}`);
 
-  const first = await definitions.commit({ ...files, 'services/web.toml': definition('v1.0.0') });
+  await world.update(`update add ${OTHERS} 60 A 192.0.2.7`);
+  const first = await definitions.commit({
+    ...{ ...files, 'services/web.toml': definition('v1.0.0'), 'services/docs.toml': DOCS },
+  });
   await home.startAgent();
   await home.startProxy();
   const before = await home.awaits('web', 'converged', first);
+  await home.awaits('docs', 'converged', first);
   await writeFile(roots, await home.root());
+  const amiss = await until(
+    'the name that others manage to be resolved',
+    async () => (await home.view()).dns?.elsewhere[0]?.why,
+  );
+  say(`dig ${OTHERS} A: ${(await world.dig(OTHERS, 'A')).join()}; home says: ${amiss}`);
+  expect(amiss).to.equal(`${OTHERS} resolves to 192.0.2.7, not to this node`);
+  const warning = await dnsOf(home);
+  expect(warning.text).to.contain(amiss);
+  expect(warning.hint).to.equal('Those names are managed elsewhere: mend them there.');
+  await world.update(`update delete ${OTHERS}`, `update add ${OTHERS} 60 A ${home.address}`);
   await edge.startAgent();
   await edge.startProxy();
   const route = await edge.awaits(EDGE_SERVICE, 'converged', first);
@@ -142,12 +174,17 @@ async function story({ home, edge, definitions, roots, dns, say }: Story): Promi
   const still = await edge.awaits(EDGE_SERVICE, 'converged', second);
   expect(still.routes, 'the edge never knows').to.deep.equal(route.routes);
 
-  await edge.killAgent();
-  await edge.startAgent();
+  await Promise.all([edge.killAgent(), home.killAgent()]);
+  await Promise.all([edge.startAgent(), home.startAgent()]);
   await edge.awaits(EDGE_SERVICE, 'converged', second);
-  const restarted = heard('kill -9 of the edge’s agent, and another one');
+  await home.awaits('web', 'converged', second);
+  const restarted = heard('kill -9 of both agents, and other ones');
   expect(restarted.refused).to.equal(0);
   expect(Object.keys(restarted.answers)).to.deep.equal(['200 v2.0.0']);
+
+  await until('the name to lead here', async () => !(await dnsOf(home)).text.includes(OTHERS));
+  expect(await dnsOf(home)).to.not.have.property('hint');
+  say(`dig ${OTHERS} A: ${(await world.dig(OTHERS, 'A')).join()}; home has nothing to say of it`);
 
   await edge.stopProxy();
   await edge.startProxy();
@@ -160,9 +197,8 @@ async function story({ home, edge, definitions, roots, dns, say }: Story): Promi
   expect(last).to.deep.include({ refused: 0, lost: [] });
   expect(Object.keys(last.answers)).to.deep.equal(['200 v2.0.0']);
 
-  // It is the only one: a repository without any definition removes nothing that is not named.
-  const message = 'Remove web\n\nRemove-Services: web\n';
-  const third = await definitions.commit({ 'services/web.toml': undefined }, { message });
+  expect(await edge.certificates()).to.deep.equal([`${NAME}.pem`]);
+  const third = await definitions.commit({ 'services/web.toml': undefined });
   await Promise.all([edge.awaitsGone(EDGE_SERVICE, third), home.awaitsGone('web', third)]);
   const closed = await connectTo(target, { host: edge.address }).then(
     () => 'a handshake',
@@ -174,6 +210,19 @@ async function story({ home, edge, definitions, roots, dns, say }: Story): Promi
   expect(await dns.dig(NAME, 'A')).to.deep.equal([]);
   expect(await dns.dig(`_mc-gitops.${NAME}`, 'TXT')).to.deep.equal([]);
   expect(closed, 'no route, and no certificate').to.match(/Error/);
+  await until('the certificates to go', async () => {
+    const left = [...(await edge.certificates()), ...(await home.certificates())];
+    if (left.join() === `${OTHERS}.pem`) return true;
+    throw new Error(left.join());
+  });
+  say(`certificates that are left: none on the edge, that of ${OTHERS} at home`);
+}
+
+/** What the node says of its names. */
+async function dnsOf(node: TwoNode): Promise<Condition> {
+  const found = (await node.view()).conditions.find(({ name }) => name === 'dns');
+  if (found === undefined) throw new Error('nothing is said of DNS');
+  return found;
 }
 
 function told({ answers, refused, lost }: Part): string {
@@ -202,3 +251,16 @@ mode = "l7"
 edge = ["edge"]
 `;
 }
+
+const DOCS = `name = "docs"
+node = "home"
+
+[[components]]
+name = "docs"
+image = "${imageOf('v1.0.0')}"
+
+[[components.routes]]
+hostname = "${OTHERS}"
+port = 443
+mode = "l7"
+`;

@@ -31,6 +31,7 @@ export const STEP_KINDS: Readonly<Record<StepKind, Actor>> = {
   'put-routes': 'proxy',
   'remove-routes': 'proxy',
   'issue-certificate': 'certificates',
+  'remove-certificate': 'certificates',
   'put-records': 'dns',
   'remove-records': 'dns',
 };

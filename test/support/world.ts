@@ -4,8 +4,8 @@ import { known, ok, unknown, type Failure, type Outcome } from '../../src/base/o
 import type { Desired } from '../../src/definitions/types.ts';
 import { execute } from '../../src/execute/execute.ts';
 import type { NodeWriter, StepResult, Tools } from '../../src/execute/types.ts';
+import type { CertificateState } from '../../src/node/certs/types.ts';
 import type {
-  CertificateState,
   ContainerParts,
   Handshake,
   NameFacts,

@@ -220,6 +220,11 @@ export function writerOf(world: World): NodeWriter {
           else world.sign(hostname);
           return ok();
         }),
+      remove: (hostname) =>
+        act('remove-certificate', hostname, () => {
+          Reflect.deleteProperty(world.certificates, hostname);
+          return ok();
+        }),
     },
   };
 }

@@ -4,7 +4,7 @@ import { quote } from '../../definitions/findings.ts';
 import type { LastGood, Resolution } from '../../definitions/resolve.ts';
 import type { Desired, DesiredService, EnvValues } from '../../definitions/types.ts';
 import { certificatePaths } from '../../node/certs/place.ts';
-import type { CertificateState } from '../../node/types.ts';
+import type { CertificateState } from '../../node/certs/types.ts';
 import type { Facts } from '../../plan/facts.ts';
 import { leasesFor, withLeases } from '../../plan/leases.ts';
 import { isDefaultHostname } from '../../plan/look.ts';

@@ -5,7 +5,7 @@ import { writeFileAtomic } from '../../base/files.ts';
 import type { Log } from '../../base/log.ts';
 import { blocked, bug, messageOf, ok, wait, type Outcome } from '../../base/outcome.ts';
 import { openNoDns, type Dns } from '../dns/dns.ts';
-import type { CertificateOrder, CertificateState } from '../types.ts';
+import type { CertificateOrder, CertificateState } from './types.ts';
 import { ensureDirectory, writeFailure } from '../writing.ts';
 import { openAcme, type Acme, type AcmeOptions, type ThroughProxy } from './acme/acme.ts';
 import {
@@ -17,6 +17,7 @@ import {
   startOf,
   type Verdict,
 } from './check.ts';
+import { leftOver, removeIssued, type IsIssuedHere } from './left.ts';
 import { ensureLocalCa, loadLocalCa, pemOfKey, type LocalCa } from './localca.ts';
 import { ensureKey, placeOf, type Place, type WantedCertificate } from './place.ts';
 
@@ -42,7 +43,8 @@ export interface Certificates {
   /**
    * By host name. With driver `local`, `absent` stands for everything that `issue` would mend: no file yet, one of ours
    * that expired or lost its key, one of ours with less than a third of its life left (renewal). `invalid` needs a person.
-   * With driver `acme` a valid one stays so while another is ordered (`renewal`), and an order is told as it stands.
+   * With driver `acme` a valid one stays so while another is ordered (`renewal`), and an order is told as it stands. What was
+   * issued here and is not wanted is told as `left`.
    */
   observe(wanted: readonly WantedCertificate[]): Promise<Record<string, CertificateState>>;
   /**
@@ -50,6 +52,8 @@ export interface Certificates {
    * certificate that was not issued here.
    */
   issue(hostname: string, service: string, isDefault: boolean): Promise<Outcome<undefined>>;
+  /** Takes away `<name>.pem`, when it was issued here for this host name; gone is as good. The key stays. */
+  remove(hostname: string, name: string): Promise<Outcome<undefined>>;
   /** The local CA's root, PEM; `wait` until the first certificate was issued, `blocked` with driver `files`. */
   rootPem(): Promise<Outcome<string>>;
   stop(): Promise<void>;
@@ -92,6 +96,7 @@ export function openCertificates(options: CertificateOptions, beside: Beside = {
     async observe(wanted) {
       const ca = driver === 'local' ? await loadLocalCa(caDir) : ok();
       if (ca.kind !== 'ok') log.warn({ why: ca.why, hint: ca.hint }, 'local CA');
+      const local = ca.kind === 'ok' ? ca.value : undefined;
       const owners = new Map<string, string>();
       const states: Record<string, CertificateState> = {};
       for (const item of [...wanted].sort(byDefaultFirst)) {
@@ -105,6 +110,13 @@ export function openCertificates(options: CertificateOptions, beside: Beside = {
         if (owner !== item.hostname) states[item.hostname] = sharedFile(place, owner);
         else states[item.hostname] ??= await observeOne(place, ca).catch(unknownState);
       }
+      if (driver === 'files') return states;
+      for (const { hostname, name } of await leftOver(
+        options.certDir,
+        new Set(owners.keys()),
+        issuedBy(local, acme),
+      ))
+        states[hostname] ??= { kind: 'left', name };
       return states;
     },
     issue(hostname, service, isDefault) {
@@ -125,17 +137,37 @@ export function openCertificates(options: CertificateOptions, beside: Beside = {
       queue = result;
       return result;
     },
-    async rootPem() {
-      if (driver !== 'local') {
-        return blocked('there is no local CA', 'Set [certs] driver = "local" to have one.');
-      }
-      const ca = await loadLocalCa(caDir);
-      if (ca.kind !== 'ok') return ca;
-      if (ca.value === undefined) return wait('the local CA has not issued anything yet');
-      return ok(ca.value.rootPem);
-    },
+    remove: (hostname, name) => removeLeft(hostname, name, caDir, options, acme),
+    rootPem: () => rootOf(driver, caDir),
     stop: () => acme?.stop() ?? Promise.resolve(),
   };
+}
+
+function issuedBy(local: LocalCa | undefined, acme: Acme | undefined): IsIssuedHere {
+  return (hostname, leaf) =>
+    acme?.issued(hostname, leaf) ?? Promise.resolve(local !== undefined && signed(local.root, leaf));
+}
+
+async function removeLeft(
+  hostname: string,
+  name: string,
+  caDir: string,
+  { driver, certDir }: CertificateOptions,
+  acme: Acme | undefined,
+): Promise<Outcome<undefined>> {
+  const ca = driver === 'local' ? await loadLocalCa(caDir) : ok();
+  if (ca.kind !== 'ok') return ca;
+  const place = placeOf({ hostname, service: name, isDefault: true }, certDir);
+  if (typeof place === 'string') return blocked(place, 'It is left alone.');
+  return removeIssued(place.certPath, hostname, issuedBy(ca.value, acme));
+}
+
+async function rootOf(driver: CertificateOptions['driver'], caDir: string): Promise<Outcome<string>> {
+  if (driver !== 'local') return blocked('there is no local CA', 'Set [certs] driver = "local" to have one.');
+  const ca = await loadLocalCa(caDir);
+  if (ca.kind !== 'ok') return ca;
+  if (ca.value === undefined) return wait('the local CA has not issued anything yet');
+  return ok(ca.value.rootPem);
 }
 
 /** Of a certificate from the CA: what is there, and how the order of the next one stands. */

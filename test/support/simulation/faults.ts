@@ -169,6 +169,7 @@ export function impossible(fault: StepFault | Weather, kind: StepKind): string |
   // Foreign containers that `replaces` names, and blue-green, are not part of these lives.
   if (kind === 'take-over-container' || kind === 'give-back-container' || kind === 'set-aside-container')
     return 'no definition of these lives replaces a foreign container, or has two slots';
+  if (kind === 'remove-certificate') return 'what is left of certificates is not looked for in these lives';
   if (actor === 'dns') return 'the nodes of these lives manage no records';
   const isCall = (CALL_FAULTS as readonly string[]).includes(fault);
   if (isCall && !CALLED.includes(actor)) return 'a step on the registry calls nothing outside';

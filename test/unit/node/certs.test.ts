@@ -384,4 +384,33 @@ describe('node/certs', () => {
       expect(state).to.have.property('why').that.includes('hello.pem');
     });
   });
+
+  it('what was issued here and is not wanted is told as left, and goes when it is asked to; what is not ours never does', async () => {
+    const certificates = open('local');
+    expect(await certificates.issue(HOST, 'hello', true)).to.have.property('kind', 'ok');
+    expect(await certificates.issue('old.svc.example.net', 'hello', false)).to.have.property('kind', 'ok');
+    const chain = await makeChain();
+    await writeFile(join(certDir, 'operator.pem'), chain.leaf + chain.middle);
+    await writeFile(join(certDir, 'rubbish.pem'), 'rubbish');
+    const wanted = { hostname: HOST, service: 'hello', isDefault: true };
+    const { [HOST]: kept, ...rest } = await certificates.observe([wanted]);
+    expect(kept).to.have.property('kind', 'valid');
+    expect(rest).to.deep.equal({ 'old.svc.example.net': { kind: 'left', name: 'old.svc.example.net' } });
+    for (const [hostname, name] of [
+      ['old.svc.example.net', 'hello'],
+      [HOST, 'operator'],
+      ['old.svc.example.net', '../ca/ca'],
+      ['old.svc.example.net', 'rubbish'],
+    ] as const)
+      expect(await certificates.remove(hostname, name), name).to.have.property('kind', 'blocked');
+    for (let twice = 0; twice < 2; twice += 1)
+      expect(await certificates.remove('old.svc.example.net', 'old.svc.example.net')).to.have.property(
+        'kind',
+        'ok',
+      );
+    expect((await readdir(certDir)).sort()).to.deep.equal([
+      ...['hello.key', 'hello.pem', 'old.svc.example.net.key', 'operator.pem', 'rubbish.pem'],
+    ]);
+    expect(await open('files').observe([]), 'with files all is the operator’s').to.deep.equal({});
+  });
 });

@@ -278,3 +278,70 @@ describe('the planner: which images go', () => {
     });
   });
 });
+
+describe('the planner: certificates that are left', () => {
+  const NAME = 'a.svc.mcp.metacircular.net';
+  let world: World;
+  const left = { kind: 'left', name: 'a' } as const;
+  const planned = (): string[] => world.plan().steps.map(({ kind, subject }) => `${kind} ${subject}`);
+
+  beforeEach(async () => {
+    world = new World();
+    world.present(`${HOST}/a:v1.0.0`);
+    world.desired = desiredOf([service('b', [component('b', { container: 'b' })])]);
+    world.present('mcr.example.net/b:v1.0.0');
+    await world.converge();
+    world.certificates[NAME] = left;
+  });
+
+  it('what was issued here and nobody names goes, once; after a failure it rests', async () => {
+    world.failing.set('remove-certificate', { kind: 'retry', why: 'the directory cannot be written' });
+    await world.pass();
+    expect(planned(), 'it rests after a failure').to.deep.equal([]);
+    world.failing.clear();
+    world.now += 60_000;
+    expect(await world.converge()).to.deep.equal([`remove-certificate ${NAME}`]);
+    expect(planned()).to.deep.equal([]);
+  });
+
+  it('it stays while any definition has its name, stopped or put back, while a route has it, and while a file cannot be read', () => {
+    const route = { name: '', hostname: NAME, port: 8443, mode: 'l7', backendTls: false } as const;
+    const a = service('a', [component('a', { routes: [route] })], { active: false });
+    const alone = world.desired;
+    const is = (what: string, change: () => void, back: () => void): void => {
+      change();
+      expect(
+        planned().filter((line) => line.startsWith('remove-certificate')),
+        what,
+      ).to.deep.equal([]);
+      back();
+      expect(planned(), `not ${what}`).to.deep.equal([`remove-certificate ${NAME}`]);
+    };
+    const desired =
+      (next: typeof alone): (() => void) =>
+      () =>
+        void (world.desired = next);
+    const both = desiredOf([a, ...alone.services.map((entry) => entry.service)]);
+    is('stopped', desired(both), desired(alone));
+    is('unreadable', desired({ ...alone, unreadable: true }), desired(alone));
+    is('refused', desired({ ...alone, refused: ['a'] }), desired(alone));
+    is('an edge unread', desired({ ...alone, edgesUnread: ['a@n2'] }), desired(alone));
+    const foreign = {
+      listenerPort: 8443,
+      hostname: NAME,
+      backend: 'x:1',
+      mode: 'l4',
+      backendTls: false,
+    } as const;
+    is(
+      'a foreign route',
+      () => void (world.table = [...world.table, foreign]),
+      () => void (world.table = world.table.filter((one) => one !== foreign)),
+    );
+    is(
+      'the table unseen',
+      () => void (world.proxyKnown = false),
+      () => void (world.proxyKnown = true),
+    );
+  });
+});
