@@ -1,17 +1,22 @@
 const SECRET_NAME =
-  /(?:PASS(?:WORD|WD|PHRASE)?|(?:^|_)PWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIALS?|(?:^|_)AUTH)$/i;
+  /(?:(?<!COM|BY|OVER|TRES)PASS|PASSWORD|PASSWD|PASSPHRASE|(?:^|_)PWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIALS?|(?:^|_)AUTH)$/i;
 const SECRET_VALUE = [
   /-----BEGIN [A-Z ]*PRIVATE KEY-----/,
   /^(?:ghp|gho|ghs|ghu|github_pat|glpat|xox[abprs])[_-]/,
   /^AKIA[0-9A-Z]{16}$/,
+  /^(?:sk|rk)_(?:live|test)_/,
+  /^https:\/\/hooks\.slack\.com\/services\//,
+  /(?:^|;)\s*(?:password|pwd)\s*=\s*[^;\s]/i,
+  /^Authorization:\s*(?:Bearer|Basic)\s+\S/i,
+  /^X-[\w-]*(?:Key|Token):\s*\S/i,
   /^eyJ[\w-]+\.eyJ[\w-]+\./,
   /^[a-z][a-z0-9+.-]*:\/\/[^/\s:@]*:[^/\s@]+@/i,
 ];
 
 /** Does an entry look like a secret? A guess by its name and shape; a path to a file is none. */
 export function looksSecret(name: string, value: string): boolean {
-  if (value === '' || /^(?:true|false|\d{1,3})$/i.test(value)) return false;
-  return isSecretValue(value) || isSecretName(name, value);
+  if (value === '' || /^(?:true|false|yes|no|on|off|\d{1,3})$/i.test(value)) return false;
+  return isSecretValue(value) || isSecretName(name, value) || isRandom(name, value);
 }
 
 /** `--password=…` among the words of a command, or a word that is a token by its shape. */
@@ -28,6 +33,11 @@ export function looksSecretArgument(word: string, index: number, words: readonly
   const [, name] = /^--?([\w-]+)$/.exec(words[index - 1] ?? '') ?? [];
   const isValue = name !== undefined && !word.startsWith('-');
   return looksSecretWord(word) || (isValue && looksSecret(name.replaceAll('-', '_'), word));
+}
+
+/** Only a key is so long and says so little. */
+function isRandom(name: string, value: string): boolean {
+  return /(?:^|_)KEY$/i.test(name) && /^(?:[0-9a-f]{32,}|[A-Za-z0-9+/]{40,}={0,2})$/.test(value);
 }
 
 function isSecretValue(value: string): boolean {

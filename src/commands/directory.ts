@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { lstat, open, readdir, stat as follow } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { unsafeName } from '../base/git/objects.ts';
 import { blocked, messageOf, ok, type Outcome } from '../base/outcome.ts';
 import { LIMITS } from '../definitions/shape.ts';
@@ -51,10 +51,11 @@ export async function readDirectory(dir: string, root = ''): Promise<Outcome<Dir
       );
     }
     const prefix = folder === '' ? '' : `${folder}/`;
+    const to = { base, prefix, files, refused, ignored, modules: await submodules(base) };
     for (const [at, part] of parts.entries()) {
-      if (found[at] === true) await walk({ base, prefix, files, refused, ignored }, part, 0);
+      if (found[at] === true) await walk(to, part, 0);
     }
-    await look({ base, prefix, files, refused, ignored }, '', 0);
+    await look(to, '', 0);
   } catch (error) {
     return blocked(`${dir} cannot be read: ${messageOf(error)}`, 'Look at its owner and mode.');
   }
@@ -69,10 +70,12 @@ interface Walk {
   readonly files: DefinitionFile[];
   readonly refused: RefusedFile[];
   readonly ignored: string[];
+  /** Folders that are submodules, whether or not they are filled; absolute. */
+  readonly modules: ReadonlySet<string>;
 }
 
 async function walk(to: Walk, inside: string, depth: number): Promise<void> {
-  const full = join(to.base, inside);
+  const full = resolve(to.base, inside);
   const path = `${to.prefix}${inside}`;
   const stat = await lstat(full);
   const refuse = (why: string): void => void to.refused.push({ path, why });
@@ -82,6 +85,10 @@ async function walk(to: Walk, inside: string, depth: number): Promise<void> {
     return;
   }
   if (stat.isDirectory()) {
+    if (to.modules.has(full) || (await lstatOrMissing(join(full, '.git'))) !== undefined) {
+      refuse('it is a submodule; definitions are plain files of the repository itself');
+      return;
+    }
     if (depth > MAX_FOLDERS_DEEP) {
       refuse(`the folder is nested deeper than ${MAX_FOLDERS_DEEP} levels`);
       return;
@@ -118,6 +125,21 @@ async function look(to: Walk, inside: string, depth: number): Promise<void> {
     if (!entry.isDirectory() || depth >= MAX_LOOKED_DEEP) continue;
     const isRead = path === 'services' || path === 'nodes';
     if (!isRead && (inside !== '' || looksMeant(entry.name))) await look(to, path, depth + 1);
+  }
+}
+
+/** The submodules of the repository that a directory belongs to, as its `.gitmodules` names them. */
+async function submodules(base: string): Promise<ReadonlySet<string>> {
+  for (let top = resolve(base); ; top = dirname(top)) {
+    if ((await lstatOrMissing(join(top, '.git'))) !== undefined) {
+      const file = join(top, '.gitmodules');
+      if ((await lstatOrMissing(file))?.isFile() !== true) return new Set();
+      const text = Buffer.from(await readPlain(file)).toString('utf8');
+      return new Set(
+        [...text.matchAll(/^\s*path\s*=\s*(.+?)\s*$/gm)].map(([, path = '']) => join(top, path)),
+      );
+    }
+    if (top === dirname(top)) return new Set();
   }
 }
 

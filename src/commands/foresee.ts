@@ -18,6 +18,7 @@ import { makePreview, type Move, type Preview } from '../report/preview.ts';
 import type { NodeState } from '../report/state.ts';
 import type { Commit } from '../source/types.ts';
 import type { Directory } from './directory.ts';
+import { uncovered } from './uncover.ts';
 
 /** A node as it stands; without a policy, what it allows is not judged. */
 export type Standing = Omit<NodeState, 'policy'> & { readonly policy?: Policy };
@@ -38,19 +39,20 @@ export interface About {
 export async function foresee(
   state: Standing,
   directory: Directory,
-  before: ReadonlyMap<string, LastGood>,
+  lastGood: ReadonlyMap<string, LastGood>,
   about: About = {},
 ): Promise<Outcome<Preview>> {
   const none = new Map<string, LastGood>();
-  const accepted = [...before.values()].map((entry) => entry.file);
+  const accepted = [...lastGood.values()].map((entry) => entry.file);
   const old = await readSafely({ files: accepted, refusedFiles: [], lastGood: none }, state.root);
   if (old.kind !== 'ok') return old;
   const fresh = await readSafely(
-    { files: directory.files, refusedFiles: directory.refused, lastGood: before },
+    { files: directory.files, refusedFiles: directory.refused, lastGood },
     state.root,
   );
   if (fresh.kind !== 'ok') return fresh;
-  return ok(previewOf(state, resolved(state, fresh.value), resolved(state, old.value), about));
+  const before = resolved(state, old.value);
+  return ok(previewOf(uncovered(state, before.desired), resolved(state, fresh.value), before, about));
 }
 
 /** What would be in force on the node. */

@@ -51,5 +51,9 @@ export async function lintWorkspace(
 function shownLines(text: string): string[] {
   return text
     .split(/\r?\n/)
-    .map((line) => line.replaceAll(/(\w*(?:token|secret|pass|key)\w*)(=|\s+)\S+/gi, '$1$2••••'));
+    .map((line) =>
+      line
+        .replaceAll(/[^\P{C}\t]|[\u2028\u2029]/gu, '·')
+        .replaceAll(/(\w*(?:token|secret|pass|key)\w*)(=|\s+)\S+/gi, '$1$2••••'),
+    );
 }

@@ -3,15 +3,21 @@ import { nearest } from '../base/suggest.ts';
 import { quote } from '../definitions/findings.ts';
 import type { Resolution } from '../definitions/resolve.ts';
 import { DNS_LABEL } from '../definitions/shapeparts.ts';
+import type { Service } from '../definitions/types.ts';
 import type { Directory } from './directory.ts';
 
 /** Every node that a definition names, sorted. */
 export function nodesOf(...all: readonly Pick<Resolution, 'desired' | 'nodeOf'>[]): string[] {
   const named = all.flatMap(({ desired, nodeOf }) => [
-    ...desired.services.map(({ service }) => service.node),
+    ...desired.services.flatMap(({ service }) => [service.node, ...edgesIn(service)]),
     ...nodeOf.values(),
   ]);
   return namesIn(named);
+}
+
+/** The nodes that serve its routes as well. */
+function edgesIn({ components }: Service): string[] {
+  return components.flatMap(({ routes }) => routes.flatMap(({ edge = [] }) => edge));
 }
 
 /** Every node that has a file, however bad it is. */

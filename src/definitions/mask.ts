@@ -1,5 +1,6 @@
 import { indexToml, type TomlIndex } from '../base/tomlindex.ts';
 import { looksSecret, looksSecretArgument, looksSecretWord } from '../base/secretlike.ts';
+import { nearest } from '../base/suggest.ts';
 import { readText } from './text.ts';
 import { isTable } from './structure.ts';
 
@@ -31,7 +32,20 @@ export function shownLines(bytes: Uint8Array): string[] {
   for (const [start, end] of spans) {
     text = text.slice(0, start) + text.slice(start, end).replaceAll(/[^\r\n]/g, '•') + text.slice(end);
   }
-  return text.split('\n').map(visible);
+  return text.split('\n').map((line) => visible(withoutComment(line)));
+}
+
+/** Beside a value that is covered a comment may say it, or what it was before. */
+function withoutComment(line: string): string {
+  return line.replace(
+    /(•[^#]*#)(.*)$/,
+    (_, head: string, rest: string) => head + rest.replaceAll(/\S/g, '•'),
+  );
+}
+
+/** A misspelt `env` has values all the same. */
+function isMeantAsEnv(key: string): boolean {
+  return nearest(key, ['env', 'environ', 'environment']) !== undefined;
 }
 
 /** A line without characters that would move the cursor or turn the text around; tabs stay. */
@@ -80,7 +94,7 @@ function collect(
       );
   } else if (isTable(value)) {
     for (const [key, part] of Object.entries(value)) {
-      collect(part, [...path, key], hidden || HIDDEN.test(key), index, text, spans);
+      collect(part, [...path, key], hidden || HIDDEN.test(key) || isMeantAsEnv(key), index, text, spans);
     }
   } else if (hidden) {
     const span = index.find(path);

@@ -1,7 +1,7 @@
 import { v } from '../base/shape.ts';
 import type { TomlPath } from '../base/tomlindex.ts';
 import type { Finding } from './findings.ts';
-import { isTable, unwrap, type SchemaNode } from './structure.ts';
+import { isTable, meantKey, unwrap, type SchemaNode } from './structure.ts';
 
 /** What is well formed of a document that is not: everything in it can be judged all the same, and is told in one run. */
 export interface Salvaged<T> {
@@ -66,12 +66,14 @@ function keepTable(
       kept[key] = placeholderOf(entry);
     }
   }
-  if (Object.keys(table).some((key) => !Object.hasOwn(entries, key))) bad.push([...path, UNKNOWN]);
+  for (const key of Object.keys(table)) {
+    if (Object.hasOwn(entries, key)) continue;
+    // What it may be a misspelling of, and is not there, is not known then; else it says nothing of anything.
+    const meant = meantKey(key, Object.keys(entries));
+    if (meant !== undefined && !Object.hasOwn(table, meant)) bad.push([...path, meant]);
+  }
   return kept;
 }
-
-/** Stands for all keys of a table that are not known. */
-const UNKNOWN = '?';
 
 /** One of these is in order for any value that a definition asks for. */
 const FIT: readonly unknown[] = ['placeholder', '5m', '200', 1, true];
@@ -105,9 +107,14 @@ export function doubtsOf(bad: readonly TomlPath[]): Doubts {
   const shapes = new Set(bad.map((path) => keyOf(starred(path))));
   const touched = new Set(bad.flatMap((path) => [1, 2, 3].map((length) => keyOf(path.slice(0, length)))));
   const touches = (path: TomlPath, ...keys: string[]): boolean =>
-    [...keys, UNKNOWN].some((key) => touched.has(keyOf([...path, key])));
+    keys.some((key) => touched.has(keyOf([...path, key])));
+  /** What a health check asks; how often does not matter to what else is in the file. */
+  const asks = (component: TomlPath): boolean =>
+    [[], ...HEALTH_ASKS.map((key) => [key])].some((key) =>
+      whole.has(keyOf([...component, 'health', ...key])),
+    );
   const some = (...paths: TomlPath[]): boolean =>
-    [['components'], ['components', '*'], [UNKNOWN], ...paths].some((path) => shapes.has(keyOf(path)));
+    [['components'], ['components', '*'], ...paths].some((path) => shapes.has(keyOf(path)));
   const at = (path: TomlPath): boolean =>
     path.some((_, index) => whole.has(keyOf(path.slice(0, index + 1)))) && bad.length > 0;
   const about = (found: Finding): boolean => {
@@ -117,7 +124,7 @@ export function doubtsOf(bad: readonly TomlPath[]): Doubts {
       case 'health/target':
       case 'health/fields':
       case 'route/unnamed':
-        return touches(component, 'routes', 'ports', 'health');
+        return touches(component, 'routes', 'ports') || asks(component);
       case 'network/none':
         return touches(component, 'network');
       case 'health/restart':
@@ -125,13 +132,13 @@ export function doubtsOf(bad: readonly TomlPath[]): Doubts {
       case 'component/after':
       case 'component/after-cycle':
       case 'component/peer-fold':
-        return some(['components', '*', 'name'], ['components', '*', UNKNOWN]);
+        return some(['components', '*', 'name']);
       case 'component/container-name':
         return some(['name']);
       case 'service/components':
         return some();
       case 'build/unused':
-        return some(['components', '*', 'image'], ['components', '*', UNKNOWN]);
+        return some(['components', '*', 'image']);
       case 'image/unbuilt':
         return touches([], 'build');
       default:
@@ -140,6 +147,8 @@ export function doubtsOf(bad: readonly TomlPath[]): Doubts {
   };
   return { at, about };
 }
+
+const HEALTH_ASKS = ['type', 'route', 'port', 'path', 'expect', 'command'];
 
 function keyOf(path: TomlPath): string {
   return JSON.stringify(path);

@@ -214,11 +214,7 @@ function unknownKey(path: TomlPath, key: string, place: Place | undefined): Find
 function hintFor(key: string, path: TomlPath, { entries, table }: Place): string {
   const siblings = Object.keys(entries);
   if (PRIVILEGES.has(key.toLowerCase())) return 'Remove it: no field of a definition grants privilege.';
-  const fits = (word: string | undefined): string | undefined =>
-    word !== undefined && siblings.includes(word) ? word : undefined;
-  const same = SYNONYMS[key.toLowerCase()];
-  const near = SYNONYMS[nearest(key, Object.keys(SYNONYMS)) ?? ''];
-  const meant = fits(same) ?? nearest(key, siblings) ?? fits(near);
+  const meant = meantKey(key, siblings);
   if (meant !== undefined) {
     const entry = entries[meant];
     const isTables = entry !== undefined && isArrayOfTables(entry);
@@ -227,6 +223,7 @@ function hintFor(key: string, path: TomlPath, { entries, table }: Place): string
     if (!Object.hasOwn(table, meant)) return `Did you mean \`${meant}\`?`;
     return `Did you mean \`${meant}\`? It is there already: write both as one.`;
   }
+  const { same, near } = synonymsOf(key);
   const known = same ?? key;
   const places = placesOf(known);
   if (places !== '') return `\`${known}\` belongs ${places}.`;
@@ -234,6 +231,21 @@ function hintFor(key: string, path: TomlPath, { entries, table }: Place): string
   if (elsewhere !== undefined) return `Did you mean \`${elsewhere}\`? It belongs ${placesOf(elsewhere)}.`;
   const free = siblings.filter((known) => !Object.hasOwn(table, known));
   return `Remove it. Known here: ${free.join(', ') || 'nothing more'}.`;
+}
+
+/** The key of a table that an unknown one was meant as. */
+export function meantKey(key: string, siblings: readonly string[]): string | undefined {
+  const fits = (word: string | undefined): string | undefined =>
+    word !== undefined && siblings.includes(word) ? word : undefined;
+  const { same, near } = synonymsOf(key);
+  return fits(same) ?? nearest(key, siblings) ?? fits(near);
+}
+
+function synonymsOf(key: string): { readonly same: string | undefined; readonly near: string | undefined } {
+  return {
+    same: SYNONYMS[key.toLowerCase()],
+    near: SYNONYMS[nearest(key, Object.keys(SYNONYMS)) ?? ''],
+  };
 }
 
 function placesOf(key: string): string {

@@ -71,10 +71,17 @@ export function tellJson(issues: readonly Issue[]): string {
   return `${JSON.stringify(shown, null, 2)}\n`;
 }
 
-/** Workflow commands of GitHub, Gitea and Forgejo Actions: each becomes an annotation in the pull request. */
+/**
+ * Workflow commands of GitHub, Gitea and Forgejo Actions: each becomes an annotation in the pull request; of the run as a whole
+ * where it is about a file of another repository (`<source>@<tag>:<Dockerfile>`).
+ */
 export function tellGithub(issues: readonly Issue[], prefix: string): string {
   return issues
     .map((issue) => {
+      if (/@[^/]*:/.test(issue.file)) {
+        const text = `${issue.file}:${issue.line}:${issue.column}: ${issue.message}. ${issue.hint}`;
+        return `::${issue.severity} title=${property(issue.rule)}::${data(text)}\n`;
+      }
       const properties = [
         `file=${property(prefix + issue.file)}`,
         `line=${issue.line}`,

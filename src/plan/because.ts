@@ -100,8 +100,7 @@ function shown(value: unknown): string {
 
 function keyed(service: Service): object {
   return {
-    active: service.active,
-    path: service.path,
+    ...service,
     components: Object.fromEntries(
       service.components.map((component) => [
         component.name,

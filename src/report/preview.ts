@@ -195,7 +195,10 @@ function previewOf(name: string, input: PreviewInput, index: Index): ServicePrev
       [...leases(input.after, name, input), ...(isGone ? [] : fixedPorts(service ?? applied?.service))],
     ),
     routes: routesOf(name, input, steps),
-    records: change(hostnames(input.promised, name), hostnames(input.after, name)),
+    records: change(
+      hostnames(input.promised, name, applied?.service),
+      hostnames(input.after, name, service ?? applied?.service),
+    ),
     certificates: steps.flatMap((step) => (step.kind === 'issue-certificate' ? [step.hostname] : [])),
     downtime: downtimeFor(action, held, move, steps),
     first: unique(index.first.get(name) ?? []),

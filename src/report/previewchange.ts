@@ -55,8 +55,16 @@ export function fixedPorts(service: Service | undefined): string[] {
   return service?.components.flatMap((component: Component) => component.ports.map(text)) ?? [];
 }
 
-export function hostnames({ routes }: Promised, service: string): string[] {
-  return routes.filter((route) => route.service === service).map(({ hostname }) => hostname);
+/** A name with an edge leads to the edge nodes only: they make its records. */
+export function hostnames({ routes }: Promised, name: string, definition: Service | undefined): string[] {
+  const elsewhere = new Set(
+    definition?.components.flatMap((component) =>
+      component.routes.filter(({ edge }) => edge !== undefined).map(({ hostname }) => hostname),
+    ),
+  );
+  return routes
+    .filter(({ service, hostname }) => service === name && !elsewhere.has(hostname))
+    .map(({ hostname }) => hostname);
 }
 
 export function routesOf(

@@ -26,7 +26,13 @@ export function lintDockerfile(text: string, options: LintOptions): Issue[] {
   const tooLarge = oversize(text);
   if (tooLarge !== undefined) tell('dockerfile/syntax', `it has more than ${tooLarge}`, TOP);
   else judge(text, options.service, tell);
+  const seen = new Set<string>();
+  const isNew = ({ rule, message, line }: (typeof found)[number]): boolean => {
+    const place = JSON.stringify([rule, line, message]);
+    return !seen.has(place) && seen.add(place).size > 0;
+  };
   return found
+    .filter(isNew)
     .filter(({ rule }) => !(SILENCEABLE.includes(rule) && options.silenced.includes(rule)))
     .sort((a, b) => a.line - b.line || (a.rule < b.rule ? -1 : 1))
     .slice(0, MAX_TOLD)
@@ -42,7 +48,15 @@ export function dockerfileIssue(
   const { file, service, line = 1, column = 1 } = at;
   const { severity, hint } = DOCKERFILE_RULES[rule];
   const mended = hint.replaceAll('<service>', service);
-  return { rule, severity, file, line, column, path: '', message, hint: mended, service };
+  return { rule, severity, file, line, column, path: '', message: printable(message), hint: mended, service };
+}
+
+/** What somebody wrote into a file may turn a terminal around: shown as escapes. */
+function printable(text: string): string {
+  return text.replaceAll(
+    /[^\P{C}\n\t]|[\u2028\u2029]/gu,
+    (found) => `\\u${(found.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 function oversize(text: string): string | undefined {
