@@ -59,6 +59,7 @@ function stoppedInVain(world: World, { facts, plan, results, before }: Passed): 
     const desired = facts.desired.services.find((entry) => entry.service.name === service);
     const part = desired?.service.components.find((one) => one.name === component);
     if (desired?.service.active !== true || part === undefined) return [];
+    if (isPlaceOfProved(world, facts, service, component)) return [];
     const others = [...before, ...world.containers].filter(
       (other) =>
         other.id !== old.id &&
@@ -84,6 +85,15 @@ function stoppedInVain(world: World, { facts, plan, results, before }: Passed): 
       ];
     return inVain(isThere, `${old.name} was stopped (${step.kind}) and has no successor`);
   });
+}
+
+/** The proved version has its place again, all of it, and has no such component: a newer one cannot be had. */
+function isPlaceOfProved(world: World, { promised }: Facts, service: string, component: string): boolean {
+  const proved = promised.applied.find((entry) => entry.service.name === service)?.service;
+  if (proved === undefined || proved.components.some(({ name }) => name === component)) return false;
+  return proved.components.every(({ container, image }) =>
+    world.containers.some((one) => one.name === container && one.image === image.reference && isUp(one)),
+  );
 }
 
 /** Ready for as long as it takes, by what was seen of it; a clock that was set back says nothing. */

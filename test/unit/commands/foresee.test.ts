@@ -145,6 +145,35 @@ describe('what a plan foretells', function () {
     expect(named.trailers).to.deep.equal([]);
   });
 
+  it('tells a node that the change touches only as an edge; whose records change is said of no other', async () => {
+    const edged = (edge: string, host = 'dd'): string =>
+      text('dd').replace('mode = "l7"', `mode = "l7"\nhostname = "${host}.svc.mcp.metacircular.net"${edge}`);
+    const before = { [file('dd')]: edged('\nedge = ["front"]') };
+    const [front, rift] = await between(before, { [file('dd')]: edged('') });
+    expect([front?.node, rift?.node]).to.deep.equal(['front', 'rift']);
+    expect(of(front, 'dd@rift').action).to.equal('remove');
+    expect(of(rift, 'dd').records).to.deep.equal({
+      added: ['dd.svc.mcp.metacircular.net'],
+      removed: [],
+    });
+    const [, moved] = await between(before, { [file('dd')]: edged('\nedge = ["front"]', 'st') });
+    expect(of(moved, 'dd').records).to.deep.equal({ added: [], removed: [] });
+  });
+
+  it('L35 has a patch for every field that changed', async () => {
+    for (const [field, more] of [
+      ['/generation', 'generation = 1\n'],
+      ['/prune', 'prune = false\n'],
+      ['/deploy', '[deploy]\ntimeout = "9m"\n'],
+    ] as const) {
+      const preview = await one({ [file('dd')]: text('dd') }, { [file('dd')]: text('dd', { more }) });
+      expect(
+        of(preview, 'dd').patch?.map(({ path }) => path),
+        field,
+      ).to.deep.equal([field]);
+    }
+  });
+
   it('calls a move by its name on both nodes, with the gap between', async () => {
     const [orion, rift] = await between(
       { [file('docs')]: text('docs'), [file('aa')]: text('aa') },

@@ -72,6 +72,12 @@ env = ["SMTP_PWD=hunter2pw", "PWD=/srv/web", "AUTH_TYPE=basic"]
       expect(out, format).to.not.contain('hunter2pw');
       expect(out.split('looks like a secret'), out).to.have.length(6);
     }
+    for (const line of [
+      'enw = ["TOKEN=hunter2pw"]',
+      'env = ["A=b"] # was hunter2pw',
+      'env = ["A=b"]  #hunter2pw',
+    ])
+      expect(shownLines(Buffer.from(line)).join(), line).to.not.contain('hunter2pw');
     const broken = shownLines(Buffer.from(`[broken\n${text}`)).join('\n');
     expect(broken).to.not.contain('hunter2pw');
   });
@@ -270,6 +276,23 @@ env = ["SMTP_PWD=hunter2pw", "PWD=/srv/web", "AUTH_TYPE=basic"]
       'services/folder file/refused',
       'services/link.toml file/refused',
     ]);
+  });
+
+  it('a submodule is told, filled or not, as the agent tells it: removals wait for it', async () => {
+    put('services/z.toml', serviceText('z'));
+    put('services/filled/.git', 'gitdir: elsewhere\n');
+    put('services/filled/y.toml', serviceText('y'));
+    mkdirSync(join(dir, 'services/empty'));
+    mkdirSync(join(dir, '.git'));
+    put('.gitmodules', '[submodule "empty"]\n\tpath = services/empty\n\turl = ../empty\n');
+    const { code, out } = await run({ format: 'json' });
+    const told = JSON.parse(out) as { file: string; rule: string; message: string }[];
+    expect(told.map(({ file, rule }) => `${file} ${rule}`)).to.deep.equal([
+      'services/empty file/refused',
+      'services/filled file/refused',
+    ]);
+    expect(told[0]?.message).to.contain('submodule');
+    expect(code).to.equal(1);
   });
 
   it('gives 2 for what is no directory of definitions', async () => {
