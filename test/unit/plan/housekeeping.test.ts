@@ -300,7 +300,7 @@ describe('the planner: certificates that are left', () => {
     expect(planned(), 'it rests after a failure').to.deep.equal([]);
     world.failing.clear();
     world.now += 60_000;
-    expect(await world.converge()).to.deep.equal([`remove-certificate ${NAME}`]);
+    expect(await world.converge()).to.deep.equal([`remove-certificate ${NAME}`, 'forget (images)']);
     expect(planned()).to.deep.equal([]);
   });
 
