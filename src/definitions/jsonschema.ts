@@ -95,15 +95,14 @@ function choices(part: Part): JsonObject {
 function describe(part: Part): JsonObject {
   const schema = part as unknown as v.GenericSchema;
   // As it is written in a file, where what is read has more in it.
-  const { pattern, examples: written = [] } = v.getMetadata(schema) as {
-    readonly pattern?: string;
-    readonly examples?: readonly Json[];
+  const { examples: written = [], ...forEditors } = v.getMetadata(schema) as JsonObject & {
+    readonly examples?: Json[];
   };
   const title = v.getTitle(schema);
   const description = v.getDescription(schema);
   const examples = [...(v.getExamples(schema) as readonly Json[]), ...written];
   return {
-    ...(pattern === undefined ? {} : { pattern }),
+    ...forEditors,
     ...(title === undefined ? {} : { title }),
     ...(description === undefined ? {} : { description }),
     ...(examples.length === 0 ? {} : { examples }),

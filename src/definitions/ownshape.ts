@@ -93,6 +93,7 @@ export const SILENCE = v.strictObject({
   ),
   reason: v.pipe(
     v.string(),
+    v.metadata({ pattern: '\\S' }),
     v.title('Reason'),
     v.description('Why it is well so: the dashboard shows it.'),
     v.examples(['its supplier pushes it to our registry']),
@@ -303,6 +304,7 @@ export const OWN_COMPONENT = {
   stop_signal: v.optional(
     v.pipe(
       v.string(),
+      v.metadata({ pattern: '^SIG[A-Z0-9]+(?:\\+[0-9]{1,2})?$' }),
       v.title('Stop signal'),
       v.description("Sent to end the container. Default: the image's, else `SIGTERM`."),
       v.examples(['SIGINT']),

@@ -29,6 +29,10 @@ const RESTARTS = ['no', 'on-failure', 'unless-stopped', 'always'] as const;
 const PINNED =
   /^[^\s@]*[^\s@/:]:v?(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)(?:-[0-9A-Za-z.-]+)?$|^[^\s@]+:[^\s@/:]+@sha256:[0-9a-f]{64}$/;
 
+/** For editors: names of DNS with two labels at least, and no address. */
+const HOSTNAME =
+  '^(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+(?![0-9]+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$';
+
 const routeName = v.pipe(
   v.string(),
   v.regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/, says('route/name', 'is no route name')),
@@ -57,6 +61,7 @@ export const ROUTE = v.strictObject({
   hostname: v.optional(
     v.pipe(
       v.string(),
+      v.metadata({ pattern: HOSTNAME }),
       v.title('Host name'),
       v.description('Public host name instead of `<service>.<hostname suffix of the node>`.'),
       v.examples(['docs.metacircular.net']),
@@ -81,6 +86,7 @@ export const ROUTE = v.strictObject({
   edge: v.optional(
     v.pipe(
       v.array(label('route/edge')),
+      v.metadata({ uniqueItems: true }),
       v.title('Edge'),
       v.description(
         'Other nodes that serve the route as well, and hand it on to the listener of its own node. Its name then leads to them only.',
@@ -89,6 +95,16 @@ export const ROUTE = v.strictObject({
     ),
   ),
 });
+
+/** What an editor can mark while it is written; the rules say precisely what is wrong, and more than a pattern can. */
+const FOR_EDITORS = {
+  env: '^(?!PORT=|PORT_|PEER_)[A-Za-z_][A-Za-z0-9_]*=[^\\n\\r]*$',
+  network:
+    '^(?!(?:host|bridge|default|private|slirp4netns|pasta|podman|container|ns)$)(?!mcg-)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$',
+  port: '^(?:(?:[0-9.]+|\\[[0-9A-Fa-f:.]+\\]):)?[0-9]{1,5}:[0-9]{1,5}(?:/(?:tcp|udp))?$',
+  user: '^(?:[0-9]{1,10}(?::[0-9]{1,10})?|[a-z_][a-z0-9_-]{0,31}(?::[a-z_][a-z0-9_-]{0,31})?)$',
+  volume: '^[^:]+:/[^:]*(?::(?:ro|rw))?$',
+} as const;
 
 export const COMPONENT = v.strictObject({
   name: v.pipe(
@@ -109,7 +125,7 @@ export const COMPONENT = v.strictObject({
   ),
   volumes: v.optional(
     v.pipe(
-      v.array(v.string()),
+      v.array(v.pipe(v.string(), v.metadata({ pattern: FOR_EDITORS.volume }))),
       v.title('Volumes'),
       v.description('`source:target[:ro]`; a source without a slash is a volume of the engine.'),
       v.examples([['/srv/myservice:/srv/myservice']]),
@@ -119,6 +135,7 @@ export const COMPONENT = v.strictObject({
   cmd: v.optional(
     v.pipe(
       v.array(v.string()),
+      v.metadata({ minItems: 1 }),
       v.title('Command'),
       v.description("Replaces the image's command."),
       v.examples([['server', '--config', '/srv/myservice/myservice.toml']]),
@@ -126,7 +143,7 @@ export const COMPONENT = v.strictObject({
   ),
   env: v.optional(
     v.pipe(
-      v.array(v.string()),
+      v.array(v.pipe(v.string(), v.metadata({ pattern: FOR_EDITORS.env }))),
       v.title('Environment'),
       v.description('`KEY=VALUE`. Not for secrets: they belong into files below /srv/<service>.'),
       v.examples([['LOG_LEVEL=info']]),
@@ -136,13 +153,20 @@ export const COMPONENT = v.strictObject({
   network: v.optional(
     v.pipe(
       v.string(),
+      v.metadata({ pattern: FOR_EDITORS.network }),
       v.title('Network'),
       v.description("Default: the node's, `mcpnet`. `none`: no network."),
       v.examples(['mcpnet', 'none']),
     ),
   ),
   user: v.optional(
-    v.pipe(v.string(), v.title('User'), v.description('`uid[:gid]` or `name[:group]`.'), v.examples(['0:0'])),
+    v.pipe(
+      v.string(),
+      v.metadata({ pattern: FOR_EDITORS.user }),
+      v.title('User'),
+      v.description('`uid[:gid]` or `name[:group]`.'),
+      v.examples(['0:0']),
+    ),
   ),
   restart: v.optional(
     v.pipe(
@@ -155,7 +179,7 @@ export const COMPONENT = v.strictObject({
   ),
   ports: v.optional(
     v.pipe(
-      v.array(v.string()),
+      v.array(v.pipe(v.string(), v.metadata({ pattern: FOR_EDITORS.port }))),
       v.title('Fixed ports'),
       v.description('`[ip:]host:container[/tcp|udp]`: published on the host as they are, beside the proxy.'),
       v.examples([['53:53/udp', '53:53/tcp']]),
@@ -223,6 +247,7 @@ export const SERVICE = v.strictObject({
   ),
   components: v.pipe(
     v.array(COMPONENT),
+    v.metadata({ minItems: 1 }),
     v.title('Components'),
     v.description('One table a container, in the order of the file.'),
     v.metadata({

@@ -52,6 +52,14 @@ const JUDGED = [
   'health/retries',
   'resources/cpus',
   'resources/pids',
+  'env/syntax',
+  'env/reserved',
+  'volume/syntax',
+  'ports/syntax',
+  'network/name',
+  'component/user',
+  'component/stop-signal',
+  'route/hostname',
 ];
 
 describe('JSON Schema of definitions', () => {
