@@ -120,7 +120,7 @@ function imageLines(
         : `${workspace}/${service.path}`
       : undefined;
     const clone = `git clone --branch ${quoted(image.tag)} ${from === undefined ? `<source repository ${service.path}>` : quoted(from)} ${quoted(name)}`;
-    const build = `${engine} build --build-arg ${quoted(`VERSION=${image.tag}`)} --tag ${quoted(image.reference)} --file ${quoted(`${name}/${dockerfile ?? ''}`)} ${quoted(name)}`;
+    const build = `${engine} build --build-arg ${quoted(`VERSION=${image.tag}`)} --tag ${quoted(image.reference.replace(/@.*$/, ''))} --file ${quoted(`${name}/${dockerfile ?? ''}`)} ${quoted(name)}`;
     return [
       `# ${image.reference}, where this engine does not have it:`,
       ...(image.host === undefined ? [] : [`#   ${engine} pull ${quoted(image.reference)}`]),

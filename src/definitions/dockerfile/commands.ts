@@ -27,6 +27,7 @@ const BEFORE = new Set([
   'exec',
   'sudo',
   'env',
+  'busybox',
   'set',
 ]);
 const ASSIGNMENT = /^([A-Za-z_]\w*)=(.*)$/s;
@@ -34,8 +35,9 @@ const ASSIGNMENT = /^([A-Za-z_]\w*)=(.*)$/s;
 /** The commands of a RUN in their order; a list (`["apk", "add"]`) is one, and `sh -c "…"` is what is in its quotes. */
 export function commandsOf(step: Step): Command[] {
   const text = step.isJson ? fromJson(step.text) : step.text;
-  return text
-    .replaceAll(/\$\([^()]*\)/g, '$OUTPUT')
+  const inner = [...text.matchAll(/\$\(([^()]*)\)/g)].map(([, command]) => command);
+  return [text.replaceAll(/\$\([^()]*\)/g, '$OUTPUT'), ...inner]
+    .join('\n')
     .replaceAll(/\b(?:ba|a|da)?sh[ \t]+-[a-z]*c[ \t]+["']/g, ';')
     .split(/&&|\|\||[;|&\n()]/)
     .map(commandOf)

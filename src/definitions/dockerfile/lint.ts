@@ -98,7 +98,8 @@ function judgeFrom({ image, from, parent }: Stage, tell: Tell): void {
   // An argument without a default is given from outside: nothing is known of it.
   if (parent !== undefined || image === 'scratch' || image.includes('$') || image.includes('@')) return;
   const tag = /:([^:/]+)$/.exec(image)?.[1];
-  if (tag === undefined) tell('dockerfile/from-tag', `FROM ${image} has no tag`, from);
+  if (image === '') tell('dockerfile/syntax', 'FROM names no image', from);
+  else if (tag === undefined) tell('dockerfile/from-tag', `FROM ${image} has no tag`, from);
   else if (tag === 'latest') tell('dockerfile/from-tag', `FROM ${image} is another image every day`, from);
 }
 
@@ -174,12 +175,14 @@ function judgeRuntime(last: Stage, stages: readonly Stage[], service: string, te
     stage.steps.some((step) => step.keyword === 'RUN' && commandsOf(step).some(hasGoBuild)),
   );
   if (isAlpine) {
-    const installed = new Set(steps.flatMap((step) => packagesOf(step)));
+    const installed = new Set(installedBy(steps));
+    // A variable from outside may name any package: nothing is claimed of it.
+    const isOpen = [...installed].some((name) => name.includes('$'));
     const copied = steps
       .filter(({ keyword }) => keyword === 'COPY' || keyword === 'ADD')
       .map(({ text }) => text);
     const has = (name: string, path: RegExp): boolean =>
-      installed.has(name) || copied.some((text) => path.test(text));
+      isOpen || installed.has(name) || copied.some((text) => path.test(text));
     if (!has('ca-certificates', /ca-certificates|\/etc\/ssl\/certs/))
       tell('dockerfile/ca-certificates', 'the last stage does not install ca-certificates', last.from);
     if (!has('tzdata', /zoneinfo/))
@@ -189,6 +192,16 @@ function judgeRuntime(last: Stage, stages: readonly Stage[], service: string, te
   const entry = steps.findLast(({ keyword }) => keyword === 'ENTRYPOINT');
   if (entry !== undefined && !entry.isJson && entry.text.trim() !== '')
     tell('dockerfile/entrypoint', 'ENTRYPOINT is run by a shell', entry);
+}
+
+/** What `apk add` installs, with the variables that are set by then. */
+function installedBy(steps: readonly Step[]): string[] {
+  const variables = new Map<string, string>();
+  return steps.flatMap((step) => {
+    for (const { name, value } of step.variables)
+      if (value !== undefined) variables.set(name, expand(value, variables));
+    return packagesOf({ ...step, text: expand(step.text, variables) });
+  });
 }
 
 function judgeWorkdir(steps: readonly Step[], last: Stage, service: string, tell: Tell): void {

@@ -106,6 +106,10 @@ describe('rules for Dockerfiles', () => {
       'tzdata:1',
       'workdir:1',
     ]);
+    const apk = (lines: string): string[] => found(`FROM alpine:3.21\n${lines}\nWORKDIR /srv/hello\n`);
+    expect(apk('ARG PKGS="ca-certificates tzdata"\nRUN apk add --no-cache $PKGS')).to.deep.equal([]);
+    expect(apk('ARG PKGS\nRUN apk add $PKGS'), 'from outside').to.deep.equal([]);
+    expect(apk('ENV PKGS=tzdata\nRUN apk add $PKGS')).to.deep.equal(['ca-certificates:1']);
   });
 
   it('variables count where they are set: in ENV, exported, in GOFLAGS, in a stage that is built upon', () => {
@@ -133,6 +137,8 @@ describe('rules for Dockerfiles', () => {
     expect(
       lint('FROM debian:12\nRUN addgroup a && adduser b && addgroup c\n').map(({ message }) => message),
     ).to.deep.equal(['RUN calls addgroup and adduser']);
+    expect(run('RUN x=$(useradd app) && echo "$x"')).to.deep.equal(['adduser:2']);
+    expect(run('RUN busybox adduser -D app')).to.deep.equal(['adduser:2']);
     expect(run('ONBUILD USER app')).to.deep.equal(['user:2']);
     expect(run('RUN echo adduser && apt-get install -y adduser')).to.deep.equal([]);
     expect(run('# USER app\nRUN true && \\\n # VOLUME /x\n echo')).to.deep.equal([]);
@@ -144,8 +150,17 @@ describe('rules for Dockerfiles', () => {
     expect(from('debian')).to.deep.equal(['from-tag:4']);
     expect(from('reg.example.net:5000/debian')).to.deep.equal(['from-tag:4']);
     expect(from('debian:latest')).to.deep.equal(['from-tag:4']);
+    expect(found('FROM\nRUN true\n')).to.deep.equal(['syntax:1']);
     for (const good of ['debian:$V', 'ONE', 'one', '$BASE', 'scratch', `debian@sha256:${'0'.repeat(64)}`])
       expect(from(good), good).to.deep.equal([]);
+  });
+
+  it('what it says has no control character, and nothing is said twice', () => {
+    expect(lint('FROM debian:12\nUSER \u001b]0;PWN\u0007x\n').map(({ message }) => message)).to.deep.equal([
+      String.raw`USER \u001b]0;PWN\u0007x`,
+    ]);
+    const twice = 'FROM golang:1.25\nARG VERSION\nRUN CGO_ENABLED=0 go build a && CGO_ENABLED=0 go build b\n';
+    expect(found(`${twice}WORKDIR /srv/hello\n`)).to.deep.equal(['ldflags:3', 'trimpath:3']);
   });
 
   it('what is no Dockerfile, or far too long, is said and ends soon (G46)', () => {
