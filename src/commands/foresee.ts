@@ -179,37 +179,41 @@ function plainHash(value: string): string {
   return createHash('sha256').update(value).digest('hex');
 }
 
-/** A variable whose value is the same as in the accepted file has the hash that the node knows; any other has a new one. */
+/**
+ * A variable whose value is the same as in the accepted file has the hash that the node knows, of what it applied or of the
+ * container in place (a version that is being tried was never applied); any other has a new one.
+ */
 function withNodeHashes(fresh: Desired, old: Desired, state: Standing): Desired {
   const services = fresh.services.map((entry): DesiredService => {
     const before = old.services.find((candidate) => candidate.service.name === entry.service.name)?.service;
     const applied = state.promised.applied.find(
       (candidate) => candidate.service.name === entry.service.name,
     )?.service;
-    const components = entry.service.components.map((component) =>
-      withHashes(
-        component,
-        componentOf(before?.components, component),
-        componentOf(applied?.components, component),
-      ),
-    );
+    const components = entry.service.components.map((component) => {
+      const known = componentOf(applied?.components, component)?.env ?? hashesInPlace(component, state);
+      return withHashes(component, componentOf(before?.components, component), known);
+    });
     const service = { ...entry.service, components };
     return { ...entry, service, digest: digestOf(service) };
   });
   return { ...fresh, services };
 }
 
-function withHashes(
-  component: Component,
-  before: Component | undefined,
-  applied: Component | undefined,
-): Component {
+function withHashes(component: Component, before: Component | undefined, known: Component['env']): Component {
   const env = component.env.map(({ name, hash }) => {
     const isSame = before?.env.some((entry) => entry.name === name && entry.hash === hash) === true;
-    const onNode = applied?.env.find((entry) => entry.name === name)?.hash;
+    const onNode = known.find((entry) => entry.name === name)?.hash;
     return { name, hash: isSame && onNode !== undefined ? onNode : `new:${hash.slice(0, 8)}` };
   });
   return { ...component, env };
+}
+
+function hashesInPlace({ container }: Component, { observed: { engine } }: Standing): Component['env'] {
+  if (!engine.known) return [];
+  const inPlace = engine.value.containers.find(
+    ({ name, identity }) => name === container && identity !== undefined,
+  );
+  return Object.entries(inPlace?.parts?.env ?? {}).map(([name, hash]) => ({ name, hash }));
 }
 
 function componentOf(

@@ -1,8 +1,10 @@
 import { expect } from 'chai';
-import { unknown } from '../../../src/base/outcome.ts';
+import { known, unknown } from '../../../src/base/outcome.ts';
 import { foreseeBetween, nothingRuns } from '../../../src/commands/between.ts';
 import type { Directory } from '../../../src/commands/directory.ts';
-import { foresee, type Standing } from '../../../src/commands/foresee.ts';
+import { foresee, resolved, type Standing } from '../../../src/commands/foresee.ts';
+import type { ObservedContainer } from '../../../src/node/types.ts';
+import { specDigest, specOf } from '../../../src/plan/spec.ts';
 import type { Preview, ServicePreview } from '../../../src/report/preview.ts';
 import { formatPreview, markdownPreview } from '../../../src/report/previewtext.ts';
 import { STATE_FORMAT } from '../../../src/report/state.ts';
@@ -227,26 +229,10 @@ describe('what a plan foretells', function () {
   });
 
   it('makes nothing up of an engine that does not answer: everything waits for it, removals too', async () => {
-    const settings = parseSettings('node = "rift"\n[source]\nurls = ["/nowhere"]\n', 'a test', {});
-    if (settings.kind !== 'ok') throw new Error(settings.why);
-    const state: Standing = {
-      format: STATE_FORMAT,
-      node: 'rift',
-      commit: 'c'.repeat(40),
-      settings: planSettings(settings.value, 'key'),
-      defaults: definitionOptions(settings.value, () => '').defaults,
-      root: '',
-      promised: {
-        applied: [],
-        leases: [],
-        routes: [],
-        images: [],
-        files: [{ service: 'gone', file: file('gone'), oid: '1'.repeat(40), commit: 'c'.repeat(40) }],
-        failures: [],
-        trials: [],
-      },
+    const state = standing({
+      files: [{ service: 'gone', file: file('gone'), oid: '1'.repeat(40), commit: 'c'.repeat(40) }],
       observed: { ...nothingRuns(), engine: unknown('the engine does not answer') },
-    };
+    });
     const preview = await foresee(state, directory({ [file('new')]: text('new') }), new Map());
     if (preview.kind !== 'ok') throw new Error(preview.why);
     expect(preview.value.services.map(({ name, action, held }) => [name, action, held])).to.deep.equal([
@@ -258,4 +244,80 @@ describe('what a plan foretells', function () {
     expect(form).to.contain('0 of 2 services stay as they are; 2 change later');
     expect(form).to.not.contain('is not on this engine');
   });
+
+  it('knows a version that is being tried, and was never applied, by its container: its variables did not change', async () => {
+    const tail = 'env = ["A=1"]';
+    const tried = directory({ [file('dd')]: text('dd', { tail }) });
+    const [accepted] = tried.files;
+    if (accepted === undefined) throw new Error('no file');
+    const files = [{ service: 'dd', file: file('dd'), oid: accepted.oid, commit: 'c'.repeat(40) }];
+    const lastGood = new Map([[file('dd'), { file: accepted, commit: 'c'.repeat(40) }]]);
+    const leases = [{ service: 'dd', component: 'dd', route: '', slot: 'a' as const, port: 20_000 }];
+    const empty = standing({ files, leases });
+    // As the node has it, whose key nobody else knows.
+    const { desired } = resolved(empty, { files: [accepted], refusedFiles: [], lastGood });
+    const hash = 'f'.repeat(32);
+    const [entry] = desired.services;
+    const [part] = entry?.service.components ?? [];
+    if (entry === undefined || part === undefined) throw new Error('no service');
+    const made = { ...part, env: [{ name: 'A', hash }] };
+    const service = { ...entry.service, components: [made] };
+    const facts = { desired, promised: empty.promised, observed: empty.observed, now: NOW };
+    const spec = specOf({ ...facts, settings: { ...empty.settings, removable: [] } } as never, service, made);
+    const container = (given: string): ObservedContainer => ({
+      ...{ id: 'c1', name: 'dd', image: spec.image, imageId: `assumed:${spec.image}`, state: 'running' },
+      ...{ restartCount: 0, labels: {}, publish: spec.publish, startedAt: NOW - 9_000 },
+      identity: {
+        ...{ owner: spec.owner, service: 'dd', component: 'dd', leases: { '': 20_000 }, format: '1' },
+        spec: specDigest(spec, 'key'),
+      },
+      parts: {
+        env: { A: given, PORT: '' },
+        agentEnv: Object.fromEntries(spec.agentEnv.map(({ name, value }) => [name, value])),
+        mounts: [],
+        networks: Object.fromEntries(spec.networks.map(({ name, aliases }) => [name, aliases])),
+        ...{ labels: {}, restart: spec.restart, rights: [], resources: {} },
+        ...{ user: { check: '', given: true }, entrypoint: { check: '', given: true } },
+        cmd: { check: '', given: true },
+      },
+    });
+    for (const [given, action] of [
+      [hash, false],
+      ['e'.repeat(32), true],
+    ] as const) {
+      const observed = {
+        ...nothingRuns([443]),
+        engine: known({ ...ENGINE, containers: [container(given)] }),
+      };
+      const preview = await foresee(standing({ files, leases, observed }), tried, lastGood);
+      if (preview.kind !== 'ok') throw new Error(preview.why);
+      const kinds = of(preview.value, 'dd').steps.map(({ kind }) => kind);
+      expect(kinds.includes('create-container'), kinds.join()).to.equal(action);
+    }
+  });
 });
+
+const ENGINE = {
+  ...{ kind: 'docker' as const, version: '', id: '', storageRoot: '', networks: ['mcpnet'] },
+};
+
+function standing(
+  change: Partial<Standing['promised']> & { readonly observed?: Standing['observed'] },
+): Standing {
+  const { observed = nothingRuns(), ...promised } = change;
+  const settings = parseSettings('node = "rift"\n[source]\nurls = ["/nowhere"]\n', 'a test', {});
+  if (settings.kind !== 'ok') throw new Error(settings.why);
+  return {
+    format: STATE_FORMAT,
+    node: 'rift',
+    commit: 'c'.repeat(40),
+    settings: planSettings(settings.value, 'key'),
+    defaults: definitionOptions(settings.value, () => '').defaults,
+    root: '',
+    promised: {
+      ...{ applied: [], leases: [], routes: [], images: [], files: [], failures: [], trials: [] },
+      ...promised,
+    },
+    observed,
+  };
+}
