@@ -108,7 +108,9 @@ export function makePreview(input: PreviewInput): Preview {
   const touched = [...input.steps, ...input.first, ...input.waiting, ...input.refused].map(
     (entry) => entry.service,
   );
-  const names = [...new Set([...input.desired.map(({ service }) => service.name), ...touched])].sort();
+  // What runs is told also where no definition of it can be read: it stays.
+  const known = [...input.desired, ...input.promised.applied].map(({ service }) => service.name);
+  const names = [...new Set([...known, ...touched])].sort();
   const index = indexOf(input);
   const services = names.map((name) => previewOf(name, input, index));
   const isOver = budget.spent.length > budget.allowed;

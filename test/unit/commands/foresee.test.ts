@@ -162,6 +162,12 @@ describe('what a plan foretells', function () {
     expect(of(moved, 'dd').records).to.deep.equal({ added: [], removed: [] });
   });
 
+  it('tells what runs also where the file of its node is bad: it stays', async () => {
+    const base = { [file('dd')]: text('dd') };
+    const preview = await one(base, { ...base, 'nodes/rift.toml': 'mode = "obsrve"\n' }, { only: 'rift' });
+    expect(preview.services.map(({ name, action }) => [name, action])).to.deep.equal([['dd', 'nothing']]);
+  });
+
   it('L35 has a patch for every field that changed', async () => {
     for (const [field, more] of [
       ['/generation', 'generation = 1\n'],
