@@ -1,6 +1,6 @@
 import { v } from '../base/shape.ts';
 import type { TomlPath } from '../base/tomlindex.ts';
-import type { Finding } from './findings.ts';
+import { MAX_FINDINGS, type Finding } from './findings.ts';
 import { isTable, meantKey, unwrap, type SchemaNode } from './structure.ts';
 
 /** What is well formed of a document that is not: everything in it can be judged all the same, and is told in one run. */
@@ -17,13 +17,19 @@ export function salvage<S extends v.GenericSchema>(
   value: unknown,
 ): Salvaged<v.InferOutput<S>> | undefined {
   if (!isTable(value)) return undefined;
-  const bad: TomlPath[] = [];
-  const parsed = v.safeParse(schema, keep(schema as unknown as SchemaNode, value, [], bad));
-  return parsed.success ? { output: parsed.output, bad } : undefined;
+  const found: Found = { bad: [], asked: 0 };
+  const parsed = v.safeParse(schema, keep(schema as unknown as SchemaNode, value, [], found));
+  return parsed.success ? { output: parsed.output, bad: found.bad } : undefined;
+}
+
+interface Found {
+  readonly bad: TomlPath[];
+  /** For so many unknown keys it was asked what they were meant as: that is the costly part, and no more of a file are told. */
+  asked: number;
 }
 
 /** The fit part of a value; undefined when nothing of it is. */
-function keep(schema: SchemaNode, value: unknown, path: TomlPath, bad: TomlPath[]): unknown {
+function keep(schema: SchemaNode, value: unknown, path: TomlPath, found: Found): unknown {
   const node = unwrap(schema);
   const isFit =
     node.type === 'array'
@@ -32,19 +38,19 @@ function keep(schema: SchemaNode, value: unknown, path: TomlPath, bad: TomlPath[
         ? isTable(value)
         : v.is(node as unknown as v.GenericSchema, value);
   if (!isFit) {
-    bad.push(path);
+    found.bad.push(path);
     return undefined;
   }
   const { item, value: inner } = node;
   if (Array.isArray(value)) {
     if (item === undefined) return value;
-    return value.map((part: unknown, at) => keep(item, part, [...path, at], bad) ?? placeholderOf(item));
+    return value.map((part: unknown, at) => keep(item, part, [...path, at], found) ?? placeholderOf(item));
   }
   if (!isTable(value)) return value;
-  if (node.type === 'strict_object') return keepTable(node, value, path, bad);
+  if (node.type === 'strict_object') return keepTable(node, value, path, found);
   const kept = Object.entries(value).map(([key, part]): [string, unknown] => [
     key,
-    inner === undefined ? part : keep(inner, part, [...path, key], bad),
+    inner === undefined ? part : keep(inner, part, [...path, key], found),
   ]);
   return Object.fromEntries(kept.filter(([, part]) => part !== undefined));
 }
@@ -53,24 +59,25 @@ function keepTable(
   node: SchemaNode,
   table: Record<string, unknown>,
   path: TomlPath,
-  bad: TomlPath[],
+  found: Found,
 ): Record<string, unknown> {
   const entries = node.entries ?? {};
   const kept: Record<string, unknown> = {};
   for (const [key, entry] of Object.entries(entries)) {
     const isThere = Object.hasOwn(table, key);
-    const part = isThere ? keep(entry, table[key], [...path, key], bad) : undefined;
+    const part = isThere ? keep(entry, table[key], [...path, key], found) : undefined;
     if (part !== undefined) kept[key] = part;
     else if (entry.type !== 'optional') {
-      if (!isThere) bad.push([...path, key]);
+      if (!isThere) found.bad.push([...path, key]);
       kept[key] = placeholderOf(entry);
     }
   }
   for (const key of Object.keys(table)) {
-    if (Object.hasOwn(entries, key)) continue;
+    if (Object.hasOwn(entries, key) || found.asked >= MAX_FINDINGS) continue;
+    found.asked += 1;
     // What it may be a misspelling of, and is not there, is not known then; else it says nothing of anything.
     const meant = meantKey(key, Object.keys(entries));
-    if (meant !== undefined && !Object.hasOwn(table, meant)) bad.push([...path, meant]);
+    if (meant !== undefined && !Object.hasOwn(table, meant)) found.bad.push([...path, meant]);
   }
   return kept;
 }
