@@ -8,6 +8,7 @@ import {
   openSync,
   readFileSync,
   readdirSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -60,8 +61,7 @@ export async function clearEngine(directory: string): Promise<void> {
   const user = readIfThere(join(directory, USER));
   if (user !== undefined) await removeUser(user);
   await clearDirectory(directory);
-  const tunMode = readIfThere(join(directory, TUN_MODE));
-  if (tunMode !== undefined) chmodSync(TUN, Number(tunMode));
+  closeTunnels();
   const before = readIfThere(join(directory, BEFORE));
   if (before !== undefined) await restoreFirewall(JSON.parse(before) as FirewallBefore, CHAIN, 'podman0');
 }
@@ -70,7 +70,8 @@ const BEFORE = 'network-before.json';
 const CHAIN = 'NETAVARK';
 const USER = 'user';
 const TUN = '/dev/net/tun';
-const TUN_MODE = 'tun-mode';
+/** The mode of before, for whoever ends last. */
+const TUN_MODE = '/run/mcg-tun-mode';
 
 interface User {
   readonly name: string;
@@ -92,17 +93,26 @@ async function makeUser(directory: string): Promise<User> {
   if (!readFileSync('/etc/subuid', 'utf8').includes(`${name}:`)) {
     await run('usermod', ['--add-subuids', '1000000-1065535', '--add-subgids', '1000000-1065535', name]);
   }
-  openTunnels(directory);
+  openTunnels();
   const id = async (flag: string): Promise<number> => Number((await run('id', [flag, name])).stdout);
   return { name, uid: await id('-u'), gid: await id('-g') };
 }
 
-/** slirp4netns opens it as the user; where no udev runs only root may. The old mode is put back at the end. */
-function openTunnels(directory: string): void {
+/** slirp4netns opens it as the user; where no udev runs only root may. The old mode is put back at the end of the last service. */
+function openTunnels(): void {
   const mode = statSync(TUN).mode & 0o777;
   if ((mode & 0o006) === 0o006) return;
-  writeFileSync(join(directory, TUN_MODE), String(mode));
+  writeFileSync(TUN_MODE, String(mode));
   chmodSync(TUN, 0o666);
+}
+
+/** Another service may run beside this one, in a process of its own: its user is there as long as it needs the device. */
+function closeTunnels(): void {
+  if (/^mcg[0-9a-f]{8}:/m.test(readFileSync('/etc/passwd', 'utf8'))) return;
+  const before = readIfThere(TUN_MODE);
+  if (before === undefined) return;
+  chmodSync(TUN, Number(before));
+  rmSync(TUN_MODE);
 }
 
 async function removeUser(name: string): Promise<void> {
