@@ -45,6 +45,8 @@ export function makeChallengeGate(
     listen: () => listen(server, addr),
     stop: () => server.close(),
     drain: () => server.closeIdleConnections(),
+    // A CA asks again.
+    waiting: () => 0,
     close: () => {
       if (server.listening) server.close();
       server.closeAllConnections();

@@ -17,6 +17,8 @@ export interface Gate {
   stop(): void;
   /** Ends connections as soon as nothing is under way on them. */
   drain(): void;
+  /** Connections whose first request has not come. */
+  waiting(): number;
   close(): void;
 }
 
@@ -55,6 +57,7 @@ export function makeGate(
     listen: () => listen(server, addr),
     stop: () => server.close(),
     drain: () => terminator.drain(),
+    waiting: () => terminator.waiting(),
     close: () => {
       if (server.listening) server.close();
       terminator.close();

@@ -1,4 +1,9 @@
-import { createServer as createHttp1, type IncomingMessage, type Server as Http1Server } from 'node:http';
+import {
+  createServer as createHttp1,
+  type IncomingMessage,
+  type Server as Http1Server,
+  type ServerResponse,
+} from 'node:http';
 import {
   createServer as createHttp2,
   type Http2Server,
@@ -29,6 +34,8 @@ export interface Terminator {
   accept(socket: Socket): void;
   /** Lets go of every connection on which no request is under way, and of the others after it. */
   drain(): void;
+  /** Connections whose first request has not come: a client may have sent it by now. */
+  waiting(): number;
   close(): void;
 }
 
@@ -36,6 +43,7 @@ export interface Terminator {
 interface Peer {
   readonly servername?: string | false | null | undefined;
   readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
 }
 
 /** From telling an HTTP/2 client that nothing more is taken to closing its connection. */
@@ -44,9 +52,20 @@ const GOODBYE_MS = 1_000;
 /** Ends TLS 1.3 and serves HTTP/1.1 and HTTP/2 on the sockets that it is given; it listens nowhere itself. */
 export function makeTerminator(lookup: Lookup, forwarding: Forwarding): Terminator {
   const { limits } = forwarding;
-  const http1 = makeHttp1(lookup, forwarding);
+  const waiting = new Set<string>();
+  const heard = (peer: Peer | undefined): void => void waiting.delete(placeOf(peer));
+  const answers = new Set<ServerResponse>();
+  let isDraining = false;
+  const http1 = makeHttp1(lookup, forwarding, ({ socket }, res) => {
+    heard(socket);
+    if (isDraining) res.shouldKeepAlive = false;
+    answers.add(res);
+    res.once('close', () => answers.delete(res));
+  });
+  http1.on('upgrade', (req) => heard(req.socket));
   const sessions = new Set<ServerHttp2Session>();
   const http2 = makeHttp2(lookup, forwarding, sessions);
+  http2.on('stream', (stream) => heard(stream.session?.socket));
   const tls = createTls({
     // Nothing older: the version is agreed on before the name is looked at, so it has to be said here as well.
     minVersion: 'TLSv1.3',
@@ -68,9 +87,16 @@ export function makeTerminator(lookup: Lookup, forwarding: Forwarding): Terminat
   return {
     accept: (socket) => {
       socket.allowHalfOpen = false;
+      const place = placeOf(socket);
+      waiting.add(place);
+      socket.once('close', () => waiting.delete(place));
       tls.emit('connection', socket);
     },
+    waiting: () => waiting.size,
     drain: () => {
+      isDraining = true;
+      // Said with the answer: who would send another one on this connection would meet its end.
+      for (const res of answers) res.shouldKeepAlive = false;
       http1.closeIdleConnections();
       for (const session of sessions) session.close();
     },
@@ -82,7 +108,16 @@ export function makeTerminator(lookup: Lookup, forwarding: Forwarding): Terminat
   };
 }
 
-function makeHttp1(lookup: Lookup, forwarding: Forwarding): Http1Server {
+/** The other end of a connection, which is the same with and without TLS around it. */
+function placeOf(peer: Peer | undefined): string {
+  return `${peer?.remoteAddress ?? ''} ${peer?.remotePort ?? ''}`;
+}
+
+function makeHttp1(
+  lookup: Lookup,
+  forwarding: Forwarding,
+  begun: (req: IncomingMessage, res: ServerResponse) => void,
+): Http1Server {
   const { limits } = forwarding;
   const server = createHttp1({
     maxHeaderSize: limits.maxHeaderBytes,
@@ -95,6 +130,7 @@ function makeHttp1(lookup: Lookup, forwarding: Forwarding): Http1Server {
   // A server that does not listen does not begin to check its connections for slow headers by itself.
   server.emit('listening');
   server.on('request', (req, res) => {
+    begun(req, res);
     const admitted = admitHttp1(req, lookup);
     if (typeof admitted === 'number') {
       failHttp1(res, admitted);

@@ -52,6 +52,8 @@ const NOTHING: Live = {
   routes: new Map(),
 };
 const DRAIN_LOOK_MS = 20;
+/** A client sends its first request at once; one that does not holds nothing up for longer. */
+const FIRST_REQUEST_MS = 1_000;
 
 export function makeRouter(limits: Limits, log: Log): Router {
   let live = NOTHING;
@@ -120,8 +122,15 @@ export function makeRouter(limits: Limits, log: Log): Router {
         if (gate.listening()) gate.stop();
         gate.drain();
       }
-      const deadline = performance.now() + limits.drainTimeoutMs;
-      while (underWay.size > 0 && performance.now() < deadline) await delay(DRAIN_LOOK_MS);
+      const begun = performance.now();
+      const isUnderWay = (forMs: number): boolean =>
+        underWay.size > 0 || (forMs < FIRST_REQUEST_MS && all.some((gate) => gate.waiting() > 0));
+      for (
+        let forMs = 0;
+        forMs < limits.drainTimeoutMs && isUnderWay(forMs);
+        forMs = performance.now() - begun
+      )
+        await delay(DRAIN_LOOK_MS);
       for (const gate of all) gate.close();
       for (const socket of connections) socket.destroy();
       backends.close();

@@ -314,6 +314,26 @@ describe('mc-proxy, its table', () => {
     expect(await stat(rig.socketPath).catch(() => 'gone')).to.equal('gone');
     await rm(rig.tablePath);
   });
+
+  it('stops in order: a client that has just connected is answered once, and told that it is the last time; one that says nothing holds nothing up', async () => {
+    const { backend } = await service('last', 50);
+    await rig.serve({ addr, routes: [await rig.l7(NAME, backend)] });
+    const [silent, connected] = [await connectTo(target), await connectTo(target)];
+    silent.on('error', () => undefined);
+    const closing = rig.proxy.close();
+    await until('it to take no more', async () => {
+      const late = await connectTo(target).catch(() => undefined);
+      late?.destroy();
+      return late === undefined;
+    });
+    const { body, headers } = await ask(target, {
+      ...{ agent: undefined, createConnection: () => connected, headers: { Connection: 'keep-alive' } },
+    });
+    expect(body).to.equal('last');
+    expect(headers.connection).to.equal('close');
+    await closing;
+    await rm(rig.tablePath);
+  });
 });
 
 /** A socket file whose owner is gone: moved away under a listening server, which then unlinks nothing. */

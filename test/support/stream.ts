@@ -2,8 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../../src/base/outcome.ts';
 import { ask, connectTo, type Target } from './tlsclient.ts';
 
-/** So many clients, each with one request at a time. */
-export const WAYS = 4;
+const WAYS = 4;
 const PAUSE_MS = 50;
 const PATIENCE_MS = 15_000;
 
