@@ -47,7 +47,8 @@ const CASES: readonly Case[] = [
   },
   {
     title: 'exits in a loop',
-    behaviour: 'exit',
+    // Not at once: Podman looks for the process once it has begun, and calls it an error that there is none.
+    behaviour: 'exit:300',
     restart: 'always',
     ready: false,
     says: /inside the container: (its process has ended|nothing listens)/,
@@ -158,7 +159,7 @@ async function watchContainer(docker: Dockerode, image: string, item: Case): Pro
     },
   });
   try {
-    await started(container, item);
+    await container.start();
     const at = { ip: '127.0.0.1', hostname: HOST, route: '' };
     const checks: ProbeCheck[] = [
       { kind: 'http', port: plain, tls: false, ...at },
@@ -172,15 +173,6 @@ async function watchContainer(docker: Dockerode, image: string, item: Case): Pro
       await container.remove({ force: true, v: true });
       return true;
     });
-  }
-}
-
-/** Podman looks for the process of a container that has ended by then, and calls that an error. */
-async function started(container: Dockerode.Container, { behaviour }: Case): Promise<void> {
-  try {
-    await container.start();
-  } catch (error) {
-    if (behaviour !== 'exit' || !String(error).includes('no such process')) throw error;
   }
 }
 

@@ -49,7 +49,7 @@ export async function buildNodeImage(
  * Serves every port in `PORT` and `PORT_<NAME>`; each answer is JSON `{ version, port, name, method, url, headers }`.
  * `TLS_CERT` and `TLS_KEY` (paths) make it speak TLS on the ports that `TLS_PORTS` names (`PORT,PORT_API`), or on all.
  * `BEHAVIOUR`: `silent` listens nowhere, `loopback` on 127.0.0.1 inside only, `hang` accepts and never answers,
- * `exit` ends at once with code 1, `slow:<ms>` listens later. TERM ends it at once.
+ * `exit` ends at once with code 1, `exit:<ms>` later, `slow:<ms>` listens later. TERM ends it at once.
  */
 export const testServerJs = `
 const http = require('node:http'), https = require('node:https'), fs = require('node:fs');
@@ -76,6 +76,7 @@ const start = () => {
   }
 };
 if (behaviour.startsWith('slow:')) setTimeout(start, Number(behaviour.slice(5)));
+else if (behaviour.startsWith('exit:')) setTimeout(() => process.exit(1), Number(behaviour.slice(5)));
 else if (behaviour !== 'silent') start();
 `;
 
