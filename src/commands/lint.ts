@@ -1,3 +1,4 @@
+import { visibleLine } from '../base/visible.ts';
 import { dockerfileIssue, lintDockerfile } from '../definitions/dockerfile/lint.ts';
 import type { DesiredService, Issue } from '../definitions/types.ts';
 import { lintSource } from '../node/images/lint.ts';
@@ -51,9 +52,5 @@ export async function lintWorkspace(
 function shownLines(text: string): string[] {
   return text
     .split(/\r?\n/)
-    .map((line) =>
-      line
-        .replaceAll(/[^\P{C}\t]|[\u2028\u2029]/gu, '·')
-        .replaceAll(/(\w*(?:token|secret|pass|key)\w*)(=|\s+)\S+/gi, '$1$2••••'),
-    );
+    .map((line) => visibleLine(line).replaceAll(/(\w*(?:token|secret|pass|key)\w*)(=|\s+)\S+/gi, '$1$2••••'));
 }

@@ -1,5 +1,5 @@
-import type { Component, Desired, Service } from '../definitions/types.ts';
-import { COVERED } from '../report/state.ts';
+import { COVERED, withArguments } from '../base/covered.ts';
+import type { Component, Desired } from '../definitions/types.ts';
 import type { Standing } from './foresee.ts';
 
 /**
@@ -9,37 +9,23 @@ import type { Standing } from './foresee.ts';
 export function uncovered(state: Standing, accepted: Desired): Standing {
   const applied = state.promised.applied.map((entry) => {
     const known = accepted.services.find(({ service }) => service.name === entry.service.name)?.service;
-    return known === undefined ? entry : { ...entry, service: serviceOf(entry.service, known) };
+    const components = entry.service.components.map((component) =>
+      componentOf(
+        component,
+        known?.components.find(({ name }) => name === component.name),
+      ),
+    );
+    return { ...entry, service: { ...entry.service, components } };
   });
   return { ...state, promised: { ...state.promised, applied } };
 }
 
-function serviceOf(service: Service, known: Service): Service {
-  const components = service.components.map((component): Component => {
-    const same = known.components.find(({ name }) => name === component.name);
-    if (same === undefined) return component;
-    const { cmd, entrypoint, labels, health } = component;
-    return {
-      ...component,
-      ...(cmd === undefined ? {} : { cmd: wordsOf(cmd, same.cmd) }),
-      ...(entrypoint === undefined ? {} : { entrypoint: wordsOf(entrypoint, same.entrypoint) }),
-      ...(health?.command === undefined
-        ? {}
-        : { health: { ...health, command: wordsOf(health.command, same.health?.command) } }),
-      ...(labels === undefined
-        ? {}
-        : {
-            labels: labels.map((label) =>
-              label.value === COVERED
-                ? (same.labels?.find(({ name }) => name === label.name) ?? label)
-                : label,
-            ),
-          }),
-    };
-  });
-  return { ...service, components };
-}
-
-function wordsOf(words: readonly string[], known: readonly string[] = []): string[] {
-  return words.map((word, at) => (word === COVERED ? (known[at] ?? word) : word));
+function componentOf(component: Component, known: Component | undefined): Component {
+  const all = { cmd: known?.cmd, entrypoint: known?.entrypoint, health: known?.health?.command };
+  return withArguments(
+    component,
+    (words, of) => words.map((word, at) => (word === COVERED ? (all[of]?.[at] ?? word) : word)),
+    (label) =>
+      label.value === COVERED ? (known?.labels?.find(({ name }) => name === label.name) ?? label) : label,
+  );
 }

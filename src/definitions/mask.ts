@@ -1,6 +1,7 @@
 import { indexToml, type TomlIndex } from '../base/tomlindex.ts';
 import { looksSecret, looksSecretArgument, looksSecretWord } from '../base/secretlike.ts';
 import { nearest } from '../base/suggest.ts';
+import { visibleLine } from '../base/visible.ts';
 import { readText } from './text.ts';
 import { isTable } from './structure.ts';
 
@@ -24,7 +25,7 @@ export function shownLines(bytes: Uint8Array): string[] {
     return new TextDecoder('utf-8')
       .decode(bytes)
       .split('\n')
-      .map((line) => visible(isSafe(line) ? line : covered(line)));
+      .map((line) => visibleLine(isSafe(line) ? line : covered(line)));
   }
   const spans: [number, number][] = [];
   collect(read.value, [], false, indexToml(read.text), read.text, spans);
@@ -32,7 +33,7 @@ export function shownLines(bytes: Uint8Array): string[] {
   for (const [start, end] of spans) {
     text = text.slice(0, start) + text.slice(start, end).replaceAll(/[^\r\n]/g, '•') + text.slice(end);
   }
-  return text.split('\n').map((line) => visible(withoutComment(line)));
+  return text.split('\n').map((line) => visibleLine(withoutComment(line)));
 }
 
 /** Beside a value that is covered a comment may say it, or what it was before. */
@@ -46,13 +47,6 @@ function withoutComment(line: string): string {
 /** A misspelt `env` has values all the same. */
 function isMeantAsEnv(key: string): boolean {
   return nearest(key, ['env', 'environ', 'environment']) !== undefined;
-}
-
-/** A line without characters that would move the cursor or turn the text around; tabs stay. */
-function visible(line: string): string {
-  return line
-    .replace(/\r$/, '')
-    .replaceAll(/[^\P{C}\t]|[\u2028\u2029]/gu, (found) => '·'.repeat(found.length));
 }
 
 function isSafe(line: string): boolean {

@@ -1,5 +1,5 @@
 import jsonpatch from 'fast-json-patch';
-import { looksSecret, looksSecretArgument, looksSecretWord } from '../base/secretlike.ts';
+import { withoutSecrets } from '../base/covered.ts';
 import type { DesiredService, Service } from '../definitions/types.ts';
 import type { Applied, Because, PatchOperation } from '../registry/types.ts';
 
@@ -31,46 +31,14 @@ export function becauseOf(
 
 /** The JSON Patch from one definition to the other; lists are keyed by name first, so that an insertion is one operation. */
 function differences(before: Service, after: Service): PatchOperation[] {
-  const secrets = secretArguments(after);
+  const shown = keyed(withoutSecrets(after));
   return compared(before, after).flatMap((operation): PatchOperation[] => {
     const { op, path } = operation;
     if (op === 'remove') return [{ op, path }];
-    if (op !== 'add' && op !== 'replace') return [];
-    return [{ op, path, value: secrets.has(path) ? COVERED : covered(operation.value, path) }];
+    return op === 'add' || op === 'replace'
+      ? [{ op, path, value: jsonpatch.getValueByPointer(shown, path) as unknown }]
+      : [];
   });
-}
-
-/** Pointers of the arguments that look like secrets, alone or by the word before them. */
-function secretArguments({ components }: Service): ReadonlySet<string> {
-  return new Set(
-    components.flatMap(({ name, cmd, entrypoint }) =>
-      Object.entries({ cmd, entrypoint }).flatMap(([key, words = []]) =>
-        words.flatMap((word, index) =>
-          looksSecretArgument(word, index, words) ? [`/components/${name}/${key}/${index}`] : [],
-        ),
-      ),
-    ),
-  );
-}
-
-const COVERED = '•••';
-
-/** Arguments and labels that look like secrets go into no journal and no comment on a pull request (G10). */
-function covered(value: unknown, path: string): unknown {
-  if (typeof value === 'string') {
-    const label = /\/labels\/([^/]+)$/.exec(path)?.[1]?.replaceAll(/[.-]/g, '_');
-    return looksSecretWord(value) || (label !== undefined && looksSecret(label, value)) ? COVERED : value;
-  }
-  if (Array.isArray(value)) {
-    const words = value.map((part) => (typeof part === 'string' ? part : ''));
-    return value.map((part, at) =>
-      looksSecretArgument(words[at] ?? '', at, words) ? COVERED : covered(part, path),
-    );
-  }
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([key, part]) => [key, covered(part, `${path}/${key}`)]),
-  );
 }
 
 /** A record of another version of this program may have another form: the reason has no patch then, and the change goes on. */

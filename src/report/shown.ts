@@ -1,4 +1,5 @@
 import { redact } from '../base/secret.ts';
+import { visible as escaped } from '../base/visible.ts';
 import type { Issue } from '../definitions/types.ts';
 import type { Because, PassRecord, PatchOperation, StepRecord } from '../registry/types.ts';
 
@@ -12,18 +13,11 @@ export function visibleAll<T>(value: T): T {
   return mapStrings(value, visible) as T;
 }
 
-/**
- * `\u001b` for ESC and the like, `\n` for a line feed. Invisible characters and halves of surrogate pairs count too. A text
- * without such characters comes back as it is; one that is far too long is cut, and says so.
- */
+/** The same of one text; one that is far too long is cut, and says so. */
 export function visible(text: string): string {
   const cut =
     text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS)}… (${text.length} characters)` : text;
-  return cut.replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0]/gu, (char) => {
-    const point = char.codePointAt(0) ?? 0;
-    if (char === '\n') return String.raw`\n`;
-    return point > 0xffff ? `\\u{${point.toString(16)}}` : `\\u${point.toString(16).padStart(4, '0')}`;
-  });
+  return escaped(cut);
 }
 
 /** Free text of errors, with registered secrets masked. */

@@ -1,6 +1,6 @@
 import { canonicalJson } from '../base/json.ts';
-import { looksSecret, looksSecretArgument } from '../base/secretlike.ts';
-import type { Component, Defaults, Policy, Service } from '../definitions/types.ts';
+import { withoutSecrets } from '../base/covered.ts';
+import type { Defaults, Policy } from '../definitions/types.ts';
 import type { Observed } from '../node/types.ts';
 import type { PlanSettings } from '../plan/types.ts';
 import type { Promised } from '../registry/types.ts';
@@ -24,35 +24,12 @@ export interface NodeState {
   readonly observed: Observed;
 }
 
-/** The state as bytes: the same node in the same state gives the same. Without the moment of the look, which is no state. */
+/**
+ * The state as bytes: the same node in the same state gives the same. Without the moment of the look, which is no state, and without
+ * secrets: nobody is asked who he is before he gets it.
+ */
 export function formatState(state: NodeState): string {
   const { observed, promised, ...rest } = state;
   const applied = promised.applied.map((entry) => ({ ...entry, service: withoutSecrets(entry.service) }));
   return `${canonicalJson({ ...rest, promised: { ...promised, applied }, observed: { ...observed, at: 0 } })}\n`;
-}
-
-/** Stands for an argument or a label that looks like a secret. */
-export const COVERED = '•••';
-
-/** Nobody is asked who he is before he gets a state (G10). Digests are of the whole, so that what changed is seen all the same. */
-function withoutSecrets(service: Service): Service {
-  const covered = (words: readonly string[]): string[] =>
-    words.map((word, at) => (looksSecretArgument(word, at, words) ? COVERED : word));
-  const components = service.components.map((component): Component => {
-    const { cmd, entrypoint, labels, health } = component;
-    return {
-      ...component,
-      ...(cmd === undefined ? {} : { cmd: covered(cmd) }),
-      ...(entrypoint === undefined ? {} : { entrypoint: covered(entrypoint) }),
-      ...(health?.command === undefined ? {} : { health: { ...health, command: covered(health.command) } }),
-      ...(labels === undefined
-        ? {}
-        : {
-            labels: labels.map(({ name, value }) =>
-              looksSecret(name.replaceAll(/[.-]/g, '_'), value) ? { name, value: COVERED } : { name, value },
-            ),
-          }),
-    };
-  });
-  return { ...service, components };
 }

@@ -1,3 +1,4 @@
+import { visible } from '../../base/visible.ts';
 import type { Issue } from '../types.ts';
 import { commandsOf, hasGoBuild, packagesOf, type Command } from './commands.ts';
 import { DOCKERFILE_RULES, SILENCEABLE, type DockerfileRuleId } from './rules.ts';
@@ -48,15 +49,7 @@ export function dockerfileIssue(
   const { file, service, line = 1, column = 1 } = at;
   const { severity, hint } = DOCKERFILE_RULES[rule];
   const mended = hint.replaceAll('<service>', service);
-  return { rule, severity, file, line, column, path: '', message: printable(message), hint: mended, service };
-}
-
-/** What somebody wrote into a file may turn a terminal around: shown as escapes. */
-function printable(text: string): string {
-  return text.replaceAll(
-    /[^\P{C}\n\t]|[\u2028\u2029]/gu,
-    (found) => `\\u${(found.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
-  );
+  return { rule, severity, file, line, column, path: '', message: visible(message), hint: mended, service };
 }
 
 function oversize(text: string): string | undefined {
