@@ -12,7 +12,7 @@ export function route(hostname: string): Route {
   return { name: '', port: 443, mode: 'l7', hostname, backendTls: false };
 }
 
-export function image(tag: string): ReturnType<typeof component>['image'] {
+function image(tag: string): ReturnType<typeof component>['image'] {
   return { reference: ref(tag), host: 'mcr.example.net', repository: 'web', tag };
 }
 

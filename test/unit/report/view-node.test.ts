@@ -1,0 +1,181 @@
+import { expect } from 'chai';
+import { unknown } from '../../../src/base/outcome.ts';
+import type { PushState } from '../../../src/node/images/state.ts';
+import type { Seen } from '../../../src/report/view.ts';
+import { makeView } from '../../../src/report/view.ts';
+import { renderPage } from '../../../src/dashboard/page.tsx';
+import { formatStatus } from '../../../src/report/text.ts';
+import { useView } from './view.kit.ts';
+
+describe('the view of the node as a whole', () => {
+  const { at, of, seeing } = useView();
+
+  it('before the first pass it says that nothing was looked at, and invents nothing', () => {
+    const { node, owner, version, startedAt, sourceUrl, source, proxyDriver } = at.input;
+    const facts = { node, owner, version, startedAt, sourceUrl, source, proxyDriver };
+    const empty = makeView({ ...facts, passes: [], history: () => undefined });
+    expect(empty).to.deep.include({
+      services: [],
+      issues: [],
+      foreign: [],
+      passes: [],
+      engine: { why: 'not looked at yet' },
+    });
+    expect(empty).to.not.have.any.keys('at', 'commit');
+    expect(empty.conditions.map((condition) => condition.name)).to.deep.equal(['git']);
+  });
+
+  it('L27 says of the whole node that it only observes: in the conditions, on the page and in the status', () => {
+    expect(at.view.conditions.map(({ name }) => name)).to.not.include('mode');
+    const observing = seeing({ mode: 'observe' });
+    expect(observing.conditions[0]).to.deep.equal({
+      name: 'mode',
+      ok: false,
+      text: 'observe: everything is planned and shown, and nothing is touched',
+      hint: 'Take mode = "observe" out of nodes/rift.toml to have the node converged.',
+    });
+    expect(renderPage(observing, { now: 0, refresh: false })).to.contain(
+      'everything is planned and shown, and nothing is touched',
+    );
+    expect(formatStatus(observing)).to.match(/^mode +observe: everything is planned/m);
+  });
+
+  it('has a condition for git, definitions, engine, proxy, certificates, dns and services, each with one sentence', () => {
+    expect(at.view.conditions.map(({ name, ok, text }) => [name, ok, text])).to.deep.equal([
+      ['git', true, 'answers'],
+      ['definitions', false, '2 errors, 1 warning'],
+      ['engine', true, 'docker 1'],
+      ['proxy', true, 'serves 4 routes'],
+      ['certificates', true, 'the first of 5 certificates ends on 2026-04-01'],
+      ['dns', true, 'records are not managed: no driver is configured'],
+      ['services', false, '6 of 9 need a look: 2 degraded, 1 held back, 1 orphan, 1 refused, 1 waiting'],
+    ]);
+  });
+
+  it('says what lies on the disk of the engine, and when it is too little for a build', () => {
+    const GIB = 2 ** 30;
+    const disk = {
+      at: at.input.seen.at,
+      imagesBytes: 1.5 * GIB,
+      cacheBytes: 300 * 2 ** 20,
+      logsBytes: 0,
+      minFreeBytes: GIB,
+    };
+    const found = (change: object): unknown =>
+      seeing({ observed: { ...at.input.seen.observed, disk: { ...disk, ...change } } }).conditions.find(
+        ({ name }) => name === 'disk',
+      );
+    expect(found({ freeBytes: 2 * GIB })).to.deep.equal({
+      ...{ name: 'disk', ok: true, text: 'images 1.5 GiB, cache 300 MiB, logs 0 MiB; 2.0 GiB free' },
+    });
+    expect(found({ freeBytes: GIB / 2 })).to.include({ ok: false });
+    expect(found({ cacheBytes: undefined, logsBytes: undefined })).to.include({
+      text: 'images 1.5 GiB, cache not told by this engine, logs not seen',
+    });
+    expect(found({ at: at.input.seen.at - 12 * 60_000 })).to.include({
+      text: 'images 1.5 GiB, cache 300 MiB, logs 0 MiB (measured 12 min ago)',
+    });
+  });
+
+  it('ImagePushed of a service: False with the reason while its image is not in its registry, True then, and absent where nothing is pushed', () => {
+    const reference = of('hello').desired?.images[0] ?? '';
+    const told = (push: PushState): unknown =>
+      seeing({ observed: { ...at.input.seen.observed, pushes: { [reference]: push } } })
+        .services.flatMap(({ conditions = [] }) => conditions)
+        .map(({ type, status, reason }) => `${type}=${status} ${reason}`);
+    expect(told({ kind: 'none' })).to.deep.equal([]);
+    expect(told({ kind: 'pending' })).to.deep.equal(['ImagePushed=False Pending']);
+    expect(told({ kind: 'pushing', since: 0 })).to.deep.equal(['ImagePushed=False Pushing']);
+    expect(told({ kind: 'failed', at: 0, why: 'down', retryAt: 1 })).to.deep.equal([
+      'ImagePushed=False PushFailed',
+    ]);
+    expect(told({ kind: 'moved', was: 'sha256:1', is: 'sha256:2' })).to.deep.equal([
+      'ImagePushed=False Moved',
+    ]);
+    expect(told({ kind: 'pending', lost: true })).to.deep.equal(['ImagePushed=False Lost']);
+    expect(told({ kind: 'pushed' })).to.deep.equal(['ImagePushed=True Pushed']);
+  });
+
+  it('ImagePushed=True has the digest, in the view and in the status', () => {
+    const reference = of('hello').desired?.images[0] ?? '';
+    const manifestDigest = `sha256:${'d'.repeat(64)}`;
+    const { images } = at.input.seen.observed;
+    const image = { kind: 'present', imageId: 'sha256:1', manifestDigest, user: '', volumes: [] } as const;
+    const observed = {
+      ...at.input.seen.observed,
+      images: { ...images, [reference]: image },
+      pushes: { [reference]: { kind: 'pushed' } as const },
+    };
+    const message = `${reference} is in its registry as ${manifestDigest}`;
+    const seen = seeing({ observed });
+    expect(of('hello', seen).conditions).to.deep.equal([
+      { type: 'ImagePushed', status: 'True', reason: 'Pushed', message },
+    ]);
+    expect(formatStatus(seen, 'hello')).to.contain(`  condition ImagePushed=True (Pushed): ${message}`);
+  });
+
+  it('G3 a service that runs from its local image is converged, whether its push fails, waits or is begun', () => {
+    const image = at.input.seen.desired.services.find(({ service }) => service.name === 'hello')!.service
+      .components[0]!.image;
+    const because = { summary: 's', file: 'services/hello.toml', commit: 'c'.repeat(40) };
+    const head = { service: 'hello', subject: image.reference, because };
+    const plans: Seen['plan'][] = [
+      { steps: [], waiting: [{ service: 'hello', for: 'image push', why: 'down', until: 1 }], refused: [] },
+      { steps: [{ ...head, kind: 'push-image', image }], waiting: [], refused: [] },
+    ];
+    for (const plan of plans) expect(of('hello', seeing({ plan })).state).to.equal('converged');
+    const start: Seen['plan']['steps'][number] = { ...head, kind: 'pull-image', image };
+    expect(of('hello', seeing({ plan: { steps: [start], waiting: [], refused: [] } })).state).to.equal(
+      'changing',
+    );
+  });
+
+  it('speaks of a certificate 30, 14, 7 and 1 days before its end, also of one that is not ours (L15)', () => {
+    const route = at.view.services.flatMap(({ routes }) => routes).find(({ mode }) => mode === 'l7');
+    if (route === undefined) throw new Error('no l7 route');
+    const name = `${route.hostname}:${route.port}`;
+    const told = (days: number): unknown => {
+      const notAfter = at.input.seen.at + days * 86_400_000;
+      const handshakes = { [name]: { kind: 'ok', fingerprint256: '', notAfter } as const };
+      const observed = { ...at.input.seen.observed, handshakes };
+      const found = seeing({ observed }).conditions.find((condition) => condition.name === 'certificates');
+      return [found?.ok, /(has ended|ends within \d+ days?|ends on)/.exec(found?.text ?? '')?.[0]];
+    };
+    expect([40, 30, 14, 7, 1, 0].map(told)).to.deep.equal([
+      [true, 'ends on'],
+      [false, 'ends within 30 days'],
+      [false, 'ends within 14 days'],
+      [false, 'ends within 7 days'],
+      [false, 'ends within 1 day'],
+      [false, 'has ended'],
+    ]);
+  });
+
+  it('tells names that others manage and that lead elsewhere, and a name server that is down (L14, L20)', () => {
+    const names = {
+      'a.svc.test': {
+        zone: 'svc.test',
+        servers: [
+          { server: '10.0.0.53', seen: { known: true, value: { addresses: ['10.0.0.1'] } } as const },
+        ],
+      },
+      'docs.example.net': { elsewhere: { known: true, value: ['192.0.2.7'] } as const },
+      'well.example.net': { elsewhere: { known: true, value: ['10.0.0.1'] } as const },
+    };
+    const dns = { driver: 'rfc2136', zones: ['svc.test'], names } as const;
+    const conditionOf = (change: Partial<Seen['observed']>): unknown =>
+      seeing({ addresses: ['10.0.0.1'], observed: { ...at.input.seen.observed, ...change } }).conditions.find(
+        (condition) => condition.name === 'dns',
+      );
+    expect(conditionOf({ dns })).to.deep.include({
+      ok: true,
+      text: 'manages 1 name in svc.test; docs.example.net resolves to 192.0.2.7, not to this node',
+    });
+    const servers = [{ server: '10.0.0.53', seen: unknown('name server 10.0.0.53 does not answer') }];
+    const down = { ...dns, names: { 'a.svc.test': { zone: 'svc.test', servers } } };
+    expect(conditionOf({ dns: down })).to.deep.include({
+      ok: false,
+      text: 'name server 10.0.0.53 does not answer',
+    });
+  });
+});
