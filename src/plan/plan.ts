@@ -13,7 +13,7 @@ import { restAfterFailure } from './rest.ts';
 import { strayServices } from './routes.ts';
 import { planReturnedPlace, planRunning, planVerdict } from './service.ts';
 import { planRemoved, planStopped } from './stop.ts';
-import { replacedBy } from './takeover.ts';
+import { replacedBy, withPlacesBack } from './takeover.ts';
 import { trialWakes, trialWaiting } from './trial.ts';
 import { inTurn } from './turn.ts';
 import type { Plan, Refused, Step, Waiting } from './types.ts';
@@ -186,7 +186,7 @@ function planLooked(facts: Facts, desired: DesiredService, rollout: Rollout): Se
   if (rest !== undefined) return rest;
   if (!active) return planStopped(facts, desired);
   // The way back waits for nobody.
-  if (desired.insteadOf !== undefined) return planRunning(facts, desired);
+  if (desired.insteadOf !== undefined) return withPlacesBack(facts, desired, planRunning(facts, desired));
   const rests = facts.settings.protect.includes(name) ? [] : flapSteps(facts, desired);
   if (rests.length > 0) return { steps: rests, waiting: [], refused: [] };
   const turn = rollout.holds.get(name);

@@ -1,11 +1,11 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
-import { appliedOf, failureOf, oursOf, type Facts, type ServicePlan } from './facts.ts';
-import { isReady } from './holds.ts';
+import { appliedOf, failureOf, oursOf, waitEnds, type Facts, type ServicePlan } from './facts.ts';
 import { stopTimeoutOf } from './settle.ts';
 import type { Standing } from './standing.ts';
-import { currentTrial, deadlineOf } from './trial.ts';
+import { currentTrial, gaveWayWaiting, heldBackStep, lateVerdict, outsideStep, timeoutOf } from './trial.ts';
+import { retryAt } from './turn.ts';
 import type { Step } from './types.ts';
 
 /**
@@ -55,67 +55,104 @@ export function takeOverSteps(
 }
 
 /**
- * A first version that took a place and is not proved in time gives it back: it is held back, its containers are set aside,
- * and what ran before runs again under its own name. Undefined where nothing of the kind is to be done.
+ * A first version that took a place and is not proved in time gives it back: its containers are set aside, and what ran
+ * before runs again under its own name. It is held back until git changes it, or, where the cause lies outside its
+ * definition, tried again by itself with growing waits. Undefined where nothing of the kind is to be done.
  */
 export function planGivenBack(
   facts: Facts,
   desired: DesiredService,
   standings: readonly Standing[],
 ): ServicePlan | undefined {
-  const { service, file, commit } = desired;
+  const { service } = desired;
   const trial = currentTrial(facts, desired);
   if (trial === undefined || appliedOf(facts, service.name) !== undefined) return undefined;
   const places = service.components.filter(({ replaces }) => replaces !== undefined);
   if (places.length === 0) return undefined;
-  const taken = places.flatMap((component) => {
-    const old = takenFrom(facts, component);
-    return old === undefined ? [] : [{ component, old }];
-  });
-  const head = { service: service.name, because: { summary: trial.why ?? 'not proved', commit, file } };
   if (trial.phase === 'trying') {
-    const failure = failureOf(facts, service.name, desired.digest);
-    const isLate = (deadlineOf(facts, desired) ?? Infinity) <= facts.now;
-    if (taken.length === 0 || !(isLate || failure?.cause === 'definition')) return undefined;
-    if (standings.every((standing) => isReady(standing, facts))) return undefined;
-    const why = failure?.why ?? whyNot(facts, standings);
-    const summary = `not proved in time, so it gives back the place it took: ${why}`;
-    const { digest, tries } = trial;
-    const held = { service: service.name, digest, tries, why, file, commit, phase: 'held back' as const };
-    const because = { summary, commit, file };
-    const step: Step = { ...head, because, subject: service.name, kind: 'record-trial', trial: held };
-    return { steps: [step], waiting: [], refused: [] };
+    const late = lateVerdict(facts, desired, standings);
+    if (late === undefined || places.every((place) => takenFrom(facts, place) === undefined))
+      return undefined;
+    const end = late.isOutside ? outsideStep : heldBackStep;
+    return { steps: [end(desired, trial, late.why)], waiting: [], refused: [] };
   }
-  if (trial.phase !== 'held back') return undefined;
+  if (trial.phase === 'outside' && retryAt(trial) <= facts.now) return undefined;
+  const unable = failureOf(facts, service.name, desired.digest);
+  const hadTime = waitEnds(trial.since, timeoutOf(facts, desired), facts.now) <= facts.now;
+  if (trial.phase === 'held back' && unable !== undefined && hadTime) {
+    // Held back for good, it would leave nobody in the place.
+    const why = `what ran before does not start again either: ${unable.why}`;
+    return { steps: [outsideStep(desired, trial, why)], waiting: [], refused: [] };
+  }
+  const { commit, file } = desired;
+  const because = {
+    summary: `gives back the place that it took: ${trial.why ?? 'not proved'}`,
+    commit,
+    file,
+  };
   const names = service.components.map(({ container }) => container);
   const aside = oursOf(facts, service.name)
     .filter(({ name }) => names.includes(name))
     .map((container): Step => ({
-      ...head,
+      service: service.name,
+      because,
       subject: container.name,
       kind: 'retire-container',
       containerId: container.id,
       renameTo: asideName(container.name, container),
       stopTimeoutS: stopTimeoutOf(facts, service.name),
     }));
-  const back = taken.map(({ component, old }): Step => ({
-    ...head,
-    subject: component.replaces ?? old.name,
-    kind: 'give-back-container',
-    containerId: old.id,
-    renameTo: component.replaces ?? old.name,
-  }));
-  const why = `it took the place of ${places.map(({ replaces }) => replaces).join(', ')}, was not proved, and has given it back: ${trial.why ?? ''}`;
-  const hint = 'Push a commit that changes the service; to try the very same again, raise its `generation`.';
-  const waiting = [{ service: service.name, for: 'git', why, hint, since: trial.since }];
-  return { steps: [...aside, ...back], waiting, refused: [] };
+  const gave = `it took the place of ${places.map(({ replaces }) => replaces).join(', ')} and gave it back: ${trial.why ?? 'it was not proved'}`;
+  const waiting = gaveWayWaiting(trial, gave);
+  return { steps: [...aside, ...giveBackSteps(facts, desired, because)], waiting: [waiting], refused: [] };
 }
 
-function whyNot(facts: Facts, standings: readonly Standing[]): string {
-  const bad = standings.find((standing) => !isReady(standing, facts));
-  const probe = bad?.current === undefined ? undefined : facts.observed.probes[bad.current.id];
-  const last = probe !== undefined && 'last' in probe ? probe.last : undefined;
-  return `${bad?.component.container ?? 'it'}: ${last ?? 'not ready'}`;
+/**
+ * A later version took the place of what was started by hand with a component that the version before does not have: on
+ * the way back that place is given back too, once nothing of the component is up that could be in its way.
+ */
+export function withPlacesBack(facts: Facts, desired: DesiredService, plan: ServicePlan): ServicePlan {
+  const { insteadOf } = desired;
+  const trial = currentTrial(facts, desired);
+  if (insteadOf === undefined || trial === undefined) return plan;
+  const { name } = desired.service;
+  const ended = plan.steps.flatMap((step) =>
+    step.kind === 'retire-container' || step.kind === 'remove-container' ? [step.containerId] : [],
+  );
+  const isFree = (component: Component): boolean =>
+    oursOf(facts, name).every(
+      ({ id, identity, state }) =>
+        identity?.component !== component.name ||
+        ended.includes(id) ||
+        (state !== 'running' && state !== 'restarting'),
+    );
+  const kept = desired.service.components.map((component) => component.name);
+  const components = insteadOf.service.components.filter(
+    (component) => !kept.includes(component.name) && isFree(component),
+  );
+  const because = {
+    summary: `gives back the place that it took: ${trial.why ?? 'not proved'}`,
+    commit: trial.commit,
+    file: trial.file,
+  };
+  const places = { ...insteadOf, service: { ...insteadOf.service, components } };
+  return { ...plan, steps: [...plan.steps, ...giveBackSteps(facts, places, because)] };
+}
+
+function giveBackSteps(facts: Facts, { service }: DesiredService, because: Because): Step[] {
+  return service.components.flatMap((component): Step[] => {
+    const old = takenFrom(facts, component);
+    const { replaces } = component;
+    if (old === undefined || replaces === undefined) return [];
+    return [
+      {
+        ...{ service: service.name, because, subject: replaces },
+        kind: 'give-back-container',
+        containerId: old.id,
+        renameTo: replaces,
+      },
+    ];
+  });
 }
 
 function unmarked(facts: Facts): readonly ObservedContainer[] {

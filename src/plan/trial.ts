@@ -8,7 +8,7 @@ import { lastProved, retryAt } from './turn.ts';
 import type { Step, Waiting } from './types.ts';
 
 /** What a service's files allow a version that takes its time; what they do not say, the node's settings do. */
-function timeoutOf(facts: Facts, desired: DesiredService): number {
+export function timeoutOf(facts: Facts, desired: DesiredService): number {
   return (desired.insteadOf ?? desired).service.deploy?.timeoutMs ?? facts.settings.timeoutMs;
 }
 
@@ -39,20 +39,11 @@ export function judge(
 ): ServicePlan | undefined {
   const trial = currentTrial(facts, desired);
   if (trial === undefined) return undefined;
-  const isLate = (deadlineOf(facts, desired) ?? Infinity) <= facts.now;
-  const failure = failureOf(facts, desired.service.name, desired.digest);
   if (trial.phase === 'trying') {
-    const isCertain = failure?.cause === 'definition';
     const predecessor = lastProved(facts.promised, desired);
-    if (!(isLate || isCertain) || predecessor === undefined || staysHere(desired)) return undefined;
-    const unready = unreadyOf(facts, desired, standings);
-    if (unready === undefined || (!isCertain && !wasAsked(facts, standings))) return undefined;
-    // Without a container of its own that is not ready there is nothing that could be blamed; nor is there when it was the
-    // proxy that took the time.
-    const isOutside =
-      failure?.cause === 'outside' || unready.isMissing || (!isCertain && isShownWrong(facts, desired));
-    const seconds = Math.round(timeoutOf(facts, desired) / 1000);
-    const why = isCertain ? failure.why : `not proved within ${seconds} s: ${failure?.why ?? unready.why}`;
+    const late = predecessor === undefined ? undefined : lateVerdict(facts, desired, standings);
+    if (predecessor === undefined || late === undefined) return undefined;
+    const { why, isOutside } = late;
     const version = predecessor.commit.slice(0, 8);
     return only(
       step(desired, `gives way to the version of ${version}: ${why}`, {
@@ -63,6 +54,7 @@ export function judge(
       }),
     );
   }
+  const isLate = (deadlineOf(facts, desired) ?? Infinity) <= facts.now;
   if (trial.phase !== 'returning' || desired.insteadOf === undefined || !isLate) return undefined;
   if (standings.some(({ current }) => current === undefined)) return undefined;
   const unready = unreadyOf(facts, desired, standings);
@@ -70,6 +62,31 @@ export function judge(
   return only(
     outsideStep(desired, trial, `the last proved version does not become ready either: ${unready.why}`),
   );
+}
+
+/**
+ * Why a version that is being tried has to give way: its time is over, or it cannot even start. `isOutside`: for nothing
+ * that a commit could mend. Undefined as long as it may go on, or shall stay whatever happens.
+ */
+export function lateVerdict(
+  facts: Facts,
+  desired: DesiredService,
+  standings: readonly Standing[],
+): { readonly why: string; readonly isOutside: boolean } | undefined {
+  if (currentTrial(facts, desired)?.phase !== 'trying' || staysHere(desired)) return undefined;
+  const isLate = (deadlineOf(facts, desired) ?? Infinity) <= facts.now;
+  const failure = failureOf(facts, desired.service.name, desired.digest);
+  const isCertain = failure?.cause === 'definition';
+  if (!(isLate || isCertain)) return undefined;
+  const unready = unreadyOf(facts, desired, standings);
+  if (unready === undefined || (!isCertain && !wasAsked(facts, standings))) return undefined;
+  // Without a container of its own that is not ready there is nothing that could be blamed; nor is there when it was the
+  // proxy that took the time.
+  const isOutside =
+    failure?.cause === 'outside' || unready.isMissing || (!isCertain && isShownWrong(facts, desired));
+  const seconds = Math.round(timeoutOf(facts, desired) / 1000);
+  const why = isCertain ? failure.why : `not proved within ${seconds} s: ${failure?.why ?? unready.why}`;
+  return { why, isOutside };
 }
 
 /** An agent that was just started has asked nobody yet: what runs is not called late before it failed to answer once. */
@@ -86,8 +103,7 @@ export function verdictStep(facts: Facts, desired: DesiredService): Step | undef
   const trial = currentTrial(facts, desired);
   if (desired.insteadOf === undefined || trial?.phase !== 'returning') return undefined;
   if (trial.cause === 'outside') return outsideStep(desired, trial, trial.why ?? 'its cause lies outside');
-  const { why = 'not proved in time' } = trial;
-  return step(desired, `held back until git changes the service: ${why}`, { ...trial, phase: 'held back' });
+  return heldBackStep(desired, trial, trial.why ?? 'not proved in time');
 }
 
 /** Recorded before the first container of a version is started: from then on its time runs. */
@@ -124,7 +140,12 @@ function staysHere(desired: DesiredService): boolean {
   return desired.service.deploy?.return === 'never';
 }
 
-function outsideStep(desired: DesiredService, trial: Trial, why: string): Step {
+export function heldBackStep(desired: DesiredService, trial: Trial, why: string): Step {
+  const summary = `held back until git changes the service: ${why}`;
+  return step(desired, summary, { ...trial, phase: 'held back', why });
+}
+
+export function outsideStep(desired: DesiredService, trial: Trial, why: string): Step {
   const summary = `nothing is held back, and it is tried again later: ${why}`;
   return step(desired, summary, {
     ...trial,
@@ -190,23 +211,21 @@ export function trialWaiting(facts: Facts): Waiting[] {
     if (desired.insteadOf === undefined || trial === undefined) return [];
     const version = `the version of ${trial.commit.slice(0, 8)}`;
     const { service, since, why = 'it was not proved' } = trial;
-    if (trial.phase === 'held back') {
-      const hint =
-        'Push a commit that changes the service; to try the very same again, raise its `generation`.';
-      return [{ service, for: 'git', why: `${version} is held back: ${why}`, hint, since }];
-    }
     if (trial.phase === 'returning')
       return [{ service, for: 'return', why: `${version} gives way: ${why}`, since }];
-    const hint = 'Nothing is held back: the cause lies outside the definition.';
-    return [
-      {
-        service,
-        for: 'retry',
-        why: `${version} is tried again later: ${why}`,
-        hint,
-        since,
-        until: retryAt(trial),
-      },
-    ];
+    const state = trial.phase === 'held back' ? 'is held back' : 'is tried again later';
+    return [gaveWayWaiting(trial, `${version} ${state}: ${why}`)];
   });
+}
+
+/** What a version waits for that gave way, and no more is to be done about: a commit, or the time of the next try. */
+export function gaveWayWaiting(trial: Trial, why: string): Waiting {
+  const { service, since } = trial;
+  if (trial.phase === 'held back') {
+    const hint =
+      'Push a commit that changes the service; to try the very same again, raise its `generation`.';
+    return { service, for: 'git', why, hint, since };
+  }
+  const hint = 'Nothing is held back: the cause lies outside the definition.';
+  return { service, for: 'retry', why, hint, since, until: retryAt(trial) };
 }

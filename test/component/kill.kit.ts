@@ -107,8 +107,12 @@ export async function makeKillRig(engine: TestEngine): Promise<KillRig> {
     dieAt: async (boundary, cut) => {
       if (isJob(cut)) return dieIn();
       const child = await start({ KILL_AT: `${boundary} ${cut}` });
+      const died = new Promise<string | null>((resolve) =>
+        child.once('exit', (_code, signal) => resolve(signal)),
+      );
+      await chapter?.amid?.(scene);
       const how = await Promise.race([
-        new Promise<string | null>((resolve) => child.once('exit', (_code, signal) => resolve(signal))),
+        died,
         new Promise<string>((resolve) => setTimeout(() => resolve('lives'), PATIENCE_MS).unref()),
       ]);
       expect(how, `${boundary} ${cut}: ${rig.lines.slice(-3).join('\n')}`).to.equal('SIGKILL');

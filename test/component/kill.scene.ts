@@ -30,8 +30,8 @@ export interface Scene {
   readonly image: (repository: string, version: string) => string;
   /** Resolves when the registry has it. */
   readonly pushed: (repository: string, version: string) => Promise<void>;
-  /** A source repository in the workspace, with these tags. */
-  readonly source: (name: string, tags: readonly string[]) => Promise<void>;
+  /** A source repository in the workspace, with these tags; `more`: what its Dockerfile does besides. */
+  readonly source: (name: string, tags: readonly string[], more?: string) => Promise<void>;
   /** A container without any mark, as somebody starts one. */
   readonly byHand: (name: string) => Promise<void>;
   readonly handName: (name: string) => string;
@@ -83,7 +83,7 @@ export async function openScene(engine: TestEngine): Promise<Scene> {
         60_000,
       );
     },
-    source: async (name, tags) => {
+    source: async (name, tags, more = '') => {
       const directory = join(rig.dir, 'src', name);
       await mkdir(directory);
       await copyFile('/bin/busybox', join(directory, 'busybox'));
@@ -91,7 +91,7 @@ export async function openScene(engine: TestEngine): Promise<Scene> {
         run('git', ['-C', directory, '-c', 'user.name=t', '-c', 'user.email=t@example.net', ...args]);
       await git('init', '-q', '-b', 'main');
       for (const tag of tags) {
-        await writeFile(join(directory, 'Dockerfile'), dockerfile(rig.instance, tag));
+        await writeFile(join(directory, 'Dockerfile'), `${dockerfile(rig.instance, tag)}${more}\n`);
         await git('add', '-A');
         await git('commit', '-q', '-m', tag);
         await git('tag', '-a', tag, '-m', tag);

@@ -1,9 +1,10 @@
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { StepKind } from '../../src/plan/types.ts';
 import type { ServiceView } from '../../src/report/types.ts';
 import { definitionOf, plainDefinition } from '../support/agentrig.ts';
+import { until } from '../support/until.ts';
 import { BASE, DEPLOY, GOOD, NEXT, type Scene } from './kill.scene.ts';
 
 /** One change of the node, and where in it an agent is killed, in the order in which these come. */
@@ -15,6 +16,8 @@ export interface Chapter {
   readonly settings?: (scene: Scene) => object;
   /** What is done by hand before. */
   readonly before?: (scene: Scene) => Promise<unknown>;
+  /** What happens while an agent lives that is to die. */
+  readonly amid?: (scene: Scene) => Promise<unknown>;
   readonly cuts: readonly Cut[];
   /** What runs in the end, by name, with its image. */
   readonly ends: Readonly<Record<string, string>> | ((scene: Scene) => Readonly<Record<string, string>>);
@@ -84,8 +87,13 @@ export const STORY: readonly Chapter[] = [
       'README.md': 'empty\n',
     }),
     message: 'Away with them\n\nRemove-Services: web, pair',
-    cuts: ['remove-container', 'remove-network', 'forget-service'],
+    cuts: ['remove-container', 'remove-network', 'forget-service', 'remove-certificate'],
     ends: {},
+    proved: async ({ rig }) => {
+      expect(await readdir(join(rig.dir, 'certs')), 'no certificate is left').to.satisfy((left: string[]) =>
+        left.every((name) => !name.startsWith('web.') || !name.endsWith('.pem')),
+      );
+    },
   },
 ];
 
@@ -132,6 +140,20 @@ export const MORE: readonly Chapter[] = [
       const disk = await rig.engine.disk();
       expect(disk.kind === 'ok' && disk.value.cacheBytes).to.equal(0);
     },
+  },
+  {
+    title: 'a build that nobody waits for any more: while it is under way, git takes its service back',
+    before: ({ source }) => source('early', ['v1.0.0'], 'RUN ["/bin/busybox", "sleep", "600"]'),
+    files: (scene) => ({
+      'services/early.toml': `${plainDefinition('early', scene.image('early', 'v1.0.0'))}[build.images]\nearly = "Dockerfile"\n`,
+    }),
+    amid: async ({ rig }) => {
+      const isBuilt = (): boolean => rig.lines.some((line) => /"step":"build-image".*early/.test(line));
+      await until('the build to be begun', isBuilt, 60_000);
+      await rig.push({ 'services/early.toml': undefined });
+    },
+    cuts: ['cancel-image'],
+    ends: (scene) => ({ hello: scene.image('hello', 'v1.1.0') }),
   },
   {
     title: 'a service of the version that its registry alone has',
@@ -235,16 +257,22 @@ export const BESIDES: readonly Chapter[] = [
     ends: { web: GOOD },
     states: { web: 'held back' },
   },
-  {
-    title: 'another name for the service',
-    files: ({ rig }) => ({
-      'services/web.toml': undefined,
-      'services/site.toml': definitionOf(rig, 'site', GOOD),
-    }),
-    message: 'Another name\n\nRemove-Services: web',
-    cuts: ['create-container', 'remove-routes', 'put-routes', 'remove-container', 'forget-service'],
-    ends: { site: GOOD },
-  },
+  // Two services change beside each other: what the second cut of one commit would meet depends on who was quicker.
+  ...(['create-container', 'remove-routes', 'put-routes', 'remove-container', 'forget-service'] as const).map(
+    (cut, index): Chapter => {
+      const [from, to] = index % 2 === 0 ? (['web', 'site'] as const) : (['site', 'web'] as const);
+      return {
+        title: `another name for the service (${cut})`,
+        files: ({ rig }) => ({
+          [`services/${from}.toml`]: undefined,
+          [`services/${to}.toml`]: definitionOf(rig, to, GOOD),
+        }),
+        message: `Another name\n\nRemove-Services: ${from}`,
+        cuts: [cut],
+        ends: { [to]: GOOD },
+      };
+    },
+  ),
   {
     title: 'a lost registry, and a new version',
     before: loseRegistry,

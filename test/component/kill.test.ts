@@ -1,4 +1,6 @@
+import { expect } from 'chai';
 import { startDocker } from '../support/engines.ts';
+import { STEP_KINDS } from '../support/stepkinds.ts';
 import { BOUNDARIES, makeKillRig, type KillRig } from './kill.kit.ts';
 import { MORE, STORY, type Cut } from './kill.story.ts';
 
@@ -10,6 +12,11 @@ describe('a real agent that is killed, with real SQLite, on real Docker', functi
     kill = await makeKillRig(await startDocker());
   });
   after(() => kill.close());
+
+  it('G13 every kind of step is among those at which it is killed', () => {
+    const cuts = new Set<string>([...STORY, ...MORE].flatMap((chapter) => chapter.cuts));
+    expect(Object.keys(STEP_KINDS).filter((kind) => !cuts.has(kind))).to.deep.equal([]);
+  });
 
   // Each kind of step once; every boundary of each is among the long tests. The boundaries come up in turn.
   const met = new Set<Cut>();

@@ -1,8 +1,10 @@
 import { expect } from 'chai';
 import type { Component, Service } from '../../../src/definitions/types.ts';
 import type { ObservedContainer } from '../../../src/node/types.ts';
-import { component, desiredOf, service } from '../../support/definitions.ts';
+import { blocked, retry } from '../../../src/base/outcome.ts';
+import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
+import { makePlan } from '../../../src/plan/plan.ts';
 
 describe('taking over what was started by hand', () => {
   for (const replaces of ['old-web', 'web']) {
@@ -58,7 +60,9 @@ describe('taking over what was started by hand', () => {
       });
       const plan = world.plan();
       expect(plan.steps).to.deep.equal([]);
-      expect(plan.waiting[0]?.why).to.contain(`it took the place of ${replaces}, was not proved`);
+      expect(plan.waiting[0]?.why).to.contain(
+        `it took the place of ${replaces} and gave it back: not proved`,
+      );
       expect(plan.waiting[0]?.hint).to.contain('commit');
       world.unready.clear();
       world.present('mcr.example.net/web:v2.0.0');
@@ -69,6 +73,156 @@ describe('taking over what was started by hand', () => {
       expect(world.containers.find(({ id }) => id === old.id)?.state).to.equal('exited');
     }
   });
+
+  for (const why of ['port 8080 is already allocated', 'no space left on device', 'engine unreachable'])
+    it(`L27 gives the place back and holds nothing back when a start fails from outside (${why}): tried again by itself, with growing waits`, async () => {
+      const world = worldOf(one({ replaces: 'old-web' }));
+      const old = byHand(world, 'old-web', 8080);
+      world.startErrors.set('mcr.example.net/web:v1.0.0', { ...retry(why), cause: 'outside' });
+      const waits: number[] = [];
+      for (let i = 0; i < 120 && waits.length < 7; i += 1) {
+        const { plan } = await world.pass();
+        if (plan.steps.length > 0) continue;
+        const [trial] = world.trials;
+        const wait = plan.waiting.find((entry) => entry.hint?.includes('outside the definition'));
+        if (wait !== undefined && trial?.phase === 'outside') {
+          expect(trial).to.include({ tries: waits.length + 1, cause: 'outside' });
+          expect(wait.why).to.contain('it took the place of old-web and gave it back').and.to.contain(why);
+          expect(world.container('old-web')).to.include({ id: old.id, state: 'running' });
+          expect(wait.until).to.equal(plan.wakeAt);
+          waits.push((wait.until ?? 0) - (wait.since ?? 0));
+        }
+        world.now = plan.wakeAt ?? world.now;
+      }
+      expect(waits).to.deep.equal([15, 30, 60, 120, 240, 300, 300].map((seconds) => seconds * 1000));
+      world.startErrors.clear();
+      await world.converge();
+      expect(world.container('web')).to.include({ state: 'running' });
+      expect(world.applied[0]).to.include({ state: 'running' });
+      expect(world.trials).to.deep.equal([]);
+      expect(world.containers.find(({ id }) => id === old.id)).to.include({
+        name: 'old-web.prev-handmade',
+        state: 'exited',
+      });
+    });
+
+  it('L27 gives the place back at once, and holds back, what cannot even be started because of what it is', async () => {
+    const world = worldOf(one({ replaces: 'old-web' }));
+    const old = byHand(world, 'old-web', 8080);
+    const why = 'exec: "serve": executable file not found';
+    world.startErrors.set('mcr.example.net/web:v1.0.0', { ...blocked(why), cause: 'definition' });
+    const { now } = world;
+    for (let i = 0; i < 4; i += 1) await world.pass();
+    expect(world.now).to.equal(now);
+    expect(world.trials[0]).to.include({ phase: 'held back', why });
+    expect(world.container('old-web')).to.include({ id: old.id, state: 'running' });
+  });
+
+  it('L10 L27 holds nothing back when it was the handshake that took the time, or somebody removed the container meanwhile', async () => {
+    const hostname = `web.${SUFFIX}`;
+    const route = { name: '', port: 443, mode: 'l7' as const, hostname, backendTls: false };
+    for (const trouble of ['handshake', 'removed']) {
+      const world = worldOf(one({ replaces: 'old-web', routes: [route] }));
+      byHand(world, 'old-web', 8080);
+      if (trouble === 'handshake')
+        world.handshakes = { [`${hostname}:443`]: { kind: 'failed', why: 'connection reset' } };
+      else world.unready.add('web');
+      for (let i = 0; i < 5; i += 1) await world.pass();
+      expect(world.trials[0]?.phase, trouble).to.equal('trying');
+      world.now += 3_600_000;
+      if (trouble === 'handshake') world.unready.add('web');
+      else world.containers = world.containers.filter(({ name }) => name !== 'web');
+      await world.pass();
+      expect(world.trials[0], trouble).to.include({ phase: 'outside', tries: 1 });
+      world.handshakes = undefined;
+      world.unready.clear();
+      await world.converge();
+      expect(world.applied[0]?.state, trouble).to.equal('running');
+    }
+  });
+
+  it('L27 holds nothing back when what ran before does not start again either: it is tried again, and nothing is left without both', async () => {
+    const world = worldOf(one({ replaces: 'old-web' }));
+    byHand(world, 'old-web', 8080);
+    world.unready.add('web');
+    world.failing.set('give-back', { ...retry('no space left on device'), cause: 'outside' });
+    for (let i = 0; i < 40 && world.trials[0]?.phase !== 'outside'; i += 1) {
+      const { plan } = await world.pass();
+      if (plan.steps.length === 0) world.now = plan.wakeAt ?? world.now;
+    }
+    expect(world.trials[0]?.why)
+      .to.contain('what ran before does not start again either')
+      .and.contain('no space');
+    world.unready.clear();
+    await world.converge();
+    expect(world.container('web')).to.include({ state: 'running' });
+    expect(world.trials).to.deep.equal([]);
+  });
+
+  it('L27 an agent that was away, and has asked nobody yet, gives no place back', async () => {
+    const world = worldOf(one({ replaces: 'old-web' }));
+    byHand(world, 'old-web', 8080);
+    await world.pass();
+    world.now += 3_600_000;
+    const facts = world.facts();
+    const unasked = Object.fromEntries(
+      Object.keys(facts.observed.probes).map((id) => [id, { kind: 'starting' as const, since: world.now }]),
+    );
+    const { steps } = makePlan({ ...facts, observed: { ...facts.observed, probes: unasked } });
+    expect(steps).to.deep.equal([]);
+    await world.converge();
+    expect(world.applied[0]?.state).to.equal('running');
+  });
+
+  it('L27 with deploy.return = "never" it keeps the place that it took, for a person to see to', async () => {
+    const never = { ...one({ replaces: 'old-web' }), deploy: { return: 'never' as const } };
+    const world = worldOf(never);
+    const old = byHand(world, 'old-web', 8080);
+    world.unready.add('web');
+    await world.pass();
+    world.now += 3_600_000;
+    for (let i = 0; i < 3; i += 1) expect((await world.pass()).plan.steps.length).to.be.at.most(1);
+    expect(world.trials[0]?.phase).to.equal('trying');
+    expect(world.plan().waiting.find((entry) => entry.for === 'ready')?.hint).to.contain('return = "never"');
+    expect(world.containers.find(({ id }) => id === old.id)?.state).to.equal('exited');
+    world.unready.clear();
+    await world.converge();
+    expect(world.applied[0]?.state).to.equal('running');
+  });
+
+  for (const strategy of ['recreate', 'blue-green'] as const)
+    it(`L27 a component that comes later (${strategy}) gives its place back when the version gives way, and takes it with the one that is proved`, async () => {
+      const deploy = { strategy };
+      const first = service('web', [component('web')], { deploy });
+      const world = worldOf(first);
+      world.present('mcr.example.net/api:v1.0.0', 'mcr.example.net/api:v2.0.0');
+      await world.converge();
+      const old = byHand(world, 'old-api', 9090);
+      const api = (tag: string): Component => ({
+        ...component('api', {
+          replaces: 'old-api',
+          ports: [{ host: 9090, container: 80, protocol: 'tcp' }],
+        }),
+        image: { ...component('api').image, reference: `mcr.example.net/api:${tag}`, tag },
+      });
+      world.bad.add('mcr.example.net/api:v1.0.0');
+      world.desired = desiredOf([service('web', [component('web'), api('v1.0.0')], { deploy })]);
+      await world.pass();
+      expect(world.containers.find(({ id }) => id === old.id)?.state).to.equal('exited');
+      await world.converge();
+      expect(world.trials[0]?.phase).to.equal('held back');
+      expect(world.container('old-api')).to.include({ id: old.id, state: 'running' });
+      expect(world.plan().steps).to.deep.equal([]);
+      world.desired = desiredOf([service('web', [component('web'), api('v2.0.0')], { deploy })]);
+      await world.converge();
+      expect(
+        world.containers.find(({ name, state }) => name.endsWith('api') && state === 'running')?.image,
+      ).to.equal('mcr.example.net/api:v2.0.0');
+      expect(world.containers.find(({ id }) => id === old.id)).to.include({
+        name: 'old-api.prev-handmade',
+        state: 'exited',
+      });
+    });
 
   it('L27 touches it only when its successor can start, and never one that carries a mark', async () => {
     const world = worldOf(one({ replaces: 'old-web' }));
