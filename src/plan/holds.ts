@@ -157,7 +157,7 @@ export function holdsOfLoss(facts: Facts, { service }: DesiredService): Hold[] {
 }
 
 /** In place, and ready by its probe, or a job that ended well. */
-export function isReady({ component, current }: Standing, facts: Facts): boolean {
+function isReady({ component, current }: Standing, facts: Facts): boolean {
   return current !== undefined && isWell(component, current, facts);
 }
 

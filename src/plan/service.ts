@@ -12,7 +12,7 @@ import { stage, stageBeside } from './staging.ts';
 import { movedImages } from './image.ts';
 import { standingOf, type Standing } from './standing.ts';
 import { abandonedSteps, containersInTheWay, swapSteps } from './swap.ts';
-import { planGivenBack } from './takeover.ts';
+import { planGivenBack, replacedBy } from './takeover.ts';
 import { switchBack } from './switchback.ts';
 import { currentTrial, judge } from './trial.ts';
 import { lastProved } from './turn.ts';
@@ -75,7 +75,11 @@ export function planRunning(given: Facts, desired: DesiredService, holds: readon
   const put = putOff(leased, desired, standings, holds);
   const due = changing.filter(({ component }) => !put.components.includes(component.name));
   const inTheWay = containersInTheWay(leased, desired, standings, holds.length === 0);
-  const isChange = due.length > 0 || inTheWay.length > 0;
+  // A place that is not free although its successor runs: an engine said that it was done, or somebody was quicker.
+  const isDouble = standings.some(
+    ({ current, component }) => current !== undefined && replacedBy(leased, desired, component) !== undefined,
+  );
+  const isChange = due.length > 0 || inTheWay.length > 0 || isDouble;
   const staging = together([
     once(together(changing.map((standing) => stage(leased, desired, standing, because)))),
     ...changing.map((standing) => stageBeside(leased, desired, standing)),

@@ -74,7 +74,7 @@ export function swapSteps(
     ...networkSteps(facts, desired, because),
     ...abandonedSteps(desired, standings, because),
     ...create,
-    ...takeOverSteps(facts, desired, changing, because),
+    ...takeOverSteps(facts, desired, standings, because),
     ...retire,
     ...aside,
     ...(trial === undefined ? [] : [trial]),

@@ -33,11 +33,11 @@ function takenFrom(facts: Facts, { replaces }: Component): ObservedContainer | u
 export function takeOverSteps(
   facts: Facts,
   desired: DesiredService,
-  changing: readonly Standing[],
+  standings: readonly Standing[],
   because: Because,
 ): Step[] {
   const service = desired.service.name;
-  return changing.flatMap(({ component }): Step[] => {
+  return standings.flatMap(({ component }): Step[] => {
     const old = replacedBy(facts, desired, component);
     if (old === undefined) return [];
     return [
