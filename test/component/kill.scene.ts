@@ -26,6 +26,8 @@ export interface Scene {
   /** Between the engine and the image registry. */
   readonly gate: Gate;
   readonly names: NameServer;
+  /** Makes `GOOD` and `NEXT` again: they go when room is short and no service names them. */
+  readonly makeImages: () => Promise<void>;
   /** Reference of an image in the registry. */
   readonly image: (repository: string, version: string) => string;
   /** Resolves when the registry has it. */
@@ -47,8 +49,11 @@ export interface Scene {
 }
 
 export async function openScene(engine: TestEngine): Promise<Scene> {
-  await buildNodeImage(engine, GOOD);
-  await buildNodeImage(engine, NEXT, undefined, { lines: ['ENV NEXT=yes'] });
+  const makeImages = async (): Promise<void> => {
+    await buildNodeImage(engine, GOOD);
+    await buildNodeImage(engine, NEXT, undefined, { lines: ['ENV NEXT=yes'] });
+  };
+  await makeImages();
   await buildNodeImage(engine, BASE);
   const rig = await makeAgentRig(engine);
   const [registry, names] = await Promise.all([startRegistry(), startKnot()]);
@@ -68,7 +73,7 @@ export async function openScene(engine: TestEngine): Promise<Scene> {
   const handName = (name: string): string => `${rig.instance}-${name}`;
 
   return {
-    ...{ rig, gate, names, image, handName },
+    ...{ rig, gate, names, image, handName, makeImages },
     pushed: async (repository, version) => {
       const url = `http://${gate.host}/v2/${rig.instance}/${repository}/manifests/${version}`;
       const headers = { accept: 'application/vnd.docker.distribution.manifest.v2+json' };

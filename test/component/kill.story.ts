@@ -231,7 +231,10 @@ export const MORE: readonly Chapter[] = [
 export const BESIDES: readonly Chapter[] = [
   {
     title: 'a service again, by two commits in a row',
-    before: ({ rig }) => rig.push({ 'services/web.toml': definitionOf(rig, 'web', NEXT) }),
+    before: async ({ rig, makeImages }) => {
+      await makeImages();
+      await rig.push({ 'services/web.toml': definitionOf(rig, 'web', NEXT) });
+    },
     files: ({ rig }) => ({ 'services/web.toml': definitionOf(rig, 'web', GOOD) }),
     cuts: ['create-container', 'start-container', 'record-applied'],
     ends: { web: GOOD },

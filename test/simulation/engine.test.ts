@@ -28,10 +28,12 @@ const SPEC: ContainerSpec = {
   ...{ logMaxSize: '10m', logMaxFiles: 3 },
 };
 
+type Given = (engine: Engine, fake: FakeEngine) => Promise<unknown>;
+
 /** Each call of the adapter, with what must be there before it. */
 const CALLS: readonly {
   readonly name: string;
-  readonly given: (engine: Engine) => Promise<unknown>;
+  readonly given: Given;
   readonly call: (engine: Engine, id: string) => Promise<Outcome<unknown>>;
 }[] = [
   { name: 'facts', given: started, call: (engine) => engine.facts() },
@@ -46,6 +48,14 @@ const CALLS: readonly {
   { name: 'retire', given: started, call: (engine, id) => engine.retire(id, 'box.prev', 1) },
   { name: 'stop', given: started, call: (engine, id) => engine.stop(id, 1) },
   { name: 'remove', given: started, call: (engine, id) => engine.remove(id, 1) },
+  { name: 'rename', given: started, call: (engine, id) => engine.rename(id, 'box.prev') },
+  { name: 'takeOver', given: byHand, call: (engine, id) => engine.takeOver(id, 'hand.prev', 1) },
+  { name: 'giveBack', given: taken, call: (engine, id) => engine.giveBack(id, 'hand') },
+  { name: 'logs', given: started, call: (engine, id) => engine.logs(id, { tail: 10 }) },
+  { name: 'inspectImage', given: started, call: (engine) => engine.inspectImage(IMAGE) },
+  { name: 'listImages', given: started, call: (engine) => engine.listImages('mc/') },
+  { name: 'tagImage', given: started, call: (engine) => engine.tagImage(IMAGE, 'mc/box:v2.0.0') },
+  { name: 'removeImage', given: started, call: (engine) => engine.removeImage(IMAGE) },
 ];
 
 describe('G18 G19 G20 the engine adapter, when the N-th request of a call fails', () => {
@@ -85,14 +95,15 @@ async function failing(
   isLasting: boolean,
 ): Promise<number> {
   const fake = await startFakeEngine(socketPath);
-  fake.addImage(IMAGE);
   const open = async (callDeadlineMs: number): Promise<Engine> =>
     valueOf(await openEngine({ socket: socketPath, owner: OWNER, callDeadlineMs, log: makeLog('silent') }));
   const patient = await open(PATIENT_MS);
   /** The call with the fault; undefined: it was given up before it came to that. */
   const called = async (skip: number, deadlineMs: number): Promise<Outcome<unknown> | undefined> => {
     fake.reset();
-    await given(patient);
+    fake.forgetImages();
+    fake.addImage(IMAGE);
+    await given(patient, fake);
     const id = await idOf(patient);
     const engine = deadlineMs === PATIENT_MS ? patient : await openSoon(() => open(deadlineMs));
     fake.fail(fault, skip, isLasting);
@@ -154,10 +165,11 @@ async function repeated(call: () => Promise<Outcome<unknown>>): Promise<Outcome<
 async function shapeAfter(
   fake: FakeEngine,
   engine: Engine,
-  given: (engine: Engine) => Promise<unknown>,
+  given: Given,
   call: (engine: Engine, id: string) => Promise<Outcome<unknown>>,
 ): Promise<{ readonly shape: string; readonly requests: number }> {
-  await given(engine);
+  fake.addImage(IMAGE);
+  await given(engine, fake);
   const id = await idOf(engine);
   const before = fake.calls();
   valueOf(await call(engine, id));
@@ -176,6 +188,16 @@ async function made(engine: Engine): Promise<void> {
 async function started(engine: Engine): Promise<void> {
   await made(engine);
   valueOf(await engine.start('box.next', 'box', 'd'));
+}
+
+function byHand(_engine: Engine, fake: FakeEngine): Promise<void> {
+  fake.addByHand('hand', IMAGE);
+  return Promise.resolve();
+}
+
+async function taken(engine: Engine, fake: FakeEngine): Promise<void> {
+  await byHand(engine, fake);
+  valueOf(await engine.takeOver(await idOf(engine), 'hand.prev', 1));
 }
 
 async function idOf(engine: Engine): Promise<string> {

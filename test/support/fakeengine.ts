@@ -8,7 +8,7 @@ import type { CallFault } from './simulation/faults.ts';
  * what the engine adapter asks of Docker, with Docker's statuses and words: containers are created once a name (409), renamed,
  * started (500 when another one runs on their port), stopped (304 when they do not run) and removed (409 while they run, without
  * force), listed and inspected with their labels, networks and mounts; networks are made, joined and removed; images are there or
- * are not. What is published listens on its port, and accepts for nobody (L17). It runs no process: what is started runs until
+ * are not; they are tagged, untagged and listed; a container has a log of two lines. What is published listens on its port, and accepts for nobody (L17). It runs no process: what is started runs until
  * it is stopped, and exits well. The stream of events is open and silent.
  */
 export interface FakeEngine {
@@ -27,8 +27,12 @@ export interface FakeEngine {
   fired(): number;
   /** Everything it holds, without ids and times. */
   shape(): string;
+  /** Its images stay. */
   reset(): void;
+  forgetImages(): void;
   addImage(reference: string): void;
+  /** A container that somebody started: it carries no label at all. */
+  addByHand(name: string, image: string): void;
   close(): Promise<void>;
 }
 
@@ -76,7 +80,7 @@ export async function startFakeEngine(
 ): Promise<FakeEngine> {
   let containers: Container[] = [];
   let networks: { Name: string; Id: string; Labels: Record<string, string> }[] = [];
-  let images = new Set<string>();
+  const images = new Set<string>();
   let count = 0;
   let asked: string[] = [];
   let fired = 0;
@@ -100,6 +104,7 @@ export async function startFakeEngine(
       return [204];
     }
     if (action === 'json') return [200, inspectionOf(container)];
+    if (action === 'logs') return [200, 'one line\nanother\n'];
     if (action === 'rename') {
       const name = query.get('name') ?? '';
       if (containers.some((one) => one.name === name))
@@ -167,6 +172,19 @@ export async function startFakeEngine(
     return [200, network];
   };
 
+  const onImage = (method: string, path: string, query: URLSearchParams): Answer => {
+    if (path === 'json') return [200, [...images].map((tag) => ({ Id: imageIdOf(tag), RepoTags: [tag] }))];
+    const reference = decodeURIComponent(path.replace(/\/(json|tag)$/, ''));
+    if (!images.has(reference)) return missing(`image: ${reference}`);
+    if (method === 'DELETE') {
+      images.delete(reference);
+      return [200, [{ Untagged: reference }]];
+    }
+    if (method === 'GET') return [200, { Id: imageIdOf(reference), Config: {} }];
+    images.add(`${query.get('repo') ?? ''}:${query.get('tag') ?? ''}`);
+    return [201];
+  };
+
   const answer = (method: string, path: string, query: URLSearchParams, body: unknown): Answer => {
     const [room = '', id = '', action = ''] = path.split('/').slice(1).map(decodeURIComponent);
     if (room === 'version') return [200, { Version: '27.0.0', Components: [{ Name: 'Engine' }] }];
@@ -182,12 +200,7 @@ export async function startFakeEngine(
     }
     if (room === 'networks') return onNetwork(method, id, action, body);
     if (room === 'volumes') return [201, {}];
-    if (room === 'images') {
-      const reference = path.slice('/images/'.length, -'/json'.length);
-      return images.has(decodeURIComponent(reference))
-        ? [200, { Id: imageIdOf(decodeURIComponent(reference)), Config: {} }]
-        : missing(`image: ${reference}`);
-    }
+    if (room === 'images') return onImage(method, path.slice('/images/'.length), query);
     return missing(`page: ${path}`);
   };
 
@@ -244,13 +257,23 @@ export async function startFakeEngine(
       JSON.stringify([
         containers.map(({ name, status, networks: joined }) => [name, status, Object.keys(joined)]).sort(),
         networks.map(({ Name }) => Name).sort(),
+        [...images].sort(),
       ]),
     reset: () => {
       containers.forEach(end);
       containers = [];
       networks = [];
     },
-    addImage: (reference) => void (images = images.add(reference)),
+    forgetImages: () => images.clear(),
+    addImage: (reference) => void images.add(reference),
+    addByHand: (name, image) => {
+      const body = {
+        ...{ Image: image, Labels: {}, Env: [] },
+        HostConfig: { PortBindings: {}, Mounts: [], NetworkMode: 'bridge' },
+      };
+      create(name, body);
+      onContainer('POST', name, 'start', new URLSearchParams());
+    },
     close: async () => {
       containers.forEach(end);
       server.closeAllConnections();
