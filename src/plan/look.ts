@@ -20,8 +20,11 @@ export function wanted(
   const active = desired.services.filter(({ service }) => service.active);
   const components = active.flatMap(({ service }) => service.components);
   const edges = (desired.edges ?? []).filter((edge) => edge.active);
+  // What is kept until its successor can be made has names of its own; not looked at, a lost route of them never came back.
+  const isActive = ({ name }: Service): boolean => active.some(({ service }) => service.name === name);
+  const kept = promised.applied.filter(({ state, service }) => state === 'running' && isActive(service));
   // Where two have one host name, the last of them names its files: this node's own.
-  const routes = [...edges, ...active].flatMap(({ service }) =>
+  const routes = [...kept, ...edges, ...active].flatMap(({ service }) =>
     (service.components as readonly FrontedComponent[]).flatMap((component) =>
       component.routes
         .filter((route) => route.mode === 'l7')

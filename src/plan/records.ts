@@ -40,7 +40,7 @@ export function planRecords(facts: Facts, desired: Fronted, because: Because): S
     else if (judged.kind === 'differs')
       put.push({ ...of, hostname, addresses, before: beforeOf(facts, hostname) });
   }
-  const gone = recordsGone(facts, service.name);
+  const gone = recordsGone(facts, service.name, ownNames(desired));
   const steps: Step[] = [
     ...(put.length === 0
       ? []
@@ -61,15 +61,20 @@ export function planRecords(facts: Facts, desired: Fronted, because: Because): S
   return { steps, waiting: [...waiting, ...gone.waiting], refused };
 }
 
-/** Takes away what is ours under names that no service has any more. Not known is not gone (G9): it waits. */
+/**
+ * Takes away what is ours under names that no service has any more. Not known is not gone (G9): it waits. `own`: the names of
+ * the version that is planned, which may be the one before the newest.
+ */
 export function recordsGone(
   facts: Facts,
   service: string,
+  own: readonly string[] = [],
 ): { steps: Extract<Step, { kind: 'remove-records' }>[]; waiting: Waiting[] } {
   const { observed, promised, desired, settings, now } = facts;
   const { dns } = observed;
   if (dns === undefined || dns.driver === 'none') return { steps: [], waiting: [] };
-  const wanted = new Set([...desired.services, ...(desired.edges ?? [])].flatMap((entry) => ownNames(entry)));
+  const newest = [...desired.services, ...(desired.edges ?? [])].flatMap((entry) => ownNames(entry));
+  const wanted = new Set([...newest, ...own]);
   const handed = new Map(desired.services.flatMap((entry) => handedNames(entry)));
   const applied = promised.applied.find((entry) => entry.service.name === service);
   const recorded = (promised.records ?? []).filter((record) => record.service === service);

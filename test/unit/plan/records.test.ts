@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { Service } from '../../../src/definitions/types.ts';
+import { wanted } from '../../../src/plan/look.ts';
 import { simulate } from '../../../src/plan/simulate.ts';
 import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
@@ -102,6 +103,20 @@ describe('records in DNS', () => {
     expect(world.names).to.deep.equal({});
   });
 
+  it('of a version that is kept until its successor can be made: its names stay, and so do their certificates (L07)', async () => {
+    const world = await running(one('a', 'a', 'l7'));
+    world.desired = desiredOf([next(one('a', 'docs', 'l7'))]);
+    // Put and taken away in turn, they came to no end.
+    await world.converge();
+    expect(Object.keys(world.names)).to.deep.equal([NAME]);
+    expect(world.plan().steps, 'G2').to.deep.equal([]);
+    const { certificates } = wanted(world.desired, world.settings(), world.promised());
+    expect(certificates.map(({ hostname }) => hostname)).to.deep.equal([NAME, `docs.${SUFFIX}`]);
+    world.present('mcr.example.net/a:v2.0.0');
+    await world.converge();
+    expect(Object.keys(world.names)).to.deep.equal([`docs.${SUFFIX}`]);
+  });
+
   it('a foreign record is refused and left alone (L08), one that says the same is nobody’s to repeat', async () => {
     const world = prepared(one('a'));
     world.names[NAME] = { addresses: ['10.9.9.9'] };
@@ -127,15 +142,24 @@ describe('records in DNS', () => {
   });
 });
 
-function one(name: string, host = name): Service {
+function one(name: string, host = name, mode: 'l4' | 'l7' = 'l4'): Service {
   const route = {
     name: '',
     port: 443,
-    mode: 'l4',
+    mode,
     hostname: `${host}.${SUFFIX}`,
     backendTls: false,
   } as const;
   return service(name, [component(name, { routes: [route] })]);
+}
+
+/** Of a version whose image is not there yet. */
+function next(before: Service): Service {
+  const components = before.components.map((part) => {
+    const reference = part.image.reference.replace('v1.0.0', 'v2.0.0');
+    return { ...part, image: { ...part.image, reference, tag: 'v2.0.0' } };
+  });
+  return { ...before, components };
 }
 
 function prepared(...services: Service[]): World {
