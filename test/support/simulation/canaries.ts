@@ -36,13 +36,15 @@ export const CANARIES: readonly Canary[] = [
     file: 'plan/swap.ts',
     patches: [
       ['    ...create,\n    ...takeOverSteps', '    ...retire,\n    ...create,\n    ...takeOverSteps'],
-      ['changing, because),\n    ...retire,', 'changing, because),'],
+      ['facts, desired, standings, because),\n    ...retire,', 'facts, desired, standings, because),'],
     ],
   },
   {
     bug: 'the old one is not set aside',
     file: 'plan/swap.ts',
-    patches: [['changing, because),\n    ...retire,', 'changing, because),']],
+    patches: [
+      ['facts, desired, standings, because),\n    ...retire,', 'facts, desired, standings, because),'],
+    ],
   },
   {
     bug: 'the old one goes at once, before the new one is proved',
