@@ -42,6 +42,8 @@ export interface Promises {
    * agent that ends in a loop must not keep a version in its trial for ever.
    */
   resumeTrials(now: number): void;
+  /** The wall clock was set by so much: every trial keeps the time that it has left. */
+  moveTrials(byMs: number): void;
 }
 
 /** Tables of which nothing is left once a service is forgotten. */
@@ -121,6 +123,7 @@ export function promisesOn(db: Database.Database, tables: Tables, acceptance: Ac
         failures.end(entry.service);
       }),
     resumeTrials: (now) => trials.resume(now),
+    moveTrials: (byMs) => trials.move(byMs),
     rebuild: (rebuilt) =>
       once(() => {
         rebuilt.applied.forEach((entry) => promises.recordApplied(entry));
@@ -205,6 +208,7 @@ interface Trials {
   put(trial: Trial): void;
   end(service: string): void;
   resume(now: number): void;
+  move(byMs: number): void;
 }
 
 function trialsOn(tables: Tables): Trials {
@@ -220,7 +224,9 @@ function trialsOn(tables: Tables): Trials {
     'trials',
     `UPDATE trials SET since = ?, resumes = resumes + 1 WHERE phase IN ('trying', 'returning') AND resumes < ${MOST_RESUMES}`,
   );
+  const move = tables.write('trials', 'UPDATE trials SET since = since + ?');
   return {
+    move: (byMs) => void move.run(byMs),
     put: (trial) => void put.run({ ...trial, why: trial.why ?? null, cause: trial.cause ?? null }),
     end: (service) => void end.run(service),
     resume: (now) => void resume.run(now),

@@ -86,6 +86,8 @@ export interface Registry {
   clearFailure(service: string): Outcome<undefined>;
   /** A version that is being tried, or gave way. It ends with `recordApplied`; the failures so far are forgotten. */
   recordTrial(trial: Trial): Outcome<undefined>;
+  /** The wall clock was set by so much: every trial keeps the time that it has left. */
+  moveTrials(byMs: number): Outcome<undefined>;
   recordFlap(flap: FlapRecord): Outcome<undefined>;
   /** What people were told. Its methods may throw. */
   readonly notices: Notices;
@@ -106,6 +108,9 @@ export interface Registry {
   close(): void;
 }
 
+/** Less than this is drift, or a moment between two questions. */
+const CLOCK_SET_MS = 5_000;
+
 /** Opens the registry, or says why not: another agent has it, it is from a newer version, its disk refuses. */
 export function openRegistry(options: RegistryOptions): Outcome<Registry> {
   const { path, clock, log } = options;
@@ -114,7 +119,22 @@ export function openRegistry(options: RegistryOptions): Outcome<Registry> {
   let file = opened.value;
   let current = registryOn(file, options);
   let inode = inodeOf(path);
+  let setBy = clock.now() - clock.monotonic();
+  /** A clock that somebody put right is no time in which a version could have been proved (G42). */
+  const lookAtClock = (): Outcome<undefined> => {
+    const movedMs = Math.round(clock.now() - clock.monotonic() - setBy);
+    if (Math.abs(movedMs) < CLOCK_SET_MS) return ok();
+    const moved = current.moveTrials(movedMs);
+    if (moved.kind !== 'ok') return moved;
+    setBy += movedMs;
+    log.warn({ ms: movedMs }, 'the clock was set: what is being tried keeps the time that it has left');
+    return ok();
+  };
   const check = (): Outcome<undefined> => {
+    const there = lookAtFile();
+    return there.kind === 'ok' ? lookAtClock() : there;
+  };
+  const lookAtFile = (): Outcome<undefined> => {
     const now = inodeOf(path);
     if (now !== undefined && now === inode) return ok();
     if (now === undefined) {
@@ -212,6 +232,7 @@ export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<R
     recordFailure: (failure) => write(() => promises.recordFailure(failure)),
     clearFailure: (service) => write(() => promises.clearFailure(service)),
     recordTrial: (trial) => keep(() => promises.recordTrial(trial)),
+    moveTrials: (byMs) => keep(() => promises.moveTrials(byMs)),
     recordFlap: (flap) => write(() => promises.recordFlap(flap)),
     notices: noticesOn(db),
     beginPass: (pass) => numbered(() => journal.beginPass(pass)),
@@ -239,17 +260,21 @@ function attempt<T>(path: string, work: () => T): Outcome<T> {
 }
 
 /** What is held back, with what is in force instead: without that, the bad version would be the only one that is known. */
-function keptOf({ trials, applied, records }: Promised): Pick<Side, 'held' | 'records'> {
-  const held = trials
-    .filter(({ phase }) => phase === 'held back')
-    .flatMap((trial) => {
-      const before = applied.find((entry) => entry.service.name === trial.service);
-      if (before === undefined) return [];
-      // The leases are taken up from the labels, and stand in slot a then.
-      const { service, state, file, oid, digest, commit, appliedAt } = before;
-      return [{ trial, applied: { service, state, file, oid, digest, commit, appliedAt } }];
-    });
-  return { ...(records === undefined ? {} : { records }), ...(held.length === 0 ? {} : { held }) };
+function keptOf({ trials, applied, records }: Promised): Pick<Side, 'held' | 'records' | 'gaveBack'> {
+  const all = trials.filter(({ phase }) => phase === 'held back');
+  const held = all.flatMap((trial) => {
+    const before = applied.find((entry) => entry.service.name === trial.service);
+    if (before === undefined) return [];
+    // The leases are taken up from the labels, and stand in slot a then.
+    const { service, state, file, oid, digest, commit, appliedAt } = before;
+    return [{ trial, applied: { service, state, file, oid, digest, commit, appliedAt } }];
+  });
+  const gaveBack = all.filter((trial) => held.every((one) => one.trial !== trial));
+  return {
+    ...(records === undefined ? {} : { records }),
+    ...(held.length === 0 ? {} : { held }),
+    ...(gaveBack.length === 0 ? {} : { gaveBack }),
+  };
 }
 
 function begin(side: Side | undefined, acceptance: Acceptance, promises: Promises): void {
@@ -259,4 +284,5 @@ function begin(side: Side | undefined, acceptance: Acceptance, promises: Promise
     promises.recordApplied(applied);
     promises.recordTrial(trial);
   }
+  for (const trial of side?.gaveBack ?? []) promises.recordTrial(trial);
 }

@@ -10,6 +10,8 @@ export type Side = Pick<Promised, 'accepted' | 'engine' | 'named' | 'orphans' | 
   readonly records?: readonly DnsRecord[];
   /** Versions that are held back, each with the last proved one that is in force instead (L32). */
   readonly held?: readonly { readonly trial: Trial; readonly applied: Applied }[];
+  /** Versions that are held back and have none before them: they gave back the place that they took (L27). */
+  readonly gaveBack?: readonly Trial[];
 };
 
 const FORMAT = 1;
@@ -29,6 +31,7 @@ const schema = v.object({
   records: v.optional(v.array(v.object({ service: text, hostname: text, addresses: v.array(text) }))),
   // Our own words, read back by the version that wrote them or a later one: the definitions in them are taken as they are.
   held: v.optional(v.array(v.object({ trial: v.looseObject({}), applied: v.looseObject({}) }))),
+  gaveBack: v.optional(v.array(v.looseObject({}))),
 });
 
 /** Beside the database, so that one `rm registry.db*` does not take both by accident. */
@@ -37,8 +40,8 @@ function sidePath(path: string): string {
 }
 
 export function sideText(side: Side): string {
-  const { accepted, engine, named, orphans, nodeFile, elsewhere, files, records, held } = side;
-  return `${JSON.stringify({ format: FORMAT, accepted, engine, named, orphans, nodeFile, elsewhere, files, records, held }, null, 1)}\n`;
+  const { accepted, engine, named, orphans, nodeFile, elsewhere, files, records, held, gaveBack } = side;
+  return `${JSON.stringify({ format: FORMAT, accepted, engine, named, orphans, nodeFile, elsewhere, files, records, held, gaveBack }, null, 1)}\n`;
 }
 
 /** Undefined when there is none, or when it is not whole: it is then as good as lost. */

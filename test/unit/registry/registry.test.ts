@@ -122,6 +122,19 @@ describe('the registry', () => {
     });
   });
 
+  it('L32 L34 a lost registry still knows what gave back the place that it took, and is held back although nothing was ever applied', () => {
+    const before = open();
+    must(before.accept('c2', 5, []));
+    must(before.recordTrial({ ...TRIAL, service: 'taker' }));
+    must(before.recordTrial({ ...TRIAL, service: 'later', phase: 'outside' }));
+    before.close();
+    opened.pop();
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${at.path}${suffix}`, { force: true });
+    const { trials, applied } = open().promised();
+    expect(trials).to.deep.equal([{ ...TRIAL, service: 'taker' }]);
+    expect(applied).to.deep.equal([]);
+  });
+
   it('does not count the time in which no agent looked: a trial goes on with its whole time, a hold-back stays as it is', () => {
     const registry = open();
     must(registry.recordTrial({ ...TRIAL, service: 'a', phase: 'trying' }));
@@ -132,6 +145,28 @@ describe('the registry', () => {
     const [a, b] = open().promised().trials;
     expect(a?.since).to.be.at.least(from);
     expect(b).to.deep.equal({ ...TRIAL, service: 'b' });
+  });
+
+  it('G42 a clock that is set, forward or back, by a minute, a day or ten years, leaves a trial the time that it has left', () => {
+    let wall = 1_000_000_000_000;
+    let monotonic = 5;
+    const clock = { ...systemClock, now: () => wall, monotonic: () => monotonic };
+    const registry = must(openRegistry({ path: at.path, clock, log }));
+    opened.push(registry);
+    for (const byMs of [60_000, -60_000, 86_400_000, -86_400_000, 315_360_000_000, -315_360_000_000]) {
+      for (const phase of ['trying', 'outside'] as const)
+        must(registry.recordTrial({ ...TRIAL, service: phase, phase, since: wall }));
+      wall += 30_000;
+      monotonic += 30_000;
+      must(registry.check());
+      const elapsed = (): number[] => registry.promised().trials.map(({ since }) => wall - since);
+      expect(elapsed(), 'time that passes counts').to.deep.equal([30_000, 30_000]);
+      wall += byMs + 10_000;
+      monotonic += 10_000;
+      must(registry.check());
+      must(registry.check());
+      expect(elapsed(), String(byMs)).to.deep.equal([40_000, 40_000]);
+    }
   });
 
   it('keeps the begin of a trial when agents end in a loop: its whole time is given again twice, and then no more', () => {
