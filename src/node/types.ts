@@ -210,13 +210,16 @@ export interface ServerRecord {
   readonly others?: readonly RecordMark[];
 }
 
+/** A host name inside our zones. */
+export interface ZoneName {
+  readonly zone: string;
+  readonly servers: readonly { readonly server: string; readonly seen: Known<ServerRecord> }[];
+  /** Why the last update failed, and when it may be tried again. */
+  readonly failed?: { readonly why: string; readonly retryAt: number };
+}
+
 export type NameFacts =
-  | {
-      readonly zone: string;
-      readonly servers: readonly { readonly server: string; readonly seen: Known<ServerRecord> }[];
-      /** Why the last update failed, and when it may be tried again. */
-      readonly failed?: { readonly why: string; readonly retryAt: number };
-    }
+  | ZoneName
   /** Outside our zones: what it resolves to. */
   | { readonly elsewhere: Known<readonly string[]> };
 
@@ -225,6 +228,10 @@ export interface DnsFacts {
   readonly zones: readonly string[];
   /** By host name; only those asked for. */
   readonly names: Readonly<Record<string, NameFacts>>;
+  /** By host name: others that carry our mark, as far as the zones could be searched. Absent: none. */
+  readonly left?: Readonly<Record<string, ZoneName>>;
+  /** Why a zone cannot be searched for our marks. Absent: all can, or none was asked for yet. */
+  readonly unsearched?: string;
 }
 
 /** How a container shows that it is ready. Never a bare connect (L17): an engine's forwarder accepts for nobody. */

@@ -1,7 +1,7 @@
 import type { Service } from '../definitions/types.ts';
 import { restAfterFailure } from './rest.ts';
 import type { Because, ImageRecord } from '../registry/types.ts';
-import { NOBODY, type Facts, type Fronted, type ServicePlan } from './facts.ts';
+import { NOBODY, ours, type Facts, type Fronted, type ServicePlan } from './facts.ts';
 import type { Step } from './types.ts';
 
 /**
@@ -106,15 +106,7 @@ export function certificateSteps(facts: Facts, newest: Facts['desired']): Servic
   // While any file cannot be read, nobody knows what it names; and after a loss nothing goes under the same commit.
   const isUnread = desired.unreadable || desired.refused.length > 0 || desired.edgesUnread !== undefined;
   if (isUnread || promised.lostAt === desired.commit.oid) return nothing;
-  const used = new Set([
-    ...[
-      ...servicesIn(facts),
-      ...[...newest.services, ...(desired.edges ?? [])].map(({ service }) => service),
-    ].flatMap(hostnamesOf),
-    ...[...promised.routes, ...(promised.records ?? []), ...observed.proxy.value.table].map(
-      ({ hostname }) => hostname,
-    ),
-  ]);
+  const used = usedNames(facts, newest, observed.proxy.value.table);
   const gone = left.filter(({ hostname }) => !used.has(hostname));
   if (gone.length === 0 || restAfterFailure(facts, NOBODY, '') !== undefined) return nothing;
   const because: Because = {
@@ -128,6 +120,58 @@ export function certificateSteps(facts: Facts, newest: Facts['desired']): Servic
       ...{ hostname, name },
     })),
   };
+}
+
+/**
+ * Records with our mark, of names that nobody has any more and that no registry knows (L08): left by a service whose definition
+ * went while the registry was lost. What still has containers of ours is no stray: it is taken in and judged first (L31).
+ */
+export function recordSteps(facts: Facts, newest: Facts['desired']): ServicePlan {
+  const { desired, promised, observed, settings, now } = facts;
+  const nothing: ServicePlan = { steps: [], waiting: [], refused: [] };
+  const left = Object.entries(observed.dns?.left ?? {});
+  if (left.length === 0 || (settings.proxy && !observed.proxy.known)) return nothing;
+  const isUnread = desired.unreadable || desired.refused.length > 0 || desired.edgesUnread !== undefined;
+  if (isUnread || desired.isEmpty === true || promised.lostAt === desired.commit.oid) return nothing;
+  const used = usedNames(facts, newest, observed.proxy.known ? observed.proxy.value.table : []);
+  const standing = new Set(ours(facts).flatMap(({ identity }) => identity?.service ?? []));
+  const gone = left.filter(([hostname, { servers, failed }]) => {
+    if (used.has(hostname) || (failed !== undefined && failed.retryAt > now)) return false;
+    return servers.every(
+      ({ seen }) =>
+        // Not known is not gone (G9).
+        seen.known && (seen.value.mark?.owner !== settings.owner || !standing.has(seen.value.mark.service)),
+    );
+  });
+  if (gone.length === 0 || restAfterFailure(facts, NOBODY, '') !== undefined) return nothing;
+  const because: Because = {
+    summary: 'it carries our mark, and no definition and no registry has its name',
+    commit: desired.commit.oid,
+  };
+  return {
+    ...nothing,
+    steps: gone.map(([hostname]) => ({
+      ...{ service: NOBODY, subject: hostname, because, kind: 'remove-records' as const },
+      // The values are those of the mark as it is found then; without one it is no longer ours.
+      records: [{ service: NOBODY, hostname, addresses: [] }],
+    })),
+  };
+}
+
+/** Names that a definition in force or recorded has, stopped or not, or that stand in the proxy. */
+function usedNames(
+  facts: Facts,
+  newest: Facts['desired'],
+  table: readonly { readonly hostname: string }[],
+): ReadonlySet<string> {
+  const { desired, promised } = facts;
+  return new Set([
+    ...[
+      ...servicesIn(facts),
+      ...[...newest.services, ...(desired.edges ?? [])].map(({ service }) => service),
+    ].flatMap(hostnamesOf),
+    ...[...promised.routes, ...(promised.records ?? []), ...table].map(({ hostname }) => hostname),
+  ]);
 }
 
 function hostnamesOf({ components }: Pick<Fronted['service'], 'components'>): string[] {

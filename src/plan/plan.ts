@@ -5,7 +5,14 @@ import { judgeEdges, planEdge, planEdgeRemoved } from './edge.ts';
 import { NOBODY, type Facts, type ServicePlan } from './facts.ts';
 import { flapSteps, watchOf } from './flap.ts';
 import { judge } from './guard.ts';
-import { cacheSteps, cancelSteps, certificateSteps, forgetFailure, housekeeping } from './housekeeping.ts';
+import {
+  cacheSteps,
+  cancelSteps,
+  certificateSteps,
+  forgetFailure,
+  housekeeping,
+  recordSteps,
+} from './housekeeping.ts';
 import { heldTo, holdsOfAfter, holdsOfLoss, rolloutOf, type Rollout } from './holds.ts';
 import { judgeEngine } from './identity.ts';
 import { withLeases } from './leases.ts';
@@ -60,6 +67,7 @@ export function makePlan(given: Facts): Plan {
     alone(NOBODY, () => housekeeping(facts, settledOf(facts, parts))),
     alone(NOBODY, () => cacheSteps(facts)),
     alone(NOBODY, () => certificateSteps(facts, given.desired)),
+    alone(NOBODY, () => recordSteps(facts, given.desired)),
   ];
   parts.push(
     ...ofNobody,

@@ -336,9 +336,18 @@ function onRecords(facts: Facts, step: Of<'put-records' | 'remove-records'>): Fa
   );
   const put = step.records.map(({ service, hostname, addresses }) => ({ service, hostname, addresses }));
   const records = isPut ? [...others, ...put] : others;
+  const left = Object.entries(dns.left ?? {}).filter(
+    ([hostname]) => !step.records.some((record) => record.hostname === hostname),
+  );
   return observe(
     { ...facts, promised: { ...facts.promised, records } },
-    { dns: { ...dns, names: { ...dns.names, ...Object.fromEntries(names) } } },
+    {
+      dns: {
+        ...dns,
+        names: { ...dns.names, ...Object.fromEntries(names) },
+        ...(dns.left === undefined ? {} : { left: Object.fromEntries(left) }),
+      },
+    },
   );
 }
 

@@ -108,6 +108,15 @@ function dns(state: NonNullable<View['dns']>, all: View['services']): Condition 
     return { name: 'dns', ok: false, text: state.why, hint: 'What is served goes on being served.' };
   const [first, ...more] = state.elsewhere;
   const managed = `manages ${count(state.names, 'name')} in ${state.zones.join(', ')}`;
+  if (first === undefined && state.unsearched !== undefined) {
+    const text = `${managed}; records that nobody knows any more are not looked for: ${state.unsearched}`;
+    return {
+      name: 'dns',
+      ok: true,
+      text,
+      hint: 'Let the key of [mcns] transfer the zone to have them found.',
+    };
+  }
   if (first === undefined) return { name: 'dns', ok: true, text: managed };
   const others = more.length === 0 ? '' : `, and ${more.length} more`;
   return {

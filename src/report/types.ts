@@ -76,6 +76,8 @@ interface DnsView {
   readonly names: number;
   /** Why a name server could not be asked. */
   readonly why?: string;
+  /** Why a zone cannot be searched for records that nobody knows any more. */
+  readonly unsearched?: string;
   /** Names that others manage, and that do not lead to this node. */
   readonly elsewhere: readonly { readonly hostname: string; readonly why: string }[];
 }

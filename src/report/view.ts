@@ -152,6 +152,7 @@ function dnsOf(
     zones: dns.zones,
     names: inside.length,
     ...(unseen === undefined || unseen.known ? {} : { why: redact(unseen.why) }),
+    ...(dns.unsearched === undefined ? {} : { unsearched: redact(dns.unsearched) }),
     elsewhere,
   };
 }

@@ -12,6 +12,7 @@ import {
   type NameServer,
   type ServerOptions,
 } from '../support/nameserver.ts';
+import { until } from '../support/until.ts';
 
 const OWNER = 'rift/main';
 const NAME = 'hello.svc.test';
@@ -183,6 +184,59 @@ function dnsBy(startServer: (options?: ServerOptions) => Promise<NameServer>): v
     expect(await one?.remove('hello@rift', [at('10.0.0.4')])).to.have.property('kind', 'ok');
     expect(await two?.remove('hello@rift', [at('10.0.0.3')])).to.have.property('kind', 'ok');
     expect([await knot.dig(NAME, 'A'), await knot.dig(`_mc-gitops.${NAME}`, 'TXT')]).to.deep.equal([[], []]);
+  });
+
+  it('records with our mark that nobody asks for are found in the zone, on whichever server they are, and can be taken away (L08)', async () => {
+    await open().put('lost', [record]);
+    await open({ owner: 'other/main' }).put('theirs', [
+      { hostname: `theirs.${knot.zone}`, addresses: ['10.0.0.8'] },
+    ]);
+    await open({ servers: [second.server] }).put('lost', [{ ...record, hostname: `too.${knot.zone}` }]);
+    let signals = 0;
+    const dns = open({ servers: [knot.server, second.server], onSignal: () => (signals += 1) });
+    const found = async (): Promise<string[]> => Object.keys((await dns.observe([])).left ?? {});
+    try {
+      await until('the zones to be searched', async () => (await found()).length === 2);
+      expect(signals, 'it is told, once a zone').to.equal(2);
+      expect(await found()).to.deep.equal([NAME, `too.${knot.zone}`]);
+      const { left, unsearched } = await dns.observe([`too.${knot.zone}`]);
+      expect(unsearched).to.equal(undefined);
+      expect(Object.keys(left ?? {}), 'what is asked for is not left').to.deep.equal([NAME]);
+      const mark = { owner: OWNER, service: 'lost', addresses: [FOUR, SIX] };
+      expect(left?.[NAME]?.servers.map(({ seen }) => seen)).to.deep.equal([
+        { known: true, value: { addresses: [FOUR, SIX], mark } },
+        { known: true, value: { addresses: [] } },
+      ]);
+      for (const hostname of await found())
+        expect(await dns.remove('(nobody)', [{ hostname, addresses: [] }])).to.have.property('kind', 'ok');
+      // Seen at once, although the zone is not searched again so soon.
+      expect(await found()).to.deep.equal([]);
+      expect([await knot.dig(NAME, 'A'), await second.dig(`too.${knot.zone}`, 'A')]).to.deep.equal([[], []]);
+      expect(await knot.dig(`theirs.${knot.zone}`, 'A')).to.deep.equal(['10.0.0.8']);
+      expect(signals).to.equal(2);
+    } finally {
+      await open({ owner: 'other/main' }).remove('theirs', [
+        { hostname: `theirs.${knot.zone}`, addresses: ['10.0.0.8'] },
+      ]);
+    }
+  });
+
+  it('a zone that a server hands over to nobody, or not to this key, is told as one that cannot be searched (L14)', async () => {
+    const closed = await startServer({ noTransfer: true });
+    try {
+      for (const more of [{ servers: [closed.server] }, { keyFile: knot.strangerKeyFile }]) {
+        const dns = open(more);
+        const server = more.servers?.[0] ?? knot.server;
+        await dns.observe([]);
+        const { unsearched } = await until('the search to fail', async () => {
+          const facts = await dns.observe([]);
+          return facts.unsearched === undefined ? undefined : facts;
+        });
+        expect(unsearched).to.equal(`name server ${server} does not hand over the zone ${knot.zone} (AXFR)`);
+      }
+    } finally {
+      await closed.stop();
+    }
   });
 
   it('several servers: one that refuses or is down keeps the other from nothing, and says why (L20)', async () => {

@@ -48,6 +48,8 @@ export interface ServerOptions {
   readonly inside?: (program: string, ...args: string[]) => [string, ...string[]];
   /** It takes no update from anybody. */
   readonly readOnly?: boolean;
+  /** It hands its zone over to nobody. */
+  readonly noTransfer?: boolean;
 }
 
 export function startPowerDns(options?: ServerOptions): Promise<NameServer> {
@@ -60,6 +62,7 @@ interface Place {
   readonly port: number;
   readonly zone: string;
   readonly readOnly: boolean;
+  readonly noTransfer: boolean;
 }
 
 interface Kind {
@@ -74,7 +77,7 @@ interface Kind {
 const KNOT: Kind = {
   name: 'Knot',
   command: (config) => ['knotd', '-c', config],
-  config: ({ directory, address, port, zone, readOnly }) => `server:
+  config: ({ directory, address, port, zone, readOnly, noTransfer }) => `server:
     rundir: "${directory}/run"
     listen: ${address}@${port}
 database:
@@ -86,7 +89,7 @@ key:
 acl:
   - id: ours
     key: mc
-    action: update
+    action: [update${noTransfer ? '' : ', transfer'}]
 template:
   - id: default
     storage: "${directory}"
@@ -103,7 +106,7 @@ ${readOnly ? '' : '    acl: ours\n'}`,
 const BIND: Kind = {
   name: 'BIND',
   command: (config) => ['named', '-f', '-c', config, '-n', '1'],
-  config: ({ directory, address, port, zone, readOnly }) => `include "${directory}/key";
+  config: ({ directory, address, port, zone, readOnly, noTransfer }) => `include "${directory}/key";
 options {
   directory "${directory}/db";
   pid-file "${directory}/run/named.pid";
@@ -115,7 +118,7 @@ options {
   notify no;
 };
 controls { };
-zone "${zone}" { type primary; file "${directory}/zone"; allow-update { ${readOnly ? 'none' : 'key "mc"'}; }; };
+zone "${zone}" { type primary; file "${directory}/zone"; allow-update { ${readOnly ? 'none' : 'key "mc"'}; }; allow-transfer { ${noTransfer ? 'none' : 'key "mc"'}; }; };
 `,
 };
 
@@ -137,8 +140,9 @@ query-cache-ttl=0
 negquery-cache-ttl=0
 zone-cache-refresh-interval=0
 security-poll-suffix=
+allow-axfr-ips=
 `,
-  prepare: async ({ directory, zone, readOnly }) => {
+  prepare: async ({ directory, zone, readOnly, noTransfer }) => {
     const db = new Database(join(directory, 'db', 'pdns.sqlite3'));
     db.exec(await readFile(POWERDNS_SCHEMA, 'utf8'));
     db.close();
@@ -148,12 +152,13 @@ security-poll-suffix=
     await util('import-tsig-key', 'mc', 'hmac-sha256', SECRET);
     // A zone with no key that may change it takes updates from every address that is allowed.
     await util('set-meta', zone, 'TSIG-ALLOW-DNSUPDATE', readOnly ? 'nobody' : 'mc');
+    if (!noTransfer) await util('set-meta', zone, 'TSIG-ALLOW-AXFR', 'mc');
     await util('set-meta', zone, 'SOA-EDIT-DNSUPDATE', 'INCREASE');
   },
 };
 
 async function startNameServer(kind: Kind, options: ServerOptions = {}): Promise<NameServer> {
-  const { zone = 'svc.test', readOnly = false, address = '127.0.0.1' } = options;
+  const { zone = 'svc.test', readOnly = false, noTransfer = false, address = '127.0.0.1' } = options;
   const inside = options.inside ?? ((...command: [string, ...string[]]): [string, ...string[]] => command);
   const directory = await mkdtemp(join(tmpdir(), 'ns-'));
   const at = (name: string): string => join(directory, name);
@@ -170,7 +175,7 @@ async function startNameServer(kind: Kind, options: ServerOptions = {}): Promise
   );
   for (const name of ['db', 'run']) await mkdir(at(name), { mode: 0o777 });
   // The name that PowerDNS looks for; the others are told it.
-  const place: Place = { directory, address, port, zone, readOnly };
+  const place: Place = { directory, address, port, zone, readOnly, noTransfer };
   await writeFile(at('pdns.conf'), kind.config(place));
   await chmod(directory, 0o755);
   await kind.prepare?.(place);

@@ -26,6 +26,7 @@ import type { Plan, PlanSettings } from '../../src/plan/types.ts';
 import type { EngineIdentity } from '../../src/registry/types.ts';
 import { desiredOf, SUFFIX } from './definitions.ts';
 import { Ledger } from './ledger.ts';
+import { leftNames } from './leftnames.ts';
 import { writerOf } from './worldwriter.ts';
 
 /** A node that lives in memory: registry, engine, images, proxy and CA, with time that only moves when told. */
@@ -288,6 +289,7 @@ export class World extends Ledger {
             },
           },
         ),
+        ...leftNames(this),
       },
       mounts: new Proxy(
         {},

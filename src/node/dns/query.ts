@@ -6,6 +6,8 @@ import type { RecordMark } from './types.ts';
 const QUERY_TIMEOUT_MS = 2_000;
 const TRIES = 2;
 const MARK = 'mc-gitops';
+/** What a mark's name begins with. */
+export const MARK_LABEL = '_mc-gitops.';
 
 /** What one server says of one name. Addresses are sorted. */
 export interface NameSeen {
@@ -17,7 +19,7 @@ export interface NameSeen {
 
 /** Where the mark of a name stands: its own TXT records are nobody's business. */
 export function markName(hostname: string): string {
-  return `_mc-gitops.${hostname}`;
+  return `${MARK_LABEL}${hostname}`;
 }
 
 export function formatMark({ owner, service, addresses }: RecordMark): string[] {

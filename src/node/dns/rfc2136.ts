@@ -12,7 +12,7 @@ import {
   type Known,
   type Outcome,
 } from '../../base/outcome.ts';
-import type { DnsFacts, NameFacts, ServerRecord } from '../types.ts';
+import type { DnsFacts, NameFacts, ServerRecord, ZoneName } from '../types.ts';
 import type { Dns, WantedRecord } from './dns.ts';
 import {
   isShared,
@@ -25,6 +25,7 @@ import {
   textsAt,
   type NameSeen,
 } from './query.ts';
+import { openSearch } from './search.ts';
 import type { RecordMark } from './types.ts';
 import { sendUpdate, textScript, updateScript } from './update.ts';
 
@@ -44,7 +45,7 @@ export interface Rfc2136Options {
   readonly ttlS: number;
   readonly clock: Clock;
   readonly log: Log;
-  /** Names outside our zones were resolved, and differ from before: look again. */
+  /** Names outside our zones, or with our mark inside them, differ from before: look again. */
   readonly onSignal?: () => void;
 }
 
@@ -62,6 +63,7 @@ interface Rig {
   /** By host name. */
   readonly failures: Map<string, Failed>;
   readonly elsewhere: (hostname: string) => Known<readonly string[]>;
+  readonly search: ReturnType<typeof openSearch>;
 }
 
 /** Driver `rfc2136`: dynamic updates with TSIG to Knot, BIND, PowerDNS and the like, by `nsupdate`; read back from each server (L09). */
@@ -72,6 +74,7 @@ export function openRfc2136(options: Rfc2136Options): Dns {
     caches: new Map(),
     failures: new Map(),
     elsewhere: openElsewhere(options),
+    search: openSearch(options),
   };
   return {
     observe: (hostnames) => observe(rig, hostnames),
@@ -89,29 +92,65 @@ export function zoneOf(hostname: string, zones: readonly string[]): string | und
 }
 
 async function observe(rig: Rig, hostnames: readonly string[]): Promise<DnsFacts> {
-  const { zones, servers } = rig.options;
+  const { zones } = rig.options;
   const names: Record<string, NameFacts> = {};
+  const left: Record<string, ZoneName> = {};
+  let unsearched: string | undefined;
   for (const zone of zones) {
     const inside = hostnames.filter((hostname) => zoneOf(hostname, zones) === zone);
-    if (inside.length === 0) continue;
-    const seen = await Promise.all(
-      servers.map(async (server) => ({ server, names: await lookAt(rig, server, zone, inside) })),
-    );
-    for (const hostname of inside) {
-      const failed = rig.failures.get(hostname);
-      names[hostname] = {
-        zone,
-        servers: seen.map(({ server, names: found }) => ({
-          server,
-          seen: recordOf(found, hostname, rig.options.owner),
-        })),
-        ...(failed === undefined ? {} : { failed: { why: failed.why, retryAt: failed.retryAt } }),
-      };
+    const marked = searched(rig, zone);
+    unsearched ??= marked.why;
+    const others = marked.names.filter((hostname) => !inside.includes(hostname));
+    if (inside.length + others.length === 0) continue;
+    const seen = await lookEverywhere(rig, zone, [...inside, ...others]);
+    for (const hostname of inside) names[hostname] = seen(hostname);
+    for (const hostname of others) {
+      const found = seen(hostname);
+      // Looked at anew: what was found a while ago may be gone.
+      if (found.servers.some(({ seen: at }) => at.known && at.value.mark?.owner === rig.options.owner))
+        left[hostname] = found;
     }
   }
   for (const hostname of hostnames)
     if (zoneOf(hostname, zones) === undefined) names[hostname] = { elsewhere: rig.elsewhere(hostname) };
-  return { driver: 'rfc2136', zones, names };
+  return {
+    ...{ driver: 'rfc2136', zones, names },
+    ...(Object.keys(left).length === 0 ? {} : { left }),
+    ...(unsearched === undefined ? {} : { unsearched }),
+  };
+}
+
+/** The names of a zone with our mark on any server, and why one of them could not be searched. */
+function searched(
+  { options, search }: Rig,
+  zone: string,
+): { readonly names: readonly string[]; readonly why?: string } {
+  const found = options.servers.map((server) => search(server, zone));
+  const names = found.flatMap((one) => (one?.known === true ? one.value : []));
+  const why = found.flatMap((one) => (one === undefined || one.known ? [] : [one.why]))[0];
+  return {
+    names: [...new Set(names)].filter((hostname) => zoneOf(hostname, options.zones) === zone).sort(),
+    ...(why === undefined ? {} : { why }),
+  };
+}
+
+async function lookEverywhere(
+  rig: Rig,
+  zone: string,
+  hostnames: readonly string[],
+): Promise<(hostname: string) => ZoneName> {
+  const { servers, owner } = rig.options;
+  const seen = await Promise.all(
+    servers.map(async (server) => ({ server, names: await lookAt(rig, server, zone, hostnames) })),
+  );
+  return (hostname) => {
+    const failed = rig.failures.get(hostname);
+    return {
+      zone,
+      servers: seen.map(({ server, names }) => ({ server, seen: recordOf(names, hostname, owner) })),
+      ...(failed === undefined ? {} : { failed: { why: failed.why, retryAt: failed.retryAt } }),
+    };
+  };
 }
 
 /** The serial is asked at every look; only when it has moved are the names asked again. */

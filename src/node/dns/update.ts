@@ -119,8 +119,14 @@ function quoted(texts: readonly string[]): string {
 }
 
 function serverWords(server: string): string {
-  if (isIP(server) !== 0) return server;
+  const { address, port } = serverOf(server);
+  return isIP(server) === 0 ? `${address} ${port}` : address;
+}
+
+/** Of `address` or `address:port`. Throws on what is neither. */
+export function serverOf(server: string): { readonly address: string; readonly port: string } {
+  if (isIP(server) !== 0) return { address: server, port: '53' };
   const match = /^\[?([0-9a-fA-F.:]+?)\]?:(\d+)$/.exec(server);
   if (match === null) throw new Error(`${server} is no address of a server`);
-  return `${match[1] ?? ''} ${match[2] ?? ''}`;
+  return { address: match[1] ?? '', port: match[2] ?? '' };
 }

@@ -151,6 +151,22 @@ describe('the view of the node as a whole', () => {
     ]);
   });
 
+  it('tells a zone that cannot be searched for records that nobody knows any more, and what to do (L08, L14)', () => {
+    const unsearched = 'name server ns does not hand over the zone svc.test (AXFR)';
+    const dns = { driver: 'rfc2136', zones: ['svc.test'], names: {} } as const;
+    const conditionOf = (more: object): unknown =>
+      seeing({ observed: { ...at.input.seen.observed, dns: { ...dns, ...more } } }).conditions.find(
+        ({ name }) => name === 'dns',
+      );
+    expect(conditionOf({})).to.deep.equal({ name: 'dns', ok: true, text: 'manages 0 names in svc.test' });
+    expect(conditionOf({ unsearched })).to.deep.equal({
+      name: 'dns',
+      ok: true,
+      text: `manages 0 names in svc.test; records that nobody knows any more are not looked for: ${unsearched}`,
+      hint: 'Let the key of [mcns] transfer the zone to have them found.',
+    });
+  });
+
   it('tells names that others manage and that lead elsewhere, and a name server that is down (L14, L20)', () => {
     const names = {
       'a.svc.test': {
