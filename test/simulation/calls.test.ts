@@ -35,6 +35,19 @@ const SCENARIOS: readonly Scenario[] = [
   { title: 'another host name and a component less', before: [shop('v1.0.0')], after: [small()] },
   { title: 'blue-green', before: [beside('v1.0.0')], after: [beside('v2.0.0')] },
   {
+    title: 'a certificate and a record that nobody knows any more',
+    before: [shop('v1.0.0')],
+    after: [shop('v1.0.0')],
+    happened: (world) => {
+      const [name, addresses] = [`lost.${SUFFIX}`, ['10.0.0.1']];
+      world.certificates[name] = { kind: 'left', name };
+      world.names[name] = {
+        addresses,
+        mark: { owner: `${world.nodeName}/main`, service: 'lost', addresses },
+      };
+    },
+  },
+  {
     title: 'build, push, and images that go',
     before: [built('v1.0.0')],
     after: [built('v2.0.0')],
