@@ -37,6 +37,9 @@ export interface Probes {
   stop(): Promise<void>;
 }
 
+/** Less than this is drift, or a moment between two questions. */
+const CLOCK_SET_MS = 1_000;
+
 interface Job {
   readonly key: string;
   readonly abort: AbortController;
@@ -74,7 +77,7 @@ export function openProbes(options: ProbeOptions): Probes {
         if (!jobs.has(id) && !stopped) jobs.set(id, startJob(target, options, running, ended.get(id)));
       }
       return Object.fromEntries(
-        [...wanted].map(([id, target]) => [id, jobs.get(id)?.state ?? starting(target)]),
+        [...wanted].map(([id, target]) => [id, stateOf(jobs.get(id), options) ?? starting(target)]),
       );
     },
     async stop() {
@@ -84,6 +87,14 @@ export function openProbes(options: ProbeOptions): Probes {
       await Promise.all(running);
     },
   };
+}
+
+/** Since when it is ready follows a wall clock that was set: nothing is proved by that, nor watched longer (G42). */
+function stateOf(job: Job | undefined, { clock }: ProbeOptions): ProbeState | undefined {
+  if (job?.state.kind !== 'ready' || job.readyAt === undefined) return job?.state;
+  const since = Math.round(clock.now() - (clock.monotonic() - job.readyAt));
+  if (Math.abs(since - job.state.since) >= CLOCK_SET_MS) job.state = { kind: 'ready', since };
+  return job.state;
 }
 
 /** A container that was started again keeps the reason of its last failure, and does not signal it anew with every start. */
@@ -96,6 +107,7 @@ function startJob(
   const last = previous?.state.kind === 'starting' ? previous.state.last : undefined;
   const isTrivial = target.checks.length === 0 && target.health === undefined;
   const job: Job = {
+    ...(isTrivial ? { readyAt: options.clock.monotonic() } : {}),
     key: keyOf(target),
     abort: new AbortController(),
     signalled: previous?.signalled ?? new Set(),

@@ -242,6 +242,24 @@ describe('node/probes', () => {
     expect(signals).to.equal(2);
   });
 
+  it('G42 since when it is ready follows a clock that is set: nothing counts as watched for the time that nobody waited', () => {
+    let wall = 1_000_000_000_000;
+    let monotonic = 7.25;
+    const clock = { ...systemClock, now: () => wall, monotonic: () => monotonic };
+    const probes = open({ clock });
+    const readyMs = (): number => {
+      const state = probes.observe([target([])])[ID];
+      return state?.kind === 'ready' ? wall - state.since : NaN;
+    };
+    expect(readyMs()).to.equal(0);
+    for (const byMs of [0, 86_400_000, -172_800_000, 315_360_000_000]) {
+      const before = readyMs();
+      wall += 2_000 + byMs;
+      monotonic += 2_000;
+      expect(readyMs(), String(byMs)).to.equal(before + 2_000);
+    }
+  });
+
   it('the waits between tries grow from 250 ms to 2 s', async () => {
     const waits: number[] = [];
     let release = (): void => undefined;
