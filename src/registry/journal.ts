@@ -246,12 +246,28 @@ function stepOf(row: StepRow): StepRecord {
     service: row.service,
     kind: row.kind,
     subject: row.subject,
-    because: JSON.parse(row.because) as Because,
+    because: (read(row.because) as Because | undefined) ?? {
+      summary: 'what stood here cannot be read any more',
+    },
     startedAt: row.started_at,
     ...(row.ended_at === null ? {} : { endedAt: row.ended_at }),
     ...(row.result === null ? {} : { result: row.result as StepEnd['result'] }),
     ...(row.message === null ? {} : { message: row.message }),
-    ...(row.before === null ? {} : { before: JSON.parse(row.before) as unknown }),
-    ...(row.after === null ? {} : { after: JSON.parse(row.after) as unknown }),
+    ...given('before', row.before),
+    ...given('after', row.after),
   };
+}
+
+/** Undefined when it is damaged: one row of history must not hide all others. */
+function read(json: string): unknown {
+  try {
+    return JSON.parse(json) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+function given<K extends string>(name: K, json: string | null): { readonly [name in K]?: unknown } {
+  const value = json === null ? undefined : read(json);
+  return (value === undefined ? {} : { [name]: value }) as { readonly [name in K]?: unknown };
 }

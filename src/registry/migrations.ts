@@ -99,4 +99,5 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE trials ADD COLUMN resumes INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE routes ADD COLUMN put_at INTEGER;
   `,
+  'CREATE TABLE seals (name TEXT PRIMARY KEY, digest TEXT NOT NULL) STRICT',
 ];

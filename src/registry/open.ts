@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Log } from '../base/log.ts';
 import { blocked, messageOf, ok, retry, type Failure, type Outcome } from '../base/outcome.ts';
-import { MIGRATIONS } from './migrations.ts';
+import { DamageError, demandSound, ForeignError, migrate, NewerError } from './sound.ts';
 
 const BUSY_TIMEOUT_MS = 5_000;
 
@@ -19,8 +19,19 @@ export interface RegistryFile {
   readonly close: () => void;
 }
 
-/** Opens, checks, migrates. A damaged file is set aside with a timestamp and a new one begun (G31). */
-export function openFile(path: string, log: Log, now: number): Outcome<RegistryFile> {
+/** Throws when what is in the file cannot be read. */
+export type Prove = (db: Database.Database) => void;
+
+/**
+ * Opens, checks, migrates. A damaged file is set aside with a timestamp and a new one begun (G31), so is one of which `prove`
+ * says that it cannot be read.
+ */
+export function openFile(
+  path: string,
+  log: Log,
+  now: number,
+  prove: Prove = () => undefined,
+): Outcome<RegistryFile> {
   let lock: Database.Database;
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -33,13 +44,19 @@ export function openFile(path: string, log: Log, now: number): Outcome<RegistryF
       'The agent needs to read and write the directory of its database.',
     );
   }
-  const outcome = openLocked(path, lock, log, now);
+  const outcome = openLocked(path, lock, { log, now, prove });
   if (outcome.kind !== 'ok') lock.close();
   return outcome;
 }
 
-function openLocked(path: string, lock: Database.Database, log: Log, now: number): Outcome<RegistryFile> {
-  const outcome = openChecked(path, log, now);
+interface Opening {
+  readonly log: Log;
+  readonly now: number;
+  readonly prove: Prove;
+}
+
+function openLocked(path: string, lock: Database.Database, opening: Opening): Outcome<RegistryFile> {
+  const outcome = openChecked(path, opening);
   if (outcome.kind !== 'ok') return outcome;
   const { db, setAside, isNew } = outcome.value;
   return ok({
@@ -48,7 +65,7 @@ function openLocked(path: string, lock: Database.Database, log: Log, now: number
     ...(setAside === undefined ? {} : { setAside }),
     reopen: () => {
       db.close();
-      return openLocked(path, lock, log, now);
+      return openLocked(path, lock, opening);
     },
     close: () => {
       db.close();
@@ -94,14 +111,19 @@ function takeLock(path: string): Outcome<Database.Database> {
   }
 }
 
-function openChecked(path: string, log: Log, now: number): Outcome<Opened & { setAside?: string }> {
+function openChecked(path: string, { log, now, prove }: Opening): Outcome<Opened & { setAside?: string }> {
   try {
-    return ok(openOnce(path));
+    return ok(openOnce(path, prove));
   } catch (error) {
     if (error instanceof NewerError)
       return blocked(
         `${path}: ${error.message}`,
         'Install the newer mc-gitops again, or restore a snapshot of the registry.',
+      );
+    if (error instanceof ForeignError)
+      return blocked(
+        `${path}: ${error.message}, and is left as it is`,
+        'Give the registry a file of its own: [database] path.',
       );
     if (!isDamage(error)) return failureOf(path, error);
     try {
@@ -112,7 +134,7 @@ function openChecked(path: string, log: Log, now: number): Outcome<Opened & { se
         { setAside, why: messageOf(error) },
         'the registry is damaged: set aside, and rebuilt from git and the labels of the containers',
       );
-      return ok({ ...openOnce(path), setAside });
+      return ok({ ...openOnce(path, prove), setAside });
     } catch (second) {
       return failureOf(path, second);
     }
@@ -124,7 +146,7 @@ interface Opened {
   readonly isNew: boolean;
 }
 
-function openOnce(path: string): Opened {
+function openOnce(path: string, prove: Prove): Opened {
   const before = process.umask(0o077);
   try {
     const db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
@@ -135,10 +157,10 @@ function openOnce(path: string): Opened {
       db.pragma('synchronous = FULL');
       db.pragma('foreign_keys = ON');
       db.pragma('trusted_schema = OFF');
-      const check = db.pragma('quick_check(1)', { simple: true });
-      if (check !== 'ok') throw new DamageError(String(check));
+      demandSound(db);
       const isNew = db.pragma('user_version', { simple: true }) === 0;
       migrate(db);
+      proved(db, prove);
       return { db, isNew };
     } catch (error) {
       db.close();
@@ -149,27 +171,19 @@ function openOnce(path: string): Opened {
   }
 }
 
-/** Brings the schema up to date, each version whole or not at all. */
-export function migrate(db: Database.Database, migrations: readonly string[] = MIGRATIONS): void {
-  const version = db.pragma('user_version', { simple: true }) as number;
-  if (version > migrations.length) {
-    throw new NewerError(
-      `it was written by a newer version (${version}; this one knows ${migrations.length})`,
-    );
-  }
-  for (const [index, statements] of migrations.entries()) {
-    if (index < version) continue;
-    db.transaction(() => {
-      db.exec(statements);
-      db.pragma(`user_version = ${index + 1}`);
-    }).immediate();
+/** What the disk or another program does to a read says nothing about the file. */
+const PASSING = /^SQLITE_(FULL|BUSY|LOCKED|IOERR|READONLY|CANTOPEN|NOMEM|INTERRUPT|PERM)/;
+
+function proved(db: Database.Database, prove: Prove): void {
+  try {
+    prove(db);
+  } catch (error) {
+    if (PASSING.test(codeOf(error))) throw error;
+    throw new DamageError(messageOf(error));
   }
 }
 
-class NewerError extends Error {}
-class DamageError extends Error {}
-
-function isDamage(error: unknown): boolean {
+export function isDamage(error: unknown): boolean {
   const code = codeOf(error);
   return error instanceof DamageError || code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB';
 }
@@ -194,7 +208,7 @@ export function failureOf(path: string, error: unknown): Failure {
   if (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB')
     return blocked(
       why,
-      'Restart the agent: a damaged registry is set aside and rebuilt from git and the labels.',
+      'The next pass sets a damaged registry aside, and rebuilds it from git and the labels of the containers.',
     );
   return blocked(why, 'Check the file, its directory and its disk; the agent needs to read and write there.');
 }

@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import type Database from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { messageOf, ok, type Outcome } from '../base/outcome.ts';
@@ -16,8 +17,9 @@ import { failureOf, openFile, writeAgain, type RegistryFile } from './open.ts';
 import { acceptanceOn, type Acceptance } from './acceptance.ts';
 import { noticesOn, type Notices } from './notices.ts';
 import { promisesOn, type Promises } from './promises.ts';
+import { sealsOn } from './seal.ts';
 import { tablesOn } from './tables.ts';
-import { readSide, sideText, writeSide, type Side } from './sidefile.ts';
+import { keptOf, readSide, sideText, type Side } from './sidefile.ts';
 import type {
   AcceptedFile,
   Applied,
@@ -37,6 +39,7 @@ import type {
   Trial,
   StoredPlan,
 } from './types.ts';
+import { writingTo } from './writing.ts';
 
 const JOURNAL: JournalLimits = { maxAgeMs: 90 * 24 * 3_600_000, maxPasses: 20_000, maxPlans: 1_000 };
 const PRUNE_EVERY_PASSES = 100;
@@ -114,11 +117,13 @@ const CLOCK_SET_MS = 5_000;
 /** Opens the registry, or says why not: another agent has it, it is from a newer version, its disk refuses. */
 export function openRegistry(options: RegistryOptions): Outcome<Registry> {
   const { path, clock, log } = options;
-  const opened = openFile(path, log, clock.now());
+  const opened = openFile(path, log, clock.now(), prove);
   if (opened.kind !== 'ok') return opened;
   let file = opened.value;
-  let current = registryOn(file, options);
   let inode = inodeOf(path);
+  let isDoubtful = false;
+  const doubt = (): void => void (isDoubtful = true);
+  let current = registryOn(file, options, doubt);
   let setBy = clock.now() - clock.monotonic();
   /** A clock that somebody put right is no time in which a version could have been proved (G42). */
   const lookAtClock = (): Outcome<undefined> => {
@@ -136,25 +141,50 @@ export function openRegistry(options: RegistryOptions): Outcome<Registry> {
   };
   const lookAtFile = (): Outcome<undefined> => {
     const now = inodeOf(path);
-    if (now !== undefined && now === inode) return ok();
-    if (now === undefined) {
+    if (now !== undefined && now === inode && !isDoubtful) {
+      current.seal();
+      return ok();
+    }
+    if (isDoubtful) log.error({ path }, 'the registry could not be read: its file is looked at again');
+    else if (now === undefined) {
       const again = writtenAgain(file, options);
       if (again.kind !== 'ok') return again;
     } else log.error({ path }, 'the registry was replaced under the running agent: the new file is taken');
     const next = file.reopen();
     if (next.kind !== 'ok') return next;
     file = next.value;
-    current = registryOn(file, options);
+    current = registryOn(file, options, doubt);
     inode = inodeOf(path);
+    isDoubtful = false;
     return ok();
   };
   // Whoever holds the registry goes on holding it when its file has become another one.
   return ok(
     new Proxy<Registry>(
       { ...current, check },
-      { get: (own, name) => Reflect.get(name === 'check' ? own : current, name) as unknown },
+      {
+        get: (_own, name) => {
+          if (name === 'check') return check;
+          const member = Reflect.get(current, name) as unknown;
+          return typeof member === 'function' ? doubting(member as Work, doubt) : member;
+        },
+      },
     ),
   );
+}
+
+type Work = (...values: unknown[]) => unknown;
+
+/** Damage that came after the file was opened: this pass ends here, the next one looks at the file again (G31). */
+function doubting(work: Work, doubt: () => void): Work {
+  return (...values) => {
+    try {
+      return work(...values);
+    } catch (error) {
+      doubt();
+      throw error;
+    }
+  };
 }
 
 /** Its number on the file system; undefined when it is gone. */
@@ -172,33 +202,29 @@ function writtenAgain(file: RegistryFile, { path, log }: RegistryOptions): Outco
   }
 }
 
+/** All statements can be made, and all promises be read. */
+function prove(db: Database.Database): void {
+  const tables = tablesOn(db, sealsOn(db));
+  promisesOn(db, tables, acceptanceOn(db, tables)).promised();
+  journalOn(db);
+  noticesOn(db);
+}
+
 /** The registry on an open file; puts its journal in order first. */
-export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<Registry, 'check'> {
+export function registryOn(
+  file: RegistryFile,
+  options: RegistryOptions,
+  doubt: () => void = () => undefined,
+): Omit<Registry, 'check'> & { readonly seal: () => void } {
   const { path, clock, log } = options;
   const { db, setAside, close } = file;
-  const tables = tablesOn(db);
+  const seals = sealsOn(db);
+  const tables = tablesOn(db, seals);
   const acceptance = acceptanceOn(db, tables);
   const promises = promisesOn(db, tables, acceptance);
   const journal = journalOn(db);
-  const numbered = (work: () => number): Outcome<number> => attempt(path, work);
-  const write = (work: () => void): Outcome<undefined> => {
-    const done = attempt(path, work);
-    return done.kind === 'ok' ? ok() : done;
-  };
-  let kept = '';
-  /** Like `write`; the file beside the registry follows. That it could not be written is told, and undoes nothing. */
-  const keep = (work: () => void): Outcome<undefined> => {
-    const written = write(work);
-    if (written.kind !== 'ok') return written;
-    try {
-      const content = sideText({ ...acceptance.read(), ...keptOf(promises.promised()) });
-      if (content !== kept) writeSide(path, content);
-      kept = content;
-    } catch (error) {
-      log.error({ why: messageOf(error) }, 'the file beside the registry could not be written');
-    }
-    return written;
-  };
+  const side = (): string => sideText({ ...acceptance.read(), ...keptOf(promises.promised()) });
+  const { numbered, write, keep, seal } = writingTo({ path, log, seals, side, doubt });
   const prune = (): void => journal.prune({ ...(options.journal ?? JOURNAL), now: clock.now() });
   try {
     const open = journal.interrupt(clock.now());
@@ -247,33 +273,11 @@ export function registryOn(file: RegistryFile, options: RegistryOptions): Omit<R
     conclude: (step, end) => write(() => journal.conclude(step, end)),
     snapshot: (target) => write(() => void db.prepare('VACUUM INTO ?').run(target)),
     ...(setAside === undefined ? {} : { setAside }),
-    close,
-  };
-}
-
-function attempt<T>(path: string, work: () => T): Outcome<T> {
-  try {
-    return ok(work());
-  } catch (error) {
-    return failureOf(path, error);
-  }
-}
-
-/** What is held back, with what is in force instead: without that, the bad version would be the only one that is known. */
-function keptOf({ trials, applied, records }: Promised): Pick<Side, 'held' | 'records' | 'gaveBack'> {
-  const all = trials.filter(({ phase }) => phase === 'held back');
-  const held = all.flatMap((trial) => {
-    const before = applied.find((entry) => entry.service.name === trial.service);
-    if (before === undefined) return [];
-    // The leases are taken up from the labels, and stand in slot a then.
-    const { service, state, file, oid, digest, commit, appliedAt } = before;
-    return [{ trial, applied: { service, state, file, oid, digest, commit, appliedAt } }];
-  });
-  const gaveBack = all.filter((trial) => held.every((one) => one.trial !== trial));
-  return {
-    ...(records === undefined ? {} : { records }),
-    ...(held.length === 0 ? {} : { held }),
-    ...(gaveBack.length === 0 ? {} : { gaveBack }),
+    seal,
+    close: () => {
+      if (db.open) seal();
+      close();
+    },
   };
 }
 

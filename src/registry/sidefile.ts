@@ -75,3 +75,21 @@ export function writeSide(path: string, content: string): void {
     closeSync(directory);
   }
 }
+
+/** What is held back, with what is in force instead: without that, the bad version would be the only one that is known. */
+export function keptOf({ trials, applied, records }: Promised): Pick<Side, 'held' | 'records' | 'gaveBack'> {
+  const all = trials.filter(({ phase }) => phase === 'held back');
+  const held = all.flatMap((trial) => {
+    const before = applied.find((entry) => entry.service.name === trial.service);
+    if (before === undefined) return [];
+    // The leases are taken up from the labels, and stand in slot a then.
+    const { service, state, file, oid, digest, commit, appliedAt } = before;
+    return [{ trial, applied: { service, state, file, oid, digest, commit, appliedAt } }];
+  });
+  const gaveBack = all.filter((trial) => held.every((one) => one.trial !== trial));
+  return {
+    ...(records === undefined ? {} : { records }),
+    ...(held.length === 0 ? {} : { held }),
+    ...(gaveBack.length === 0 ? {} : { gaveBack }),
+  };
+}

@@ -1,4 +1,5 @@
 import type Database from 'better-sqlite3';
+import type { Seals } from './seal.ts';
 
 /** Statements of tables whose content is remembered until one of them, or another connection, writes. */
 export interface Tables {
@@ -17,7 +18,7 @@ export interface Tables {
  * so that whatever the planner remembers of them holds on too. What a transaction wrote is remembered only
  * once that ended: it may be rolled back.
  */
-export function tablesOn(db: Database.Database): Tables {
+export function tablesOn(db: Database.Database, seals?: Pick<Seals, 'break'>): Tables {
   const others = db.prepare<[], { readonly version: number }>(
     'SELECT data_version AS version FROM pragma_data_version',
   );
@@ -30,6 +31,7 @@ export function tablesOn(db: Database.Database): Tables {
       const statement = db.prepare(sql);
       return {
         run: (...values: unknown[]) => {
+          seals?.break(table);
           written.set(table, (written.get(table) ?? 0) + 1);
           if (db.inTransaction) unsettled.add(table);
           return statement.run(...values);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { keyedHash } from '../../../src/base/secret.ts';
 import type { House } from '../../../src/pass.ts';
-import { migrate } from '../../../src/registry/open.ts';
+import { migrate } from '../../../src/registry/sound.ts';
 import { parseSettings } from '../../../src/settings.ts';
 import { definitionOptions } from '../../../src/wiring.ts';
 import { SUFFIX } from '../definitions.ts';

@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { expect } from 'chai';
@@ -7,9 +6,11 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { makeLog } from '../../../src/base/log.ts';
 import type { Outcome } from '../../../src/base/outcome.ts';
 import { MIGRATIONS } from '../../../src/registry/migrations.ts';
-import { migrate, openFile, type RegistryFile } from '../../../src/registry/open.ts';
+import { openFile, type RegistryFile } from '../../../src/registry/open.ts';
+import { migrate } from '../../../src/registry/sound.ts';
 import { registryOn } from '../../../src/registry/registry.ts';
 import type { Lease } from '../../../src/registry/types.ts';
+import { scratch } from './registry.kit.ts';
 
 const log = makeLog('silent');
 const BECAUSE = { summary: 'x'.repeat(500) };
@@ -21,7 +22,7 @@ describe('the registry when its disk or its past is bad', () => {
   let registry: ReturnType<typeof registryOn>;
 
   beforeEach(() => {
-    dir = mkdtempSync(join(tmpdir(), 'mcg-registry-'));
+    dir = scratch();
     path = join(dir, 'registry.db');
     file = must(openFile(path, log, 0));
     registry = registryOn(file, { path, clock: systemClock, log });

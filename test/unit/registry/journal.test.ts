@@ -1,5 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { expect } from 'chai';
@@ -18,6 +17,7 @@ import { openRegistry, type Registry } from '../../../src/registry/registry.ts';
 import { takeSnapshot } from '../../../src/registry/snapshots.ts';
 import { component, desiredOf, service } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
+import { scratch } from './registry.kit.ts';
 
 const COMMIT = { oid: 'c'.repeat(40), author: 'Ada', at: 5, message: 'web v1' };
 const LIMITS = { maxAgeMs: 3_600_000, maxPasses: 3, maxPlans: 2 };
@@ -30,7 +30,7 @@ describe('the journal', () => {
   let world: World;
 
   beforeEach(() => {
-    dir = mkdtempSync(join(tmpdir(), 'mcg-journal-'));
+    dir = scratch();
     path = join(dir, 'registry.db');
     registry = must(openRegistry({ path, clock: systemClock, log: makeLog('silent'), journal: LIMITS }));
     direct = new Database(path);

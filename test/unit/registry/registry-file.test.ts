@@ -109,7 +109,7 @@ describe('the file of the registry', () => {
       const { makeLog } = await import(${JSON.stringify(new URL('../../../src/base/log.ts', import.meta.url).href)});
       const opened = openRegistry({ path: ${JSON.stringify(at.path)}, clock: systemClock, log: makeLog('silent') });
       process.stdout.write(opened.kind + '\\n');
-      setInterval(() => undefined, 1000);`;
+      setInterval(() => void opened, 1000);`;
     const holder = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });

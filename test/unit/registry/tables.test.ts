@@ -1,9 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { expect } from 'chai';
 import { tablesOn } from '../../../src/registry/tables.ts';
+import { scratch } from './registry.kit.ts';
 
 describe('what was read of the registry', () => {
   let directory: string;
@@ -11,7 +11,7 @@ describe('what was read of the registry', () => {
   let other: Database.Database;
 
   beforeEach(() => {
-    directory = mkdtempSync(join(tmpdir(), 'mcg-tables-'));
+    directory = scratch();
     const path = join(directory, 'registry.db');
     db = new Database(path);
     db.pragma('journal_mode = WAL');
