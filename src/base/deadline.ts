@@ -2,9 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /** A call that did not answer in time. */
 export class DeadlineError extends Error {
+  readonly ms: number;
+
   constructor(what: string, ms: number) {
     super(`${what} did not answer within ${Math.ceil(ms)} ms`);
     this.name = 'DeadlineError';
+    this.ms = ms;
   }
 }
 

@@ -286,7 +286,7 @@ const TLS_CAUSES: Readonly<Record<string, string>> = {
 function httpErrorOf(error: unknown, peer: string): HttpError {
   if (error instanceof HttpError) return error;
   if (error instanceof DeadlineError) {
-    return new HttpError('timeout', peer, `did not answer in time: ${error.message}`);
+    return new HttpError('timeout', peer, `did not answer within ${shownMs(error.ms)}`);
   }
   const code = codeOf(error);
   const tls =
@@ -305,7 +305,13 @@ function httpErrorOf(error: unknown, peer: string): HttpError {
   if (error instanceof Error && error.name === 'AbortError') {
     return new HttpError('aborted', peer, 'was not asked further: the request was taken back');
   }
-  return new HttpError('reset', peer, `broke the exchange off (${code === '' ? 'no code' : code})`);
+  // The library's own codes say nothing to a person.
+  const shown = /^(UND_|$)/.test(code) ? '' : ` (${code})`;
+  return new HttpError('reset', peer, `broke the exchange off${shown}`);
+}
+
+function shownMs(ms: number): string {
+  return ms < 1_000 ? `${Math.ceil(ms)} ms` : `${Number((ms / 1_000).toFixed(1))} s`;
 }
 
 function codeOf(error: unknown): string {

@@ -48,7 +48,7 @@ export function stageImage(
       if (state.moved === true) return refusal(movedInGit(service, state));
       return notYet(waiting(state.why, { hint: state.hint, since: state.at, until: state.retryAt }));
     case 'unknown':
-      return notYet(waiting(state.why));
+      return notYet(waiting(state.why, unknownMore(state, facts.now)));
   }
 }
 
@@ -273,6 +273,18 @@ function under(state: Extract<ImageState, { kind: 'building' | 'pulling' }>, now
   const seconds = `${Math.max(0, Math.round((now - state.since) / 1000))} s`;
   const told = [state.kind, ...(state.progress === undefined ? [] : [state.progress]), seconds].join(', ');
   return state.failed === undefined ? told : `${told}; tried again after: ${state.failed.why}`;
+}
+
+/** What to do about a registry that does not say, and when it is asked again. */
+function unknownMore(
+  { hint, at, retryAt }: Extract<ImageState, { kind: 'unknown' }>,
+  now: number,
+): Pick<Waiting, 'hint' | 'since' | 'until'> {
+  return {
+    ...(hint === undefined ? {} : { hint }),
+    ...(at === undefined ? {} : { since: at }),
+    ...(retryAt === undefined || retryAt <= now ? {} : { until: retryAt }),
+  };
 }
 
 function hintOf(failed: ImageFailure | undefined): Pick<Waiting, 'hint'> {

@@ -237,7 +237,10 @@ function unmade({ desired, promised, observed }: Seen, { degradedAfterMs }: Caus
 function troubleOf(
   state: ImageState | undefined,
 ): (Pick<Partial<ImageFailure>, 'hint' | 'passing'> & { readonly why: string }) | undefined {
-  if (state?.kind === 'unknown') return { why: state.why, passing: true };
+  if (state?.kind === 'unknown') {
+    const { why, hint } = state;
+    return { why, passing: true, ...(hint === undefined ? {} : { hint }) };
+  }
   if (state === undefined || state.kind === 'present') return undefined;
   const failed = state.kind === 'failed' ? state : state.failed;
   return failed?.moved === true ? undefined : failed;

@@ -88,10 +88,7 @@ function serviceLines(service: ServiceView): string[] {
     ),
     ...service.waiting
       .filter((w) => w.for !== 'image push')
-      .flatMap((w) => [
-        `  waiting   ${w.for}: ${w.why}${w.since === undefined ? '' : ` (since ${time(w.since)})`}`,
-        ...hint(w.hint),
-      ]),
+      .flatMap((w) => [`  waiting   ${w.for}: ${w.why}${timesOf(w)}`, ...hint(w.hint)]),
     ...(service.conditions ?? []).flatMap((c) => [
       `  condition ${c.type}=${c.status} (${c.reason}): ${c.message}`,
       ...hint(c.hint),
@@ -124,6 +121,15 @@ function hint(text: string | undefined): string[] {
 
 function short(commit: string): string {
   return commit.slice(0, 12);
+}
+
+/** Since when it waits, and when it is looked at again at the latest. */
+function timesOf({ since, until }: { readonly since?: number; readonly until?: number }): string {
+  const told = [
+    ...(since === undefined ? [] : [`since ${time(since)}`]),
+    ...(until === undefined ? [] : [`looked at again at ${time(until)}`]),
+  ];
+  return told.length === 0 ? '' : ` (${told.join(', ')})`;
 }
 
 function time(at: number | undefined): string {

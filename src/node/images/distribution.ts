@@ -36,7 +36,10 @@ export function openDistribution(options: { clock: Clock; timeoutMs: number }): 
             error.fault === 'tls'
               ? `Set registries."${host}".ca_cert to the authority that signed its certificate.`
               : 'It is asked again by itself; images that are here go on running.';
-          return { ...retry(`registry ${host}: ${error.message}`, hint), registry: true };
+          // Its own name need not stand there twice; that of a token server is news.
+          const isOwn = [host, `${host}:443`].includes(error.peer);
+          const what = isOwn ? ` ${error.message.slice(error.peer.length + 1)}` : `: ${error.message}`;
+          return { ...retry(`registry ${host}${what}`, hint), registry: true };
         }
         return retry(`registry ${host}: ${messageOf(error)}`);
       }

@@ -87,21 +87,26 @@ export function denied(endpoint: Endpoint, status: number, what: string): Failur
   );
 }
 
-/** Any other status that is no answer to the question. */
-export function refused(host: string, response: HttpResponse, what: string, clock: Clock): Answer {
+/** Any other status that is no answer to the question. `whole`: what it was asked for whatever the image, told when all of it is down. */
+export function refused(
+  host: string,
+  response: HttpResponse,
+  what: string,
+  clock: Clock,
+  whole?: string,
+): Answer {
   const { status, headers } = response;
-  const whole = status === 429 || status >= 500;
-  const afterMs = whole ? retryAfterMs(headers['retry-after'], clock.now()) : undefined;
+  const isWhole = status === 429 || status >= 500;
+  const afterMs = isWhole ? retryAfterMs(headers['retry-after'], clock.now()) : undefined;
   const hint =
     status >= 300 && status < 400
       ? 'It redirects, which is not followed: use the address it redirects to, if you trust it.'
       : 'It is asked again by itself; images that are here go on running.';
-  const failure = retry(
-    `registry ${host} answers with status ${status} when asked for ${what}`,
-    hint,
-    afterMs,
-  );
-  return whole ? { ...failure, registry: true } : failure;
+  // Told of every image of it: that one which was asked for says nothing about the others.
+  const named = isWhole ? whole : what;
+  const asked = named === undefined ? '' : ` when asked for ${named}`;
+  const failure = retry(`registry ${host} answers with status ${status}${asked}`, hint, afterMs);
+  return isWhole ? { ...failure, registry: true } : failure;
 }
 
 /** `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3), at most one hour. */

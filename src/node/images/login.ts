@@ -81,7 +81,7 @@ async function fetchToken(
   const what = `a token for ${repository} at ${url.host}`;
   if (response.status === 401 || response.status === 403) return denied(endpoint, response.status, what);
   if (response.status !== 200) {
-    const answer = refused(endpoint.host, response, what, clock);
+    const answer = refused(endpoint.host, response, what, clock, `a token at ${url.host}`);
     return answer.kind === 'ok' ? retry(what) : answer;
   }
   return tokenOf(response.body, endpoint, what);
@@ -91,7 +91,10 @@ async function fetchToken(
 function trustedRealm(endpoint: Endpoint, text: string): Outcome<URL> {
   const realm = URL.canParse(text) ? new URL(text) : undefined;
   if (realm === undefined || !['http:', 'https:'].includes(realm.protocol)) {
-    return blocked(`registry ${endpoint.host} names no readable token server`);
+    return blocked(
+      `registry ${endpoint.host} names no token server that can be read in its answer 401`,
+      'The realm of its WWW-Authenticate header is no http(s) address: set it in the settings of the registry.',
+    );
   }
   const trusted = [endpoint.host, ...(endpoint.entry.realmHosts ?? [])].some((host) => {
     const written = `${realm.protocol}//${host}/`;

@@ -116,7 +116,12 @@ async function elsewhere(sight: Sight, image: ImageRef, build: boolean): Promise
   // Not `failed`, which is answered by a build: other bytes would get the name of those in the registry (L19).
   if (found.kind === 'failed') {
     const { why, hint } = found.failure;
-    return { kind: 'unknown', why: hint === undefined ? why : `${why}. ${hint}` };
+    return {
+      kind: 'unknown',
+      why,
+      ...(hint === undefined ? {} : { hint }),
+      ...(found.late === true ? {} : { at: found.at, retryAt: found.retryAt }),
+    };
   }
   const lookAgainAt = clock.now() + sight.retryFirstMs;
   return build && image.digest !== undefined ? pinnedAway(image, lookAgainAt) : { kind: 'absent', ...before };

@@ -11,7 +11,14 @@ import type { RegistryAuth } from '../engine/images.ts';
 export type Found =
   | { readonly kind: 'found'; readonly digest: string }
   | { readonly kind: 'absent' }
-  | { readonly kind: 'failed'; readonly at: number; readonly failure: Failure; readonly retryAt: number };
+  /** `late`: it was asked and may still answer, which is signalled. */
+  | {
+      readonly kind: 'failed';
+      readonly at: number;
+      readonly failure: Failure;
+      readonly retryAt: number;
+      readonly late?: true;
+    };
 
 /** The distribution client with a memory, so that a pass without news asks nobody. */
 export interface Lookup {
@@ -53,7 +60,9 @@ export function openLookup(options: LookupOptions): Lookup {
   /** `until`, like every time in here: monotonic, so that a wall clock that is put right changes no wait (G42). */
   const answers = new Map<string, { readonly found: Found; readonly until: number }>();
   const asking = new Map<string, Promise<Found>>();
-  const faults = new Map<string, number>();
+  const faults = openFaults(clock, retryMs);
+  /** The one question to a registry that was down: whoever else would ask it waits for what becomes of that. */
+  const probes = new Map<string, Promise<unknown>>();
   /** Registries that are down as a whole: thirty images of one do not wait for thirty timeouts. */
   const down = new Map<string, { readonly found: Failed; readonly until: number }>();
   const knows = (host: string | undefined): host is string =>
@@ -63,46 +72,53 @@ export function openLookup(options: LookupOptions): Lookup {
     keepNewest(answers, key, { found, until }, KEPT_ANSWERS);
     return found;
   };
-  const failed = (counter: string, failure: Failure): { found: Failed; until: number } => {
-    const count = (faults.get(counter) ?? 0) + 1;
-    faults.set(counter, count);
-    const until = clock.monotonic() + Math.max(growingMs(count, retryMs), failure.afterMs ?? 0);
-    return { found: { kind: 'failed', at: clock.now(), failure, retryAt: wallOf(clock, until) }, until };
-  };
-  const judge = (host: string, key: string, answer: Answer): Found => {
+  const judge = (host: string, key: string, before: number, answer: Answer): Found => {
+    if (answer.kind !== 'ok' && answer.registry === true) {
+      const whole = faults.raise(host, before, answer);
+      const known = down.get(host);
+      // A `Retry-After` among the answers of one moment holds for all of them.
+      const last = known !== undefined && known.until > whole.until ? known : whole;
+      down.set(host, last);
+      return shown(clock, last);
+    }
+    faults.clear(host);
+    down.delete(host);
     if (answer.kind !== 'ok') {
-      const { found, until } = failed(answer.registry === true ? host : key, answer);
-      if (answer.registry === true) down.set(host, { found, until });
+      const { found, until } = faults.raise(key, faults.count(key), answer);
       return keep(key, found, until);
     }
-    faults.delete(key);
-    faults.delete(host);
-    down.delete(host);
+    faults.clear(key);
     const until = clock.monotonic() + options.answerTtlMs;
-    return keep(
-      key,
-      answer.value === undefined ? { kind: 'absent' } : { kind: 'found', digest: answer.value },
-      until,
-    );
+    const digest = answer.value;
+    return keep(key, digest === undefined ? { kind: 'absent' } : { kind: 'found', digest }, until);
   };
   const ask = async (host: string, key: string, ref: ImageRef): Promise<Found> => {
     const entry = registries[host];
     if (entry === undefined) return { kind: 'absent' };
-    return judge(host, key, await distribution.findManifest(host, entry, ref));
+    const before = faults.count(host);
+    return judge(host, key, before, await distribution.findManifest(host, entry, ref));
   };
 
   const find = async (ref: ImageRef): Promise<Found> => {
-    if (!knows(ref.host)) return { kind: 'absent' };
-    const key = ref.reference;
+    const { host, reference: key } = ref;
+    if (!knows(host)) return { kind: 'absent' };
     const known = answers.get(key);
     const now = clock.monotonic();
     if (known !== undefined && now < known.until) return shown(clock, known);
-    const whole = down.get(ref.host);
+    const whole = down.get(host);
     if (whole !== undefined && now < whole.until) return shown(clock, whole);
     const running = asking.get(key);
     if (running !== undefined) return running;
-    const asked = ask(ref.host, key, ref).finally(() => asking.delete(key));
+    const probe = probes.get(host);
+    if (probe !== undefined) return probe.then(() => find(ref));
+    const asked = ask(host, key, ref).finally(() => asking.delete(key));
     asking.set(key, asked);
+    if (whole !== undefined) {
+      probes.set(
+        host,
+        asked.finally(() => probes.delete(host)),
+      );
+    }
     return asked;
   };
 
@@ -117,21 +133,46 @@ export function openLookup(options: LookupOptions): Lookup {
       void asked.then(options.onLate);
       const at = clock.now();
       const failure = retry(`registry ${ref.host ?? ''} has not answered yet`);
-      return { kind: 'failed', at, failure, retryAt: at + options.timeoutMs };
+      return { kind: 'failed', at, failure, retryAt: at + options.timeoutMs, late: true };
     },
     forget: (ref) => void answers.delete(ref.reference),
     account: (host) => accountOf(registries, host),
     accountFile: (host) => (knows(host) ? registries[host]?.credentialsFile : undefined),
-    accounts: async () => {
-      const all = await Promise.all(Object.keys(registries).map((host) => accountOf(registries, host)));
-      return all.flatMap((one) => (one.kind === 'ok' && one.value !== undefined ? [one.value] : []));
+    accounts: () => allAccounts(registries),
+  };
+}
+
+/** How often each thing failed in a row. */
+interface Faults {
+  count(of: string): number;
+  /** `before`: the count when it was asked. Questions under way at once meet one moment of a fault, which is one fault. */
+  raise(of: string, before: number, failure: Failure): { readonly found: Failed; readonly until: number };
+  clear(of: string): void;
+}
+
+function openFaults(clock: Clock, retryMs: LookupOptions['retryMs']): Faults {
+  const counts = new Map<string, number>();
+  const count = (of: string): number => counts.get(of) ?? 0;
+  return {
+    count,
+    raise: (of, before, failure) => {
+      const raised = Math.max(count(of), Math.min(count(of), before) + 1);
+      counts.set(of, raised);
+      const until = clock.monotonic() + Math.max(growingMs(raised, retryMs), failure.afterMs ?? 0);
+      return { found: { kind: 'failed', at: clock.now(), failure, retryAt: wallOf(clock, until) }, until };
     },
+    clear: (of) => void counts.delete(of),
   };
 }
 
 /** As it stands by the wall clock now. */
 function shown(clock: Clock, { found, until }: { readonly found: Found; readonly until: number }): Found {
   return found.kind === 'failed' ? { ...found, retryAt: wallOf(clock, until, found.retryAt) } : found;
+}
+
+async function allAccounts(registries: LookupOptions['registries']): Promise<RegistryAuth[]> {
+  const all = await Promise.all(Object.keys(registries).map((host) => accountOf(registries, host)));
+  return all.flatMap((one) => (one.kind === 'ok' && one.value !== undefined ? [one.value] : []));
 }
 
 async function accountOf(

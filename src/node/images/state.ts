@@ -22,7 +22,14 @@ export type ImageState =
       readonly progress?: string;
     })
   | (ImageFailure & { readonly kind: 'failed'; readonly at: number; readonly retryAt: number })
-  | { readonly kind: 'unknown'; readonly why: string };
+  /** `retryAt`: when its registry is asked again; absent: nobody is waited with. */
+  | {
+      readonly kind: 'unknown';
+      readonly why: string;
+      readonly hint?: string;
+      readonly at?: number;
+      readonly retryAt?: number;
+    };
 
 interface TriedBefore {
   /** How the try before failed: until one goes well it is the same trouble. Absent: this is the first one. */

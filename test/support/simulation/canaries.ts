@@ -111,7 +111,7 @@ export const CANARIES: readonly Canary[] = [
     file: 'plan/image.ts',
     patches: [
       [
-        "    case 'unknown':\n      return notYet(waiting(state.why));",
+        "    case 'unknown':\n      return notYet(waiting(state.why, unknownMore(state, facts.now)));",
         "    case 'unknown':\n      return absentImage(facts, desired, component, because);",
       ],
     ],

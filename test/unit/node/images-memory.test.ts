@@ -1,5 +1,7 @@
 import { expect } from 'chai';
+import { until } from '../../support/until.ts';
 import { lookupOf, registryDoubles } from './images-registry-support.ts';
+
 import { imageRef, sendManifest, steppedClock } from './images-support.ts';
 
 describe('images: what registries said is remembered', () => {
@@ -32,6 +34,58 @@ describe('images: what registries said is remembered', () => {
         clock.step((waits.at(-1) ?? 0) * 1000);
       }
       expect(waits).to.deep.equal([10, 20, 40, 80, 160, 300, 300]);
+    });
+
+    it('questions under way at once meet one fault: the first wait follows, the longest Retry-After holds, and one question looks again', async () => {
+      const clock = steppedClock();
+      const held: (() => void)[] = [];
+      let after: string[] = [];
+      const registry = await start((request, response) => {
+        const answer = (): void => {
+          const value = after.shift();
+          if (value === 'well') sendManifest(request, response);
+          else response.writeHead(503, value === undefined ? {} : { 'retry-after': value }).end();
+        };
+        held.push(answer);
+      });
+      const lookup = lookupOf({ [registry.host]: {} }, clock);
+      const refs = Array.from({ length: 8 }, (_, index) => imageRef(registry.host, `mc/s${index}`));
+      const round = async (asked: number): Promise<number[]> => {
+        const all = Promise.all(refs.map((ref) => lookup.find(ref)));
+        await until('the questions', () => held.length === asked);
+        for (const answer of held.splice(0)) answer();
+        return (await all).map((found) =>
+          found.kind === 'failed' ? (found.retryAt - clock.now()) / 1000 : NaN,
+        );
+      };
+      expect((await round(8)).at(-1)).to.equal(10);
+      clock.step(10_000);
+      after = ['25'];
+      expect(await round(1)).to.deep.equal(refs.map(() => 25));
+      clock.step(25_000);
+      expect(await round(1)).to.deep.equal(refs.map(() => 40));
+      clock.step(40_000);
+      // It is well again: the others are asked for after the first.
+      after = ['well'];
+      const all = Promise.all(refs.map((ref) => lookup.find(ref)));
+      await until('the one question', () => held.length === 1);
+      held.splice(0).forEach((answer) => answer());
+      await until('the other questions', () => held.length === 7);
+      after = refs.map(() => 'well');
+      held.splice(0).forEach((answer) => answer());
+      expect((await all).map(({ kind }) => kind)).to.deep.equal(refs.map(() => 'found'));
+    });
+
+    it('what a registry that is down says of one image is told of all, and names none', async () => {
+      const registry = await start((_, response) => response.writeHead(500).end());
+      const lookup = lookupOf({ [registry.host]: {} });
+      const told = await Promise.all(
+        ['a', 'b'].map(async (name) => {
+          const found = await lookup.find(imageRef(registry.host, `mc/${name}`));
+          return found.kind === 'failed' ? found.failure.why : found.kind;
+        }),
+      );
+      expect(told).to.deep.equal(told.map(() => `registry ${registry.host} answers with status 500`));
     });
 
     it('Retry-After is heeded, as seconds and as a date', async () => {

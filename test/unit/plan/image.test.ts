@@ -254,6 +254,19 @@ describe('the planner: images', () => {
     expect((await world.pass()).plan.steps).to.deep.equal([]);
   });
 
+  it('a registry that does not say is asked again at a time that is told, with what to do about it (G37)', () => {
+    define({ dockerfile: 'Dockerfile' });
+    const [at, retryAt] = [world.now - 1_000, world.now + 25_000];
+    const why = 'registry mcr.example.net answers with status 429';
+    world.images[REFERENCE] = { kind: 'unknown', why, hint: 'It is asked again by itself.', at, retryAt };
+    const plan = world.plan();
+    expect([plan.steps, plan.wakeAt]).to.deep.equal([[], retryAt]);
+    expect(plan.waiting[0]).to.deep.include({
+      ...{ for: 'image', why: `${REFERENCE}: ${why}`, hint: 'It is asked again by itself.' },
+      ...{ since: at, until: retryAt },
+    });
+  });
+
   it('too little room on the disk is a wait with an end, and nothing else: the build is begun again then', () => {
     define({ dockerfile: 'Dockerfile' });
     const why = 'the disk of the engine has 5 MiB free [disk/shortage]';
