@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { Route, Service } from '../../../src/definitions/types.ts';
 import { perform } from '../../../src/execute/perform.ts';
+import { inTurn } from '../../../src/plan/turn.ts';
 import type { Step } from '../../../src/plan/types.ts';
 import { examineEnd } from '../../support/examine-end.ts';
 import { examine } from '../../support/examine.ts';
@@ -80,6 +81,13 @@ const CHANGES: readonly Change[] = [
     happened: byHand,
     bad: 'mcr.example.net/web:v2',
     isHeldBack: true,
+  },
+  {
+    title: 'a component more, that takes a place and gives it back, as its version is not proved',
+    before: [shop('api')],
+    after: [service('shop', [part('api', true), { ...part('worker', false), replaces: 'hand-web' }])],
+    happened: byHand,
+    bad: 'mcr.example.net/worker:v1.0.0',
   },
   { title: 'a build of an image', before: [web('v1')], after: [built('v3')], happened: unbuilt },
   {
@@ -222,7 +230,8 @@ async function take(world: World, step: Step): Promise<void> {
   );
   expect(isBeside ? [] : runTwice(world), `two of one component run after ${what}`).to.deep.equal([]);
   // The predecessor is not given up before its successor runs (L07).
-  const desired = world.desired.services.find((entry) => entry.service.name === step.service);
+  const turned = inTurn(world.desired, world.promised(), world.now).services;
+  const desired = turned.find((entry) => entry.service.name === step.service);
   if (step.kind !== 'remove-container' || desired?.service.active !== true) return;
   const gone = before.find((container) => container.id === step.containerId);
   if (gone?.startedAt === undefined) return;
