@@ -40,6 +40,7 @@ export function examinePass(world: World, seen: Passed): string[] {
     ...beforeItsTime(passed),
     ...afterFailure(passed),
     ...besideAnother(passed),
+    ...workForNobody(passed),
   ];
 }
 
@@ -49,10 +50,12 @@ export function isUp(container: ObservedContainer): boolean {
 
 /** A container of ours that ran is only ended for a reason: its service or component went, or a successor is there. */
 function stoppedInVain(world: World, { facts, plan, results, before }: Passed): string[] {
-  const made = new Set(
-    results.flatMap(({ step }) => (step.kind === 'create-container' ? [keyOf(step.spec)] : [])),
-  );
-  return results.flatMap(({ step, outcome }) => {
+  const madeIn = (some: readonly StepResult[], key: string): boolean =>
+    some.some(
+      ({ step, outcome }) =>
+        step.kind === 'create-container' && outcome.kind === 'ok' && keyOf(step.spec) === key,
+    );
+  return results.flatMap(({ step, outcome }, index) => {
     const old = endedBy(step, before);
     if (outcome.kind !== 'ok' || old?.identity === undefined || old.startedAt === undefined) return [];
     const { service, component } = old.identity;
@@ -68,7 +71,12 @@ function stoppedInVain(world: World, { facts, plan, results, before }: Passed): 
         other.identity.component === component,
     );
     const isRunning = others.some((other) => isUp(other) || endedWell(other));
-    const isThere = others.length > 0 || made.has(`${service}/${component}`);
+    // What the same pass made afterwards was not there yet.
+    const key = keyOf(old.identity);
+    const isMadeLater = madeIn(results.slice(index + 1), key);
+    const isThere =
+      madeIn(results.slice(0, index), key) ||
+      others.some((other) => !isMadeLater || before.some(({ id }) => id === other.id));
     // The place goes back to the container started by hand that had it, by the step beside it or one before (L27).
     const goesBack =
       plan.steps.some((other) => other.kind === 'give-back-container' && other.service === service) ||
@@ -256,6 +264,17 @@ function beforeItsTime({ facts, plan }: Passed): string[] {
         one.identity.component === component &&
         (probes[one.id]?.kind === 'ready' || endedWell(one)),
     );
+  // It was ready before it was set aside, runs on, and is not asked any more: it gets its routes back (`switchback.ts`).
+  const isProvedBeside = (service: string, component: string, backend: string): boolean =>
+    containers.some(
+      ({ identity, name, state }) =>
+        identity?.owner === facts.settings.owner &&
+        identity.service === service &&
+        identity.component === component &&
+        state === 'running' &&
+        name.includes('.prev-') &&
+        Object.values(identity.leases).includes(Number(backend.split(':').at(-1))),
+    );
   return plan.steps.flatMap((step) => {
     switch (step.kind) {
       case 'put-routes':
@@ -264,7 +283,7 @@ function beforeItsTime({ facts, plan }: Passed): string[] {
           const [, , service = '', component = ''] = route.mark?.split('/') ?? [];
           return [
             ...(isBare ? [`G39: the route ${route.hostname} comes before its certificate`] : []),
-            ...(isReady(service, component)
+            ...(isReady(service, component) || isProvedBeside(service, component, route.backend)
               ? []
               : [`G5: the route ${route.hostname} comes before its service is ready`]),
           ];
@@ -277,6 +296,12 @@ function beforeItsTime({ facts, plan }: Passed): string[] {
               .map(
                 (component) => `G5: ${step.service} counts as applied, and ${component.name} is not ready`,
               );
+      case 'remove-certificate':
+        return facts.desired.services.some(({ service }) =>
+          service.components.some(({ routes }) => routes.some(({ hostname }) => hostname === step.hostname)),
+        )
+          ? [`G39: the certificate of ${step.hostname} goes, and a definition has that name`]
+          : [];
       case 'stop-container':
       case 'forget-service':
         // What belongs to no service has no routes.
@@ -307,6 +332,16 @@ function besideAnother({ plan }: Passed): string[] {
   return plan.steps
     .filter((step) => busy.includes(step.service))
     .map((step) => `L40: ${step.kind} ${step.subject} while another step of ${step.service} is under way`);
+}
+
+/** What no definition names is not built or pulled to its end. */
+function workForNobody({ facts, plan }: Passed): string[] {
+  const { engine, strayWork = {} } = facts.observed;
+  if (!engine.known || plan.waiting.some((entry) => entry.for === 'busy' && entry.service === NOBODY))
+    return [];
+  return Object.keys(strayWork)
+    .filter((name) => !plan.steps.some((step) => step.kind === 'cancel-image' && step.reference === name))
+    .map((name) => `G11: the work on ${name} goes on, and nobody wants it`);
 }
 
 function hostPaths({ plan }: Passed): string[] {

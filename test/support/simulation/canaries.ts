@@ -204,6 +204,71 @@ export const CANARIES: readonly Canary[] = [
     ],
   },
   {
+    bug: 'stray routes are left',
+    file: 'plan/routes.ts',
+    patches: [['return [...new Set([...marked, ...failed])]', 'return [...new Set([...failed])]']],
+  },
+  {
+    bug: 'the budget is not looked at',
+    file: 'plan/guard.ts',
+    patches: [['  if (count > budget) {', '  if (count > 100 * budget) {']],
+  },
+  {
+    bug: 'a missing mount does not stop a start',
+    file: 'plan/staging.ts',
+    patches: [
+      [
+        "if (state.kind === 'present') return READY;\n  const why",
+        "if (state.kind !== 'unknown') return READY;\n  const why",
+      ],
+    ],
+  },
+  {
+    bug: 'one port is leased twice',
+    file: 'plan/leases.ts',
+    patches: [['const used = [taken, listening, published, fixed];', 'const used = [listening, fixed];']],
+  },
+  {
+    bug: 'what was made late stays beside the one in place',
+    file: 'plan/service.ts',
+    patches: [
+      [
+        'steps: [...lease, ...abandonedSteps(desired, standings, because), ...settled.steps],',
+        'steps: [...lease, ...settled.steps],',
+      ],
+    ],
+  },
+  {
+    bug: 'certificates outlive their names',
+    file: 'plan/housekeeping.ts',
+    patches: [['if (gone.length === 0 || restAfter', 'if (gone.length >= 0 || restAfter']],
+  },
+  {
+    bug: 'a certificate goes while a stopped service has its name',
+    file: 'plan/housekeeping.ts',
+    patches: [['left.filter(({ hostname }) => !used.has(hostname))', 'left.filter(() => used.size >= 0)']],
+  },
+  {
+    bug: 'work that nobody wants goes on',
+    file: 'plan/housekeeping.ts',
+    patches: [
+      [
+        'Object.entries(observed.strayWork ?? {})',
+        'Object.entries({} as NonNullable<typeof observed.strayWork>)',
+      ],
+    ],
+  },
+  {
+    bug: 'the records of a version that is kept come and go',
+    file: 'plan/records.ts',
+    patches: [['new Set([...newest, ...own])', 'new Set([...newest, ...own.slice(own.length)])']],
+  },
+  {
+    bug: 'the certificates of a version that is kept are not looked at',
+    file: 'plan/look.ts',
+    patches: [['[...kept, ...edges, ...active]', '[...kept.slice(kept.length), ...edges, ...active]']],
+  },
+  {
     bug: 'a wait is measured by a clock that somebody can set',
     file: 'plan/facts.ts',
     patches: [

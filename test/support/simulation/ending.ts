@@ -1,4 +1,6 @@
+import type { DesiredService } from '../../../src/definitions/types.ts';
 import { examineEnd } from '../examine-end.ts';
+import { examineWorld, foreignIs } from '../examine-world.ts';
 import { commit, find, references, type Life } from './life.ts';
 
 export function heal(life: Life): void {
@@ -9,6 +11,15 @@ export function heal(life: Life): void {
   world.unready.clear();
   world.missingMounts.clear();
   world.listening = [];
+  world.failing.clear();
+  world.dnsAnswers = true;
+  life.findings.push(...examineWorld(world));
+  // Whoever took our names and routes gives them back; the container by hand stays.
+  world.names = Object.fromEntries(Object.entries(world.names).filter(([, one]) => one.foreign !== true));
+  world.table = world.table.filter(
+    (route) => route.mark !== undefined || route.hostname === 'legacy.example.net',
+  );
+  foreignIs(world);
   Object.assign(world, { engineUp: true, proxyRuns: true, proxyKnown: true, portsKnown: true });
   // An empty commit may be the newest one.
   life.git.push(life.story.files(), 'after the storm');
@@ -36,6 +47,9 @@ export function person(life: Life): void {
     (one) => one.identity?.owner !== 'n1/main' || !orphans.includes(one.identity.service),
   );
   world.table = world.table.filter((route) => !orphans.includes(route.mark?.split('/')[2] ?? '-'));
+  world.names = Object.fromEntries(
+    Object.entries(world.names).filter(([, { mark }]) => !orphans.includes(mark?.service ?? '-')),
+  );
   commit(life, life.story.mended());
   for (const reference of references(life.story.files())) life.machine.remote.add(reference);
   for (const [reference, state] of Object.entries(world.images))
@@ -44,21 +58,39 @@ export function person(life: Life): void {
 }
 
 export function end(life: Life): void {
+  if (life.findings.length > 0) return;
   const { registry, memory } = life.agent ?? {};
   if (registry === undefined || memory?.seen === undefined) {
     find(life, ['G1: there was no pass']);
     return;
   }
   const promised = registry.promised();
-  Object.assign(life.world, promised, { records: promised.images, images: life.world.images });
+  Object.assign(life.world, promised, {
+    records: promised.images,
+    dnsRecords: promised.records ?? [],
+    images: life.world.images,
+  });
   life.world.desired = memory.seen.desired;
-  if (life.findings.length > 0) return;
+  const wanted = new Set(memory.seen.desired.services.flatMap(hostnames));
+  for (const name of life.forgotten) if (!wanted.has(name)) Reflect.deleteProperty(life.world.names, name);
   const { waiting, refused } = memory.seen.plan;
   const said = [...waiting, ...refused].map(({ service, why }) => `${service}: ${why}`).join('; ');
   find(
     life,
-    examineEnd(life.world).map((one) => `G1: ${one} (said: ${said})`),
+    [...examineEnd(life.world), ...certificatesLeft(life, wanted)].map((one) => `G1: ${one} (said: ${said})`),
   );
   life.hash.update(JSON.stringify(registry.passes(1_000)));
   life.hash.update(JSON.stringify([life.world.containers, life.world.table, promised]));
+}
+
+/** A certificate that was issued here goes with the name it is for. */
+function certificatesLeft({ world }: Life, wanted: ReadonlySet<string>): string[] {
+  const used = [...world.table, ...world.routes, ...world.dnsRecords].map(({ hostname }) => hostname);
+  return Object.keys(world.certificates)
+    .filter((name) => !wanted.has(name) && !used.includes(name))
+    .map((name) => `the certificate of ${name} is left, and nobody has that name`);
+}
+
+function hostnames({ service }: DesiredService): string[] {
+  return service.components.flatMap(({ routes }) => routes.map(({ hostname }) => hostname));
 }

@@ -43,6 +43,7 @@ export const WEATHERS = [
   'git hangs',
   'bad file in git',
   'no definitions in git',
+  'half of the definitions gone',
   'engine unseen',
   'proxy unseen',
   'ports unseen',
@@ -66,6 +67,15 @@ export const WEATHERS = [
   'clock back',
   'agent restarted',
   'registry lost',
+  'name server down',
+  'records lost',
+  'record edited',
+  'foreign record',
+  'foreign route',
+  'stray route',
+  'CA down',
+  'settings changed',
+  'slow look',
 ] as const;
 
 export type Weather = (typeof WEATHERS)[number];
@@ -123,7 +133,11 @@ export function endingOf(fault: CallFault, coin: boolean): Ending {
 
 /** How often each fault fired in, or beside, each kind of step. */
 export class Fired {
-  readonly counts = new Map<string, Map<string, number>>();
+  readonly counts: Map<string, Map<string, number>>;
+
+  constructor(counts = new Map<string, Map<string, number>>()) {
+    this.counts = counts;
+  }
 
   add(fault: string, kind: string): void {
     const row = this.counts.get(fault) ?? new Map<string, number>();
@@ -161,16 +175,16 @@ export function possibleCells(): { readonly fault: StepFault; readonly kind: Ste
   );
 }
 
-const CALLED: readonly Actor[] = ['engine', 'proxy', 'certificates', 'images'];
+const CALLED: readonly Actor[] = ['engine', 'proxy', 'certificates', 'images', 'dns'];
 
 /** Why a fault cannot meet a kind of step; undefined when it can, and then it must have. */
 export function impossible(fault: StepFault | Weather, kind: StepKind): string | undefined {
   const actor = STEP_KINDS[kind];
-  // Foreign containers that `replaces` names, and blue-green, are not part of these lives.
-  if (kind === 'take-over-container' || kind === 'give-back-container' || kind === 'set-aside-container')
-    return 'no definition of these lives replaces a foreign container, or has two slots';
-  if (kind === 'remove-certificate') return 'what is left of certificates is not looked for in these lives';
-  if (actor === 'dns') return 'the nodes of these lives manage no records';
+  if (kind === 'rest-container') return 'no container of these lives exits again and again: see flap.test.ts';
+  if (kind === 'prune-build-cache')
+    return 'nothing of these lives measures the disk: see housekeeping.test.ts';
+  if (fault === 'name server down' && actor === 'dns')
+    return 'no record is written while a name server is not seen';
   const isCall = (CALL_FAULTS as readonly string[]).includes(fault);
   if (isCall && !CALLED.includes(actor)) return 'a step on the registry calls nothing outside';
   if (isCall && actor === 'images' && fault !== 'refused' && fault !== 'success, not done')

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { keyedHash } from '../../../src/base/secret.ts';
+import type { StepKind } from '../../../src/plan/types.ts';
 import type { House } from '../../../src/pass.ts';
 import { migrate } from '../../../src/registry/sound.ts';
 import { parseSettings } from '../../../src/settings.ts';
@@ -24,12 +25,35 @@ import {
 import { Git } from './git.ts';
 import { Machine } from './node.ts';
 import { diceOf, type Dice } from './random.ts';
-import { Story } from './story.ts';
+import { Story, type Wish } from './story.ts';
 import { VirtualTime } from './time.ts';
 
 /** In memory where the machine has a file system there: nothing is proved about disks here. */
 const directory = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'mcg-lives-'));
 process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
+
+/** The change of the definitions that brings the step about. */
+export const WISHED: Partial<Record<StepKind, Wish>> = {
+  'remove-network': 'remove',
+  'forget-service': 'remove',
+  'remove-routes': 'remove',
+  'remove-records': 'remove',
+  'stop-container': 'stop',
+  'release-leases': 'shrink',
+  'record-trial': 'bad',
+  'take-over-container': 'take',
+  'give-back-container': 'give',
+  'set-aside-container': 'beside',
+  'remove-image': 'version',
+  'remove-certificate': 'remove',
+  'record-orphan': 'version',
+  'cancel-image': 'build',
+  'build-image': 'build',
+  'push-image': 'build',
+};
+
+/** Seeds from this round on hunt for a meeting that did not come about (`lives.ts`). */
+export const HUNTING = 1_000_000;
 
 const KEY = Buffer.alloc(32, 7);
 
@@ -52,6 +76,8 @@ export interface Life {
   /** The meeting of fault and step that this seed is to bring about. */
   readonly target: ReturnType<typeof possibleCells>[number] | undefined;
   readonly weathers: readonly Weather[];
+  /** Nothing else happens until its target was met: a step that is rare comes about, and is struck; then the storm begins. */
+  isCalm: boolean;
   readonly share: number;
   readonly path: string;
   readonly trace: (line: string) => void;
@@ -66,8 +92,13 @@ export interface Life {
   settling: number;
   quiet: number;
   before: World['containers'];
+  /** Names with a record when the registry was lost with the file beside it: nobody lists a name server. */
+  readonly forgotten: Set<string>;
   linesSeen: number;
   crashed: number;
+  /** At this pass the wish of its target is granted, and again a while later. */
+  wishAt: number;
+  calmUntil: number;
   /** The most services that were in force at once. */
   most: number;
 }
@@ -75,12 +106,17 @@ export interface Life {
 export function newLife(seed: number, program: Program, trace: (line: string) => void): Life {
   const dice = diceOf(seed, 'run');
   const world = new World();
+  // Records are written for each host name in this zone.
+  Object.assign(world, { zones: [SUFFIX], addresses: ['10.0.0.1', 'fd00::1'], keepImages: 1 });
   const time = new VirtualTime();
   const machine = new Machine(world, time, dice.fork('machine'));
   machine.latencyMs = dice.chance(0.3) ? 200 : 0;
   const choice = dice.fork('choice');
   const cells = possibleCells();
   const target = cells[seed % cells.length];
+  const wish = target === undefined ? undefined : WISHED[target.kind];
+  const round = Math.floor(seed / cells.length);
+  const isCalm = round >= HUNTING || (wish !== undefined && round % 2 === 0);
   const steps = [
     ...(target === undefined ? [] : [target.fault]),
     ...some(choice, [...CALL_FAULTS, ...CRASHES, ...WRITE_FAULTS], 3 + choice.below(6)),
@@ -89,7 +125,8 @@ export function newLife(seed: number, program: Program, trace: (line: string) =>
   return {
     ...{ seed, program, dice, time, world, machine, target, steps, weathers, trace },
     git: new Git(time),
-    story: new Story(dice.fork('story')),
+    story: new Story(dice.fork('story'), wish),
+    isCalm,
     fired: new Fired(),
     findings: [],
     hash: createHash('sha256'),
@@ -101,13 +138,24 @@ export function newLife(seed: number, program: Program, trace: (line: string) =>
     chaos: true,
     hidden: new Set(),
     weather: new Set(),
-    ...{ passes: 0, settling: 0, quiet: 0, linesSeen: 0, crashed: 0, most: 0 },
+    ...{
+      passes: 0,
+      settling: 0,
+      quiet: 0,
+      linesSeen: 0,
+      crashed: 0,
+      most: 0,
+      wishAt: target?.kind === 'give-back-container' ? 32 : isCalm ? 18 : 12,
+      calmUntil: 0,
+    },
     before: [],
+    forgotten: new Set(),
   };
 }
 
 /** The file beside the registry goes too. */
 export function forget(life: Life): void {
+  for (const name of Object.keys(life.world.names)) life.forgotten.add(name);
   for (const name of readdirSync(directory).filter((one) => one.includes(`life-${life.seed}.`)))
     rmSync(join(directory, name));
 }
@@ -129,19 +177,41 @@ export function signal(life: Life, trigger: string): void {
 }
 
 export function weatherIs(life: Life, weather: Weather, share: number): boolean {
-  if (!life.chaos || !life.weathers.includes(weather) || !life.dice.chance(share)) return false;
+  if (!life.chaos || life.isCalm || !life.weathers.includes(weather) || !life.dice.chance(share))
+    return false;
   life.weather.add(weather);
   return true;
 }
 
 export function commit(life: Life, files: Readonly<Record<string, string>>): void {
+  byHand(life, files);
   life.git.push(files, `commit ${life.story.commits()}`);
   for (const reference of references(files)) {
     if (reference.endsWith('-none')) continue;
-    if (life.dice.chance(0.5)) life.machine.remote.add(reference);
+    // What is to be built is nowhere yet.
+    if (life.isCalm && isBuilding(life) && reference.includes('/aa:')) continue;
+    if (life.isCalm) life.machine.remote.add(reference);
+    else if (life.dice.chance(0.5)) life.machine.remote.add(reference);
     else if (life.dice.chance(0.5) || !BUILT.test(reference)) life.world.present(reference);
   }
   signal(life, 'git');
+}
+
+function isBuilding({ target }: Life): boolean {
+  return target !== undefined && WISHED[target.kind] === 'build';
+}
+
+/** What `replaces` names ran before: somebody started it by hand. */
+function byHand({ world, time }: Life, files: Readonly<Record<string, string>>): void {
+  for (const [, name = ''] of Object.values(files)
+    .join('\n')
+    .matchAll(/^replaces = "([^"]+)"/gm)) {
+    if (world.containers.some((one) => one.name === name || one.name.startsWith(`${name}.prev-`))) continue;
+    world.containers.push({
+      ...{ id: world.nextId(), name, image: 'web', imageId: 'sha256:web', state: 'running', restartCount: 0 },
+      ...{ labels: {}, publish: [], startedAt: time.wall() },
+    });
+  }
 }
 
 /** Images that services of these lives build. */
@@ -160,9 +230,11 @@ export function references(files: Readonly<Record<string, string>>): string[] {
   );
 }
 
+let empty: Buffer | undefined;
+
 export function newDatabase(): Database.Database {
-  const db = new Database(':memory:');
-  migrate(db);
+  empty ??= migrated();
+  const db = new Database(empty);
   // Each agent of a life asks for the same statements: they are prepared once.
   const prepared = new Map<string, Database.Statement>();
   const prepare = db.prepare.bind(db);
@@ -174,10 +246,21 @@ export function newDatabase(): Database.Database {
   return Object.assign(db, { prepare: once as typeof db.prepare });
 }
 
-let settings: Pick<House, 'planSettings' | 'definitions'> | undefined;
+function migrated(): Buffer {
+  const db = new Database(':memory:');
+  migrate(db);
+  return db.serialize();
+}
 
+let definitions: House['definitions'] | undefined;
+
+/** As an agent that starts now finds them. */
 export function settingsOf(world: World): Pick<House, 'planSettings' | 'definitions'> {
-  if (settings !== undefined) return settings;
+  definitions ??= parsedOptions();
+  return { planSettings: world.settings(), definitions };
+}
+
+function parsedOptions(): House['definitions'] {
   const text = `node = "n1"
 source.urls = ["/definitions"]
 mcproxy.driver = "file"
@@ -186,8 +269,5 @@ policy.hostnames = ["example.net"]
 `;
   const parsed = parseSettings(text, 'simulation', {});
   if (parsed.kind !== 'ok') throw new Error(parsed.why);
-  return (settings = {
-    planSettings: world.settings(),
-    definitions: definitionOptions(parsed.value, (value) => keyedHash(KEY, value)),
-  });
+  return definitionOptions(parsed.value, (value) => keyedHash(KEY, value));
 }

@@ -17,6 +17,8 @@ export interface Trouble {
   dies(method: string): boolean;
   /** Hidden from this look. */
   hidden(): ReadonlySet<Weather>;
+  /** How long this look takes: what it sees may be newer than its pass. */
+  lookMs(): number;
 }
 
 /** What a call can be cut in the middle of. */
@@ -68,7 +70,8 @@ export class Machine {
           return never();
         }
         const fault = trouble.call(call);
-        const outcome = fault === undefined ? await this.#plain(work) : await this.#faulty(name, fault, work);
+        const outcome =
+          fault === undefined ? await this.#plain(work) : await this.#faulty(actor, name, fault, work);
         this.onNews(`${actor} event`);
         return isAlive() ? outcome : never();
       });
@@ -89,6 +92,9 @@ export class Machine {
       dns: wrapped('dns', writer.dns),
       observe: async (sight: Wanted, targetsOf: (seen: Observed) => ProbeTarget[]) => {
         if (!isAlive()) return never();
+        const ms = trouble.lookMs();
+        if (ms > 0) await this.sleep(ms);
+        if (!isAlive()) return never();
         this.tick();
         return this.#observe(sight, targetsOf, trouble.hidden(), startedAt);
       },
@@ -104,9 +110,10 @@ export class Machine {
     return work();
   }
 
-  async #faulty(name: string, fault: CallFault, work: () => unknown): Promise<unknown> {
+  async #faulty(actor: string, name: string, fault: CallFault, work: () => unknown): Promise<unknown> {
     const ending = endingOf(fault, this.dice.chance(0.5));
-    const { effect } = ending;
+    // An update of a name server that is done only after its name was taken away again would be found by nobody: it cannot be listed.
+    const effect = ending.effect === 'later' && actor === 'dns' ? 'done' : ending.effect;
     let said: unknown = ok({ id: 'nobody' });
     if (effect === 'half') await this.#half(name, work);
     if (effect === 'done') said = await work();
@@ -236,17 +243,20 @@ export class Machine {
       pushes: { ...this.pushes },
       // As they are now: the world changes while a pass goes on.
       mounts: Object.fromEntries(sight.mounts.map((one) => [one, base.mounts[one] ?? { kind: 'missing' }])),
-      certificates: Object.fromEntries(
-        sight.certificates.flatMap(({ hostname }) => {
+      certificates: Object.fromEntries([
+        ...Object.keys(world.certificates).map(
+          (hostname) => [hostname, { kind: 'left', name: hostname } as const] as const,
+        ),
+        ...sight.certificates.flatMap(({ hostname }) => {
           const state = base.certificates[hostname];
-          return state === undefined ? [] : [[hostname, state]];
+          return state === undefined ? [] : [[hostname, state] as const];
         }),
-      ),
+      ]),
       engine:
         hidden.has('engine unseen') || !base.engine.known
           ? unknown('the engine does not answer')
           : known({ ...base.engine.value, containers: this.#listed(base.engine.value.containers, hidden) }),
-      dns: { driver: 'none', zones: [], names: {} },
+      dns: this.#names(sight, base),
       proxy: hidden.has('proxy unseen') ? unknown('the table cannot be read') : base.proxy,
       ports: hidden.has('ports unseen') ? unknown('/proc/net cannot be read') : base.ports,
     };
@@ -255,6 +265,16 @@ export class Machine {
     this.#lastSeen = { engine: seen.engine, ports: seen.ports, proxy: seen.proxy };
     if (stale !== undefined) return this.#probed({ ...seen, ...stale }, targetsOf, startedAt);
     return this.#probed(seen, targetsOf, startedAt);
+  }
+
+  /** The records of the host names that are asked for. */
+  #names({ names }: Wanted, { dns }: Observed): NonNullable<Observed['dns']> {
+    if (dns === undefined) throw new Error('every node in memory has name servers');
+    const seen = names.flatMap((name) => {
+      const facts = dns.names[name];
+      return facts === undefined ? [] : [[name, facts] as const];
+    });
+    return { ...dns, names: Object.fromEntries(seen) };
   }
 
   #probed(seen: Observed, targetsOf: (seen: Observed) => ProbeTarget[], startedAt: number): Observed {

@@ -1,5 +1,5 @@
 import { runPass, type Memory } from '../../../src/pass.ts';
-import type { Facts } from '../../../src/plan/facts.ts';
+import { NOBODY, type Facts } from '../../../src/plan/facts.ts';
 import { removableServices } from '../../../src/plan/guard.ts';
 import { registryOn } from '../../../src/registry/registry.ts';
 import { examine } from '../examine.ts';
@@ -7,10 +7,10 @@ import { foreignIs } from '../examine-world.ts';
 import { SimulatedAgent, type Program } from './agent.ts';
 import { end, heal, needsPerson, person } from './ending.ts';
 import { WRITE_FAULTS, type Fired } from './faults.ts';
-import { commit, find, forget, newLife, settingsOf, signal, type Life } from './life.ts';
+import { commit, find, forget, newLife, settingsOf, signal, weatherIs, WISHED, type Life } from './life.ts';
 import { SECRET } from './story.ts';
 import { callFault, CALLS, dies, strikes } from './strikes.ts';
-import { happen, hide, lasting } from './weather.ts';
+import { happen, hide, lasting, strayContainer } from './weather.ts';
 
 const REAL: Program = { runPass, registryOn };
 
@@ -29,9 +29,15 @@ export interface Report {
   readonly hash: string;
 }
 
-const CHAOS_PASSES = 45;
-const MAX_PASSES = 260;
+/** At least so many: what is rare is waited for in calm, and then as many follow. */
+const CHAOS_PASSES = 35;
+const CALM_PASSES = 40;
+const STORM_PASSES = 20;
+/** Of a whole life, at least (G60). */
+const MIN_PASSES = 50;
+const MAX_PASSES = 120;
 const QUIET_PASSES = 5;
+const WISH_EVERY_PASSES = 9;
 const MAX_SETTLING = 60;
 const TICK_MS = 30_000;
 const SECRET_FORMS = [
@@ -59,10 +65,14 @@ export async function simulate(
     life,
     () =>
       life.passes >= MAX_PASSES ||
-      (life.passes >= CHAOS_PASSES && life.story.commits() >= 2 && life.fired.total() >= 3),
+      (life.passes >= Math.max(CHAOS_PASSES, life.calmUntil + STORM_PASSES) &&
+        !life.isCalm &&
+        life.story.commits() >= 2 &&
+        life.fired.total() >= 3),
   );
   heal(life);
-  await settled(life);
+  // Where a person has to come anyway, it is enough to see that nothing else is left to do.
+  await settled(life, () => (needsPerson(life) ? 1 : QUIET_PASSES));
   if (needsPerson(life)) {
     person(life);
     await settled(life);
@@ -117,7 +127,7 @@ function start(life: Life): void {
     file: { db: life.db, isNew: life.isNew },
     path: life.path,
     settings: settingsOf(life.world),
-    keepsPlans: life.seed % 8 === 0,
+    keepsPlans: life.seed % 32 === 0,
     fired: life.fired,
     trouble: {
       call: (call) => {
@@ -128,9 +138,11 @@ function start(life: Life): void {
       },
       dies: (call) => dies(life, agent, call),
       hidden: () => hide(life),
+      lookMs: () => (weatherIs(life, 'slow look', 0.3) ? 500 + life.dice.below(4_000) : 0),
       crash: (at, kind) => life.steps.includes(at) && strikes(life, at, kind),
       write: (_name, kind) => {
-        const [fault] = WRITE_FAULTS.filter((one) => life.steps.includes(one));
+        const mine = WRITE_FAULTS.filter((one) => life.steps.includes(one));
+        const fault = mine.find((one) => one === life.target?.fault) ?? mine[0];
         if (fault === undefined || kind === undefined || !strikes(life, fault, kind)) return undefined;
         life.fired.add(fault, kind);
         return fault;
@@ -162,11 +174,35 @@ function tick(life: Life): void {
 async function live(life: Life, over: () => boolean): Promise<void> {
   for (let turns = 0; !over() && life.findings.length === 0; turns += 1) {
     if (turns > 20_000) throw new Error(`seed ${life.seed}: it does not come to an end`);
-    if (life.chaos && life.dice.chance(0.12)) happen(life);
+    if (life.isCalm) calm(life);
+    if (life.chaos && !life.isCalm && life.dice.chance(0.12)) happen(life);
+    if (life.chaos && (life.passes >= life.wishAt || (life.isCalm && life.quiet > 0))) grant(life);
     if (!life.time.advance()) throw new Error(`seed ${life.seed}: nothing is left to happen`);
     life.machine.tick();
     await rest(life);
   }
+}
+
+/** It ends once the target was met, or does not come. */
+function calm(life: Life): void {
+  const { target, fired, passes } = life;
+  if (target !== undefined && fired.count(target.fault, target.kind) === 0 && passes < CALM_PASSES) return;
+  life.isCalm = false;
+  life.calmUntil = passes;
+  life.wishAt = passes + WISH_EVERY_PASSES;
+}
+
+/** Every life has two commits and more, and what its target needs comes about: in calm as soon as all is as it was wished before, or might be. */
+function grant(life: Life): void {
+  life.wishAt += WISH_EVERY_PASSES;
+  life.quiet = 0;
+  const kind = life.target?.kind;
+  const wish = (kind === undefined ? undefined : WISHED[kind]) ?? (life.isCalm ? 'version' : undefined);
+  if (wish === undefined && life.story.commits() >= 2) return;
+  commit(life, life.story.next(wish));
+  // Work on an image is under way, and nobody wants it any more.
+  if (kind === 'cancel-image') life.time.after(2_000, () => commit(life, life.story.next(wish)));
+  if (kind === 'record-orphan') strayContainer(life);
 }
 
 async function rest(life: Life): Promise<void> {
@@ -208,13 +244,14 @@ function passed(life: Life, agent: SimulatedAgent, memory: Memory): void {
     ...(rows === undefined ? {} : { rows }),
   });
   find(life, found);
-  if (life.chaos) return;
-  if (plan.steps.length > 0) life.settling += 1;
+  if (!life.chaos && plan.steps.length > 0) life.settling += 1;
   const isQuiet =
     plan.steps.length === 0 &&
     (memory.lanes?.busy() ?? []).length === 0 &&
     plan.wakeAt === undefined &&
     life.machine.jobs === 0 &&
+    // Tidying up rests after a failure without a word: no service waits for it.
+    promised.failures.every(({ service }) => service !== NOBODY) &&
     memory.polling === undefined;
   life.quiet = isQuiet ? life.quiet + 1 : 0;
 }
@@ -225,14 +262,15 @@ function collect(life: Life, agent: SimulatedAgent): void {
   find(life, examine(life.world));
 }
 
-async function settled(life: Life): Promise<void> {
+async function settled(life: Life, enough: () => number = () => QUIET_PASSES): Promise<void> {
   life.quiet = 0;
   life.settling = 0;
   const from = life.passes;
   await live(
     life,
     () =>
-      life.agent?.isBusy === false && (life.quiet >= QUIET_PASSES || life.passes - from > 4 * MAX_SETTLING),
+      life.agent?.isBusy === false &&
+      ((life.quiet >= enough() && life.passes >= MIN_PASSES) || life.passes - from > 4 * MAX_SETTLING),
   );
   if (life.findings.length > 0) return;
   const plan = life.agent?.memory.seen?.plan;

@@ -14,13 +14,20 @@ interface Draft {
   readonly active: boolean;
   readonly mount: boolean;
   readonly builds: boolean;
+  /** The container started by hand, `hand-<name>`, whose place it takes. */
+  readonly replaces: boolean;
+  readonly blueGreen: boolean;
+  /** Starts only once `aa` is well. */
+  readonly after: boolean;
   readonly kind: 'good' | 'bad version' | 'no image' | 'broken file';
 }
 
 /** A change that a fault needs to find its step. */
-export type Wish = 'remove' | 'stop' | 'shrink';
+export type Wish = 'remove' | 'stop' | 'shrink' | 'bad' | 'take' | 'give' | 'beside' | 'version' | 'build';
 
-const WISHES: Readonly<Record<Wish, number>> = { remove: 0, stop: 1, shrink: 10 };
+const WISHES: Readonly<Record<Wish, number>> = {
+  ...{ remove: 0, stop: 1, shrink: 10, bad: 3, take: 11, give: 12, beside: 13, version: 5, build: 14 },
+};
 
 /** What the repository holds: a draft a service. */
 export class Story {
@@ -29,11 +36,16 @@ export class Story {
   #gone = new Set<string>();
   #commits = 0;
 
-  constructor(dice: Dice) {
+  constructor(dice: Dice, wish?: Wish) {
     this.#dice = dice;
-    const count = 6 + dice.below(2);
+    const count = 6;
     for (const name of NAMES.slice(0, count))
       this.#drafts.set(name, { ...this.#draft(), kind: 'good', active: true });
+    const first = this.#drafts.get('aa');
+    if (first === undefined) return;
+    if (wish === 'take' || wish === 'give')
+      this.#drafts.set('aa', { ...first, replaces: true, kind: wish === 'give' ? 'bad version' : 'good' });
+    if (wish === 'beside') this.#drafts.set('aa', { ...first, blueGreen: true, port: false, mount: false });
   }
 
   commits(): number {
@@ -56,7 +68,7 @@ export class Story {
   mended(): Readonly<Record<string, string>> {
     this.#commits += 1;
     for (const [name, draft] of this.#drafts)
-      this.#drafts.set(name, { ...draft, kind: 'good', version: draft.version + 1 });
+      this.#drafts.set(name, { ...draft, kind: 'good', version: draft.version + 1, blueGreen: false });
     const idle = [...this.#drafts].flatMap(([name, draft]) => (draft.active ? [] : [name]));
     const names = [...this.#gone, ...idle].map((name) => `"${name}"`).join(', ');
     return { ...this.files(), ...(names === '' ? {} : { 'removals.toml': `services = [${names}]\n` }) };
@@ -64,15 +76,16 @@ export class Story {
 
   files(): Readonly<Record<string, string>> {
     return Object.fromEntries(
-      [...this.#drafts].map(([name, draft]) => [`services/${name}.toml`, textOf(name, draft)]),
+      [...this.#drafts].map(([name, draft]) => [
+        `services/${name}.toml`,
+        textOf(name, { ...draft, after: draft.after && name !== 'aa' && this.#drafts.has('aa') }),
+      ]),
     );
   }
 
   #change(wish?: Wish): void {
     const dice = this.#dice;
-    const there = [...this.#drafts];
-    const large = there.filter(([, one]) => one.parts > 1);
-    const name = wish === undefined ? dice.pick(NAMES) : dice.pick(large.length > 0 ? large : there)[0];
+    const name = wish === undefined ? dice.pick(NAMES) : this.#nameFor(wish);
     const draft = this.#drafts.get(name);
     if (draft === undefined) {
       this.#drafts.set(name, { ...this.#draft(), kind: 'good' });
@@ -80,7 +93,8 @@ export class Story {
       return;
     }
     const what = wish === undefined ? dice.below(10) : WISHES[wish];
-    if (what === 0 && this.#drafts.size > 5) {
+    if (what >= 11) this.#renew(name, draft, what);
+    else if (what === 0 && this.#drafts.size > 5) {
       this.#drafts.delete(name);
       this.#gone.add(name);
     } else if (what === 1) this.#drafts.set(name, { ...draft, active: !draft.active });
@@ -94,16 +108,46 @@ export class Story {
     else this.#drafts.set(name, { ...this.#draft(), kind: 'good', version: draft.version + 1 });
   }
 
+  /** Whom a wish is for: what is to go, or to shrink, has a network of its own; the rest is for the one that no fault of git keeps. */
+  #nameFor(wish: Wish): string {
+    const large = [...this.#drafts].filter(([name, one]) => name !== 'aa' && one.parts > 1);
+    const isGoing = wish === 'remove' || wish === 'shrink' || wish === 'stop';
+    if (wish === 'remove' && this.#drafts.size <= 5)
+      return NAMES.find((name) => !this.#drafts.has(name)) ?? 'aa';
+    return isGoing && large.length > 0 ? this.#dice.pick(large)[0] : 'aa';
+  }
+
+  /** One that takes the place of what was started by hand, well or not, or one that runs beside its predecessor. */
+  #renew(name: string, draft: Draft, what: number): void {
+    const free = NAMES.find((one) => !this.#drafts.has(one) && !this.#gone.has(one));
+    const version = draft.version + 1;
+    if (what === 14) this.#drafts.set(name, { ...draft, version, active: true, builds: true, kind: 'good' });
+    else if (what === 13)
+      this.#drafts.set(name, {
+        ...{ ...draft, version, active: true, kind: 'good' },
+        ...{ blueGreen: true, port: false, mount: false },
+      });
+    else if (free !== undefined)
+      this.#drafts.set(free, {
+        ...{ ...this.#draft(), active: true, replaces: true },
+        kind: what === 12 ? 'bad version' : 'good',
+      });
+    else this.#drafts.set(name, { ...draft, kind: 'good', version });
+  }
+
   #draft(): Draft {
     const dice = this.#dice;
     return {
       version: 1,
-      parts: 1 + dice.below(3),
+      parts: dice.pick([1, 1, 2, 2, 3]),
       hostname: dice.below(4),
       port: dice.chance(0.3),
       active: !dice.chance(0.1),
       mount: dice.chance(0.3),
       builds: dice.chance(0.4),
+      replaces: dice.chance(0.15),
+      blueGreen: dice.chance(0.25),
+      after: dice.chance(0.2),
       kind: 'good',
     };
   }
@@ -113,6 +157,8 @@ function textOf(name: string, draft: Draft): string {
   if (draft.kind === 'broken file') return `name = "${name}"\nnode = \n`;
   const tags = { good: '', 'bad version': '-bad', 'no image': '-none', 'broken file': '' };
   const tag = `v1.${draft.version}.0${tags[draft.kind]}`;
+  const isBeside = draft.blueGreen && !draft.port && !draft.mount;
+  const deploy = isBeside ? '[deploy]\nstrategy = "blue-green"\n' : '';
   const parts = [name, 'api', 'job'].slice(0, draft.parts);
   const builds = draft.builds ? `[build.images]\n${name} = "Dockerfile"\n` : '';
   const lines = parts.map((part, index) => {
@@ -125,6 +171,8 @@ name = "${part}"
 image = "mcr.example.net/${repository}:${isJob ? 'v1.0.0' : tag}"
 env = ["SETTING='${SECRET.replaceAll('"', '\\"')}'"]
 ${draft.mount && l7 ? `volumes = ["/srv/${name}:/data"]\n` : ''}${isJob ? 'restart = "no"\n' : ''}${
+      draft.replaces && part === name ? `replaces = "hand-${name}"\n` : ''
+    }${
       draft.port && l7 ? `ports = ["${5300 + NAMES.indexOf(name as (typeof NAMES)[number])}:53/udp"]\n` : ''
     }${
       isJob
@@ -132,5 +180,6 @@ ${draft.mount && l7 ? `volumes = ["/srv/${name}:/data"]\n` : ''}${isJob ? 'resta
         : `[[components.routes]]\nport = ${l7 ? 443 : 8443}\nmode = "${l7 ? 'l7' : 'l4'}"\n${hostname}`
     }`;
   });
-  return `name = "${name}"\nnode = "n1"\n${draft.active ? '' : 'active = false\n'}${builds}${lines.join('\n')}`;
+  const after = draft.after ? 'after = ["aa"]\n' : '';
+  return `name = "${name}"\nnode = "n1"\n${draft.active ? '' : 'active = false\n'}${after}${builds}${deploy}${lines.join('\n')}`;
 }

@@ -20,13 +20,21 @@ export const CALLS: Readonly<Record<string, StepKind>> = {
   'proxy.put': 'put-routes',
   'proxy.remove': 'remove-routes',
   'certificates.issue': 'issue-certificate',
+  'certificates.remove': 'remove-certificate',
+  'engine.takeOver': 'take-over-container',
+  'engine.giveBack': 'give-back-container',
+  'images.remove': 'remove-image',
+  'dns.put': 'put-records',
+  'dns.remove': 'remove-records',
 };
 
 const COMMON: readonly StepKind[] = ['create-container', 'start-container', 'record-applied', 'put-routes'];
 
 export function strikes(life: Life, fault: StepFault, kind: StepKind): boolean {
   if (!life.chaos || life.crashed > 12 || impossible(fault, kind) !== undefined) return false;
-  if (life.target?.fault === fault && life.target.kind === kind && life.dice.chance(0.4)) return true;
+  const isTarget = life.target?.fault === fault && life.target.kind === kind;
+  if (life.isCalm) return isTarget;
+  if (isTarget && life.dice.chance(0.6)) return true;
   return life.dice.chance(COMMON.includes(kind) ? life.share : 3 * life.share);
 }
 

@@ -1,8 +1,8 @@
-import type { StepKind } from '../../../src/plan/types.ts';
+import { retry } from '../../../src/base/outcome.ts';
+import { examineWorld, foreignIs } from '../examine-world.ts';
 import type { World } from '../world.ts';
 import type { Weather } from './faults.ts';
-import { BUILT, commit, forget, newDatabase, signal, weatherIs, type Life } from './life.ts';
-import type { Wish } from './story.ts';
+import { BUILT, commit, forget, newDatabase, signal, weatherIs, WISHED, type Life } from './life.ts';
 
 const HIDING = [
   'engine unseen',
@@ -12,14 +12,6 @@ const HIDING = [
   'stale list',
   'partial list',
 ] as const;
-/** The change that brings the step about. */
-const WISHED: Partial<Record<StepKind, Wish>> = {
-  'remove-network': 'remove',
-  'forget-service': 'remove',
-  'remove-routes': 'remove',
-  'stop-container': 'stop',
-  'release-leases': 'shrink',
-};
 
 /** What lasts until it is mended. */
 export function lasting(life: Life): Weather[] {
@@ -30,6 +22,8 @@ export function lasting(life: Life): Weather[] {
     ...(life.world.proxyRuns ? [] : ['proxy down' as const]),
     ...(life.world.missingMounts.size > 0 ? ['mount missing' as const] : []),
     ...(life.world.unready.size > 0 ? ['never ready' as const] : []),
+    ...(life.world.dnsAnswers ? [] : ['name server down' as const]),
+    ...(life.world.failing.has('certificate') ? ['CA down' as const] : []),
   ];
 }
 
@@ -70,6 +64,18 @@ function strike(life: Life, weather: Weather): boolean {
       life.git.push({ 'README.md': 'nothing' }, 'empty');
       life.time.after(20_000, () => commit(life, life.story.files()));
       return true;
+    case 'half of the definitions gone': {
+      // More than the budget, and nobody named them: somebody mends it a while later.
+      const files = Object.entries(life.story.files());
+      const applied = life.agent?.memory.seen?.promised.applied ?? [];
+      const standing = applied.map(({ service }) => `services/${service.name}.toml`);
+      const gone = standing.filter((_, index) => index % 2 === 0);
+      if (gone.length < 2) return false;
+      life.git.push(Object.fromEntries(files.filter(([path]) => !gone.includes(path))), 'half');
+      signal(life, 'git');
+      life.time.after(40_000, () => commit(life, life.story.files()));
+      return true;
+    }
     case 'proxy down':
       world.proxyRuns = !world.proxyRuns;
       return true;
@@ -105,7 +111,7 @@ function strike(life: Life, weather: Weather): boolean {
       return true;
     case 'mount missing':
       if (world.missingMounts.size > 0) world.missingMounts.clear();
-      else world.missingMounts.add(`/srv/${dice.pick(['aa', 'bb', 'cc'])}`);
+      else for (const source of mounts(life)) world.missingMounts.add(source);
       return true;
     case 'never ready':
       if (world.unready.size > 0) world.unready.clear();
@@ -120,6 +126,12 @@ function strike(life: Life, weather: Weather): boolean {
     case 'agent restarted':
       life.agent?.kill();
       return true;
+    case 'settings changed':
+      // All containers are to be made anew: one service after the other.
+      if (dice.chance(0.5)) return false;
+      world.logMaxSize = world.logMaxSize === '10m' ? '20m' : '10m';
+      life.agent?.kill();
+      return true;
     case 'registry lost':
       if (dice.chance(0.6)) return false;
       life.db = newDatabase();
@@ -128,8 +140,94 @@ function strike(life: Life, weather: Weather): boolean {
       life.agent?.kill();
       return true;
     default:
+      return strikeEdge(life, weather);
+  }
+}
+
+/** Somebody brings back a container of ours, of a service that nobody knows any more. */
+export function strayContainer({ world, time }: Life): void {
+  if (world.container('ghost') !== undefined) return;
+  const identity = {
+    owner: 'n1/main',
+    service: 'ghost',
+    component: 'ghost',
+    spec: 's',
+    leases: {},
+    format: '1',
+  };
+  world.containers.push({
+    ...{ id: world.nextId(), name: 'ghost', image: 'x', imageId: 'y', state: 'running', restartCount: 0 },
+    ...{ labels: {}, publish: [], startedAt: time.wall(), identity },
+  });
+}
+
+/** What happens around the node: its names, its routes, its CA. */
+function strikeEdge(life: Life, weather: Weather): boolean {
+  const { world, dice } = life;
+  const ours = Object.keys(world.names).filter((name) => world.names[name]?.mark?.owner === 'n1/main');
+  const name = ours.length === 0 ? undefined : dice.pick(ours);
+  switch (weather) {
+    case 'name server down':
+      world.dnsAnswers = !world.dnsAnswers;
+      return true;
+    case 'CA down':
+      if (!world.failing.delete('certificate'))
+        world.failing.set('certificate', retry('the CA does not answer'));
+      return true;
+    case 'records lost':
+      world.names = Object.fromEntries(
+        Object.entries(world.names).filter(([, { mark }]) => mark === undefined),
+      );
+      return true;
+    case 'record edited':
+      if (name === undefined) return false;
+      world.names[name] = { ...world.names[name], addresses: ['192.0.2.7'] };
+      return true;
+    case 'foreign record': {
+      const free = wantedNames(life).filter((one) => world.names[one] === undefined);
+      if (free.length === 0) return false;
+      return foreignFromHere(life, () => {
+        world.names[dice.pick(free)] = { addresses: ['192.0.2.9'], foreign: true };
+      });
+    }
+    case 'foreign route': {
+      const free = wantedNames(life).filter((one) => !world.table.some(({ hostname }) => hostname === one));
+      if (free.length === 0) return false;
+      return foreignFromHere(life, () => {
+        world.table.push({ ...FOREIGN_ROUTE, hostname: dice.pick(free) });
+      });
+    }
+    case 'stray route':
+      world.table.push({ ...FOREIGN_ROUTE, hostname: 'ghost.example.net', mark: 'n1/main/ghost/ghost/' });
+      return world.table.filter(({ hostname }) => hostname === 'ghost.example.net').length === 1
+        ? true
+        : (world.table.pop(), false);
+    default:
       return false;
   }
+}
+
+const FOREIGN_ROUTE = { listenerPort: 443, backend: '127.0.0.1:9', mode: 'l4', backendTls: false } as const;
+
+/** What was foreign until now was let alone; from now on there is more of it. */
+function foreignFromHere({ world, findings }: Life, add: () => void): boolean {
+  findings.push(...examineWorld(world));
+  add();
+  foreignIs(world);
+  return true;
+}
+
+function wantedNames({ agent }: Life): string[] {
+  const services = agent?.memory.seen?.desired.services ?? [];
+  return services.flatMap(({ service }) =>
+    service.components.flatMap(({ routes }) => routes.map(({ hostname }) => hostname)),
+  );
+}
+
+/** As the definitions have them. */
+function mounts({ story }: Life): string[] {
+  const texts = Object.values(story.files()).join('\n');
+  return [...texts.matchAll(/^volumes = \["([^:"]+):/gm)].map(([, source = '']) => source);
 }
 
 /** Somebody makes it again by hand, with another label: the label must not count as a proof of what it is. */
