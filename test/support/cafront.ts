@@ -15,8 +15,14 @@ export interface CaFront {
    * one did, and every answer says `Retry-After`.
    */
   slow(pattern: RegExp, retryAfter: string): void;
+  /** The request after so many more goes wrong; those after it do not. */
+  failAfter(more: number, way: CaFault): void;
   close(): void;
 }
+
+/** Never heard; heard, and the answer is lost; an error of the server; an answer that is none. */
+export const CA_FAULTS = ['unheard', 'unanswered', 'error', 'rubbish'] as const;
+export type CaFault = (typeof CA_FAULTS)[number];
 
 /** Its certificate is `localhost`'s; what Pebble links to leads to the front, as it goes by the `Host` of the request. */
 export async function openCaFront(pebble: Pebble, issued: ServerOptions, ca: string): Promise<CaFront> {
@@ -25,9 +31,21 @@ export async function openCaFront(pebble: Pebble, issued: ServerOptions, ca: str
   const shown = new Map<string, Buffer[]>();
   let limited: { pattern: RegExp; retryAfter: string } | undefined;
   let slowed: { pattern: RegExp; retryAfter: string } | undefined;
+  let fault: { at: number; way: CaFault } | undefined;
   const server = createServer(issued, (incoming, response) => {
     const what = `${incoming.method ?? ''} ${incoming.url ?? ''}`;
     asked.push(what);
+    const way = fault?.at === asked.length ? fault.way : undefined;
+    if (way === 'unheard') {
+      incoming.destroy();
+      return;
+    }
+    if (way === 'error' || way === 'rubbish') {
+      incoming.resume();
+      response.writeHead(way === 'error' ? 500 : 200, { 'content-type': 'application/json' });
+      response.end('{');
+      return;
+    }
     if (limited?.pattern.test(what) === true) {
       const { retryAfter } = limited;
       limited = undefined;
@@ -42,6 +60,11 @@ export async function openCaFront(pebble: Pebble, issued: ServerOptions, ca: str
       { host: '127.0.0.1', servername: 'localhost', port: behind.port, ca, method, path, headers },
       (answer) => {
         const status = answer.statusCode ?? 502;
+        if (way === 'unanswered') {
+          answer.resume();
+          response.destroy();
+          return;
+        }
         if (slow === undefined) {
           response.writeHead(status, answer.headers);
           answer.pipe(response);
@@ -67,6 +90,7 @@ export async function openCaFront(pebble: Pebble, issued: ServerOptions, ca: str
     asked,
     limitOnce: (pattern, retryAfter) => (limited = { pattern, retryAfter }),
     slow: (pattern, retryAfter) => (slowed = { pattern, retryAfter }),
+    failAfter: (more, way) => (fault = { at: asked.length + more + 1, way }),
     close: end,
   };
 }

@@ -47,10 +47,15 @@ export async function openAccount(options: AcmeOptions): Promise<Outcome<Account
           'Read them; then set [certs] acme_agree_terms = true.',
         );
       }
-      await client.createAccount({
-        ...(terms === null ? {} : { termsOfServiceAgreed: true }),
-        ...(options.contact.length === 0 ? {} : { contact: [...options.contact] }),
-      });
+      try {
+        await client.createAccount({
+          ...(terms === null ? {} : { termsOfServiceAgreed: true }),
+          ...(options.contact.length === 0 ? {} : { contact: [...options.contact] }),
+        });
+      } catch (error) {
+        // It was made before, and the answer was lost: the library then sends a change of it, which a CA may refuse.
+        if (!isFound(client)) throw error;
+      }
       try {
         await writeFileAtomic(urlPath, `${client.getAccountUrl()}\n`, 0o600);
         return ok();
@@ -60,6 +65,15 @@ export async function openAccount(options: AcmeOptions): Promise<Outcome<Account
     },
     forget: () => rm(urlPath, { force: true }),
   });
+}
+
+/** Has the CA named the account of our key? */
+function isFound(client: acme.Client): boolean {
+  try {
+    return client.getAccountUrl() !== '';
+  } catch {
+    return false;
+  }
 }
 
 async function accountKey(place: string): Promise<Outcome<string>> {

@@ -60,8 +60,13 @@ acme.axios.defaults.adapter = async (config) => {
   // 4xx the library has to see: it asks for another nonce by itself.
   if (problem !== undefined && (problem.status === 429 || problem.status >= 500))
     throw new HttpError('refused', new URL(url).host, `answers HTTP status ${problem.status}`);
+  const type = response.headers['content-type'] ?? '';
+  const answered = parsedOf(text, type);
+  // Taken for an answer, it would be waited for that what was never heard comes about.
+  if (problem === undefined && text !== '' && isJson(type) && typeof answered === 'string')
+    throw new HttpError('refused', new URL(url).host, 'answers with what is no JSON');
   return {
-    data: parsedOf(text, response.headers['content-type'] ?? ''),
+    data: answered,
     status: response.status,
     statusText: '',
     headers: response.headers,
@@ -82,8 +87,12 @@ function headersOf(headers: { toJSON(): object }): Record<string, string> {
   );
 }
 
+function isJson(type: string): boolean {
+  return /\bjson\b/.test(type);
+}
+
 function parsedOf(text: string, type: string): unknown {
-  if (!/\bjson\b/.test(type)) return text;
+  if (!isJson(type)) return text;
   try {
     return JSON.parse(text);
   } catch {
