@@ -39,7 +39,7 @@ export async function awaitLive(
     const waitedMs = clock.monotonic() - begun;
     const isLate = waitedMs >= liveTimeoutMs;
     if (answer.kind === 'answer') {
-      const refused = refusalOf(answer.status, written, isLate || waitedMs >= SAME_REFUSAL_MS);
+      const refused = refusalOf(answer.status, written, { isLate, isOld: waitedMs >= SAME_REFUSAL_MS });
       if (refused !== undefined) {
         return blocked(
           `the proxy refused the route table: ${refused}`,
@@ -81,12 +81,13 @@ function isTaken({ tableDigest, generation, refused }: RouterStatus, written: Wr
 function refusalOf(
   { refused }: RouterStatus,
   { digest, changed, earlier }: Written,
-  isOld: boolean,
+  { isLate, isOld }: { readonly isLate: boolean; readonly isOld: boolean },
 ): string | undefined {
   if (refused === undefined) return undefined;
   // No table, as a router that has just begun finds it, or one that is none: said of what was there before ours, unless it stays.
-  if (typeof refused.tableDigest !== 'string') return isOld ? refused.why : undefined;
+  // Nothing shows that a slow one has looked since, so it has all the time that there is: ours would be taken back for nothing.
+  if (typeof refused.tableDigest !== 'string') return isLate ? refused.why : undefined;
   const before = earlier?.refused;
   const isNew = refused.at !== before?.at || refused.why !== before.why;
-  return refused.tableDigest === digest && (isNew || isOld || !changed) ? refused.why : undefined;
+  return refused.tableDigest === digest && (isNew || isOld || isLate || !changed) ? refused.why : undefined;
 }
