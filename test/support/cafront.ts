@@ -22,7 +22,7 @@ export interface CaFront {
 
 /** Never heard; heard, and the answer is lost; an error of the server; an answer that is none. */
 export const CA_FAULTS = ['unheard', 'unanswered', 'error', 'rubbish'] as const;
-export type CaFault = (typeof CA_FAULTS)[number];
+type CaFault = (typeof CA_FAULTS)[number];
 
 /** Its certificate is `localhost`'s; what Pebble links to leads to the front, as it goes by the `Host` of the request. */
 export async function openCaFront(pebble: Pebble, issued: ServerOptions, ca: string): Promise<CaFront> {
