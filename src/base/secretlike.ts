@@ -47,3 +47,32 @@ function isSecretValue(value: string): boolean {
 function isSecretName(name: string, value: string): boolean {
   return SECRET_NAME.test(name) && !/^(?:\.{0,2}\/|https?:\/\/)/.test(value);
 }
+
+const MASK = '•••';
+/** Begins at the beginning of a word only, and ends soon: a line without any costs one look at each character. */
+const ASSIGNED = /(?<![\w.-])(--?)?([\w][\w.-]{0,79})=("[^"]*"|'[^']*'|[^\s&;|,)\]"']+)/g;
+const FOLLOWED = /(?<![\w-])--?([\w][\w-]{0,79})\s+(?!-)("[^"]*"|'[^']*'|[^\s&;|,)\]"']{6,})/g;
+const HEADER =
+  /\b((?:Proxy-)?Authorization:\s{0,9}(?:Bearer|Basic)\s{1,9}|X-[\w-]{0,40}(?:Key|Token):\s{0,9})[^\s"']+/gi;
+const IN_URL = /\b([a-z][a-z0-9+.-]{0,30}:\/\/[^/\s:@]{0,80}):[^/\s@]+@/gi;
+const KEY = /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|$)/gs;
+const WORD = /[^\s"'`=;|&(),[\]]{16,}/g;
+
+/** One line of a Dockerfile or of what a build printed, with what looks like a secret covered. A guess by names and shapes. */
+export function withoutSecretWords(line: string): string {
+  const covered = (name: string, value: string): boolean =>
+    !/^["']?\$/.test(value) &&
+    !value.includes(MASK) &&
+    looksSecret(name.replaceAll(/[.-]/g, '_'), value.replaceAll(/^["']|["']$/g, ''));
+  return line
+    .replaceAll(KEY, MASK)
+    .replaceAll(HEADER, `$1${MASK}`)
+    .replaceAll(IN_URL, `$1:${MASK}@`)
+    .replaceAll(ASSIGNED, (all, dashes: string | undefined, name: string, value: string) =>
+      covered(name, value) ? `${dashes ?? ''}${name}=${MASK}` : all,
+    )
+    .replaceAll(FOLLOWED, (all, name: string, value: string) =>
+      covered(name, value) ? `${all.slice(0, -value.length)}${MASK}` : all,
+    )
+    .replaceAll(WORD, (word) => (isSecretValue(word) && !word.includes(MASK) ? MASK : word));
+}

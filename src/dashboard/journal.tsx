@@ -88,7 +88,7 @@ function StepLine({ step }: { readonly step: Step }): VNode {
 /** `wait` names something outside that is looked at again by itself, for example a build that was begun: no fault. */
 export function toneOf(result: Step['result']): 'fine' | 'soon' | 'off' {
   if (result === 'ok') return 'fine';
-  return result === undefined || result === 'wait' ? 'soon' : 'off';
+  return result === undefined || result === 'wait' || result === 'begun' ? 'soon' : 'off';
 }
 
 /** What changed, as RFC 6902 writes it. */

@@ -137,12 +137,18 @@ function triedAgain(
   because: Because,
   failed: ImageFailure | undefined,
 ): Staging {
-  const again = absentImage(facts, desired, component, because);
+  const again = absentImage(facts, desired, component, because, failed);
   if (failed?.moved !== true) return again;
   return { ...refusal(movedInGit(desired.service.name, failed)), steps: again.steps };
 }
 
-function absentImage(facts: Facts, desired: DesiredService, component: Component, because: Because): Staging {
+function absentImage(
+  facts: Facts,
+  desired: DesiredService,
+  component: Component,
+  because: Because,
+  failed?: ImageFailure,
+): Staging {
   const { image, dockerfile } = component;
   const { service } = desired;
   const builder = builderOf(facts, component);
@@ -162,7 +168,7 @@ function absentImage(facts: Facts, desired: DesiredService, component: Component
       subject: image.reference,
       because: {
         ...because,
-        summary: `${image.reference} is missing: built from tag ${image.tag} of ${service.path}`,
+        summary: `${image.reference} is missing: built from tag ${image.tag} of ${service.path}${triedBefore(failed)}`,
       },
       kind: 'build-image',
       image,
@@ -183,6 +189,15 @@ function absentImage(facts: Facts, desired: DesiredService, component: Component
   }
   return refusal({ service: service.name, ...nowhere(facts, component) });
 }
+
+/** The history tells by this that the job which was begun before did not go well. */
+function triedBefore(failed: ImageFailure | undefined): string {
+  if (failed === undefined) return '';
+  const [why = ''] = failed.why.split('; its last lines:');
+  return `; once more, as before: ${why.length > LONGEST_WHY ? `${why.slice(0, LONGEST_WHY)}…` : why}`;
+}
+
+const LONGEST_WHY = 300;
 
 /** The other node that builds it, where this one can take it from a registry: two would give one tag two meanings (L19). */
 function builderOf({ desired, settings }: Facts, { image }: Component): string | undefined {

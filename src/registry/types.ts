@@ -180,7 +180,8 @@ export interface StepRecord {
   readonly startedAt: number;
   /** Absent while the step is under way, or when the agent died in it. */
   readonly endedAt?: number;
-  readonly result?: 'ok' | 'retry' | 'wait' | 'blocked' | 'bug' | 'interrupted';
+  /** `begun` is only shown, never written: the step was to begin a job, which may still fail. */
+  readonly result?: 'ok' | 'begun' | 'retry' | 'wait' | 'blocked' | 'bug' | 'interrupted';
   readonly message?: string;
   /** What stood there when the step was begun, as far as it was seen. */
   readonly before?: unknown;

@@ -7,6 +7,7 @@ const CLEARING: readonly string[] = ['remove-container', 'release-leases', 'push
 
 const WORST: readonly HistoryEntry['result'][] = [
   'ok',
+  'begun',
   'under way',
   'wait',
   'interrupted',

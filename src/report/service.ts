@@ -4,7 +4,7 @@ import type { Observed, ObservedContainer, ProbeState } from '../node/types.ts';
 import type { Applied, StepRecord, Trial } from '../registry/types.ts';
 import { endOf } from './expiry.ts';
 import { imagePushed } from './pushed.ts';
-import { clean, issueShown, reasonOf } from './shown.ts';
+import { clean, issueShown, reasonOf, resultShown } from './shown.ts';
 import type { ContainerView, RouteView, ServiceState, ServiceView } from './types.ts';
 import type { Seen } from './view.ts';
 
@@ -114,11 +114,12 @@ function imageWarnings(wanted: DesiredService, component: Component, observed: O
 }
 
 function lastReasonOf(step: StepRecord): NonNullable<ServiceView['lastReason']> {
+  const result = resultShown(step);
   return {
     ...reasonOf(step.because),
     step: `${step.kind} ${step.subject}`,
     at: step.startedAt,
-    ...(step.result === undefined ? {} : { result: step.result }),
+    ...(result === undefined ? {} : { result }),
   };
 }
 

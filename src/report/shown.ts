@@ -44,9 +44,19 @@ export function reasonOf(because: Because): Because {
   };
 }
 
+/** Steps that begin a job and end at once: what becomes of it is seen by the passes after. */
+const BEGINNERS: readonly string[] = ['build-image', 'pull-image', 'push-image'];
+
+/** A build that was begun is not a build that went well. */
+export function resultShown({ kind, result }: Pick<StepRecord, 'kind' | 'result'>): StepRecord['result'] {
+  return result === 'ok' && BEGINNERS.includes(kind) ? 'begun' : result;
+}
+
 function stepShown(step: StepRecord): StepRecord {
+  const result = resultShown(step);
   return {
     ...step,
+    ...(result === undefined ? {} : { result }),
     because: reasonOf(step.because),
     ...(step.message === undefined ? {} : { message: redact(step.message) }),
     ...(step.before === undefined ? {} : { before: mapStrings(step.before, redact) }),

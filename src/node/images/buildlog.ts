@@ -1,3 +1,4 @@
+import { withoutSecretWords } from '../../base/secretlike.ts';
 import { redact } from '../../base/secret.ts';
 import { keepNewest } from './newest.ts';
 
@@ -12,6 +13,8 @@ interface Kept {
   readonly lines: string[];
   bytes: number;
   dropped: number;
+  /** Inside of a private key that is printed. */
+  inKey: boolean;
 }
 
 const KEPT_BUILDS = 20;
@@ -21,14 +24,14 @@ export function openBuildLogs(maxLogBytes: number): BuildLogs {
   const logs = new Map<string, Kept>();
   return {
     begin: (reference) => {
-      keepNewest(logs, reference, { lines: [], bytes: 0, dropped: 0 }, KEPT_BUILDS);
+      keepNewest(logs, reference, { lines: [], bytes: 0, dropped: 0, inKey: false }, KEPT_BUILDS);
     },
     add: (reference, text) => {
       const log = logs.get(reference);
       if (log === undefined) return;
       for (const line of text.split(/\r?\n|\r/)) {
         if (line === '') continue;
-        const kept = redact(plain(line)).slice(0, LONGEST_LINE);
+        const kept = covered(log, redact(plain(line)).slice(0, LONGEST_LINE));
         log.lines.push(kept);
         log.bytes += Buffer.byteLength(kept);
       }
@@ -55,4 +58,12 @@ export function openBuildLogs(maxLogBytes: number): BuildLogs {
 function plain(line: string): string {
   // eslint-disable-next-line no-control-regex
   return line.replaceAll(/\u001b\[[0-9;?]*[A-Za-z]|[\u0000-\u0008\u000b-\u001f\u007f]/g, '');
+}
+
+/** Without what looks like a secret: a build may print what it likes, and its log is shown to whoever asks (G10). */
+function covered(log: Kept, line: string): string {
+  const isKey = log.inKey || /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(line);
+  if (!isKey) return withoutSecretWords(line);
+  log.inKey = !/-----END [A-Z ]*PRIVATE KEY-----/.test(line);
+  return '•••';
 }

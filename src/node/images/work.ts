@@ -1,5 +1,6 @@
 import type { Log } from '../../base/log.ts';
 import { blocked, ok, retry, type Failure, type Outcome } from '../../base/outcome.ts';
+import { withoutSecretWords } from '../../base/secretlike.ts';
 import type { ImageRef } from '../../definitions/types.ts';
 import type { JobContext } from '../jobs.ts';
 import type { BuildLogs } from './buildlog.ts';
@@ -250,7 +251,7 @@ function buildFailure(
   const { reference, tag } = order.image;
   return {
     ...failure,
-    why: `build of ${reference} from ${order.dockerfile} of ${order.path} (${tag}) failed${at}: ${failure.why.replace(/^build of \S+ failed: /, '')}`,
+    why: `build of ${reference} from ${order.dockerfile} of ${order.path} (${tag}) failed${at}: ${withoutSecretWords(failure.why.replace(/^build of \S+ failed: /, ''))}`,
     hint: `${hint} \`mc-gitops logs ${order.service} --build\` has its log.`,
   };
 }

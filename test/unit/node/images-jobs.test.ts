@@ -245,6 +245,11 @@ describe('node: jobs', () => {
     for (let line = 0; line < 50_000; line += 1) logs.add('a', `line ${line}`);
     logs.add('a', `\u001b[31mtoken ${secret.reveal()}\u001b[0m`);
     logs.add('a', 'x'.repeat(1_000_000));
+    logs.begin('b');
+    // Of what the agent does not know, by its shape.
+    const begin = '-----BEGIN RSA PRIVATE KEY-----';
+    logs.add('b', `export API_TOKEN=hunter22secret\n${begin}\nMIIEow\n-----END RSA PRIVATE KEY-----\nand on`);
+    expect(logs.lines('b')).to.deep.equal(['export API_TOKEN=•••', '•••', '•••', '•••', 'and on']);
     const lines = logs.lines('a');
     expect(Buffer.byteLength(lines.join(''))).to.be.below(10_200);
     expect(lines[0]).to.match(/^… \d+ earlier lines are not kept$/);

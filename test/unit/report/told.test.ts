@@ -106,6 +106,27 @@ describe('the history of a service', () => {
     expect(text).to.not.match(/0123456789abcdef|fedcba9876543210/);
   });
 
+  it('a build that was begun is no build that went well, and the next one tells how it failed', async () => {
+    const world = new World();
+    world.desired = desiredOf([service('a', [component('a', { dockerfile: 'Dockerfile' })])]);
+    const reference = 'mcr.example.net/a:v1.0.0';
+    const told = (): string => {
+      const steps = world.plan().steps.map(({ kind, service, subject, because }) => ({
+        ...{ id: 1, pass: 1, kind, service, subject, because, startedAt: 0, endedAt: 12 },
+        result: 'ok' as const,
+      }));
+      return formatHistory(historyOf([{ id: 1, trigger: 'git', commit: 'c', startedAt: 0, steps }]));
+    };
+    world.images[reference] = { kind: 'absent' };
+    expect(told())
+      .to.contain('a: begun after 12 ms')
+      .and.contain(`step     build-image ${reference}: begun (12 ms)`)
+      .and.to.not.contain('as before');
+    const failed = { why: 'step 3 exits with 7; its last lines: a | b', hint: 'Mend it.' };
+    world.images[reference] = { kind: 'absent', failed };
+    expect(told()).to.contain('; once more, as before: step 3 exits with 7\n');
+  });
+
   it('an entry has the worst result of its steps', async () => {
     const { passes } = await sampleInput();
     const failed = historyOf(passes).find((entry) => entry.steps.some((step) => step.result === 'retry'));
