@@ -1,4 +1,4 @@
-import { known, ok, retry, unknown, type Outcome } from '../../../src/base/outcome.ts';
+import { known, ok, retry, unknown, wait, type Outcome } from '../../../src/base/outcome.ts';
 import type { NodeWriter } from '../../../src/execute/types.ts';
 import type { Node } from '../../../src/node/node.ts';
 import type { Observed, ObservedContainer, ProbeState, ProbeTarget } from '../../../src/node/types.ts';
@@ -114,7 +114,9 @@ export class Machine {
     const ending = endingOf(fault, this.dice.chance(0.5));
     // An update of a name server that is done only after its name was taken away again would be found by nobody: it cannot be listed.
     const effect = ending.effect === 'later' && actor === 'dns' ? 'done' : ending.effect;
-    let said: unknown = ok({ id: 'nobody' });
+    // After each update the adapter looks again, and says what is not so (`rfc2136.ts`).
+    const isSeen = actor === 'dns' && fault === 'success, not done';
+    let said: unknown = isSeen ? wait('the name server does not have it yet') : ok({ id: 'nobody' });
     if (effect === 'half') await this.#half(name, work);
     if (effect === 'done') said = await work();
     if (effect === 'later')
