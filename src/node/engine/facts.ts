@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { retry } from '../../base/outcome.ts';
 import { LABELS, type EngineFacts, type ObservedContainer } from '../types.ts';
 import type { Api } from './api.ts';
 import type { EventStream } from './events.ts';
-import { EngineError, isMissing } from './failure.ts';
+import { EngineError, Refusal, isMissing } from './failure.ts';
 import { partsOf, type ImageConfig } from './parts.ts';
 import {
   listedName,
@@ -57,6 +58,8 @@ export class FactsReader {
   readonly #hash: ((value: string) => string) | undefined;
   /** Inspections that were not waited for, by container: none is asked twice at once. */
   readonly #late = new Set<string>();
+  /** Ours that were listed last, with their names. */
+  #listed: ReadonlyMap<string, string> = new Map();
   #identity: EngineIdentity | undefined;
   #networks: Remembered<readonly string[]> | undefined;
   #sequence = 0;
@@ -87,8 +90,11 @@ export class FactsReader {
       this.#readNetworks(),
       this.#api.call<Listed[]>('list containers', 'GET', '/containers/json', { query: { all: true } }),
     ]);
-    const containers = await inParallel(listed, (one) => this.#observe(one));
     const ids = new Set(listed.map(({ Id }) => Id));
+    await this.#demandWhole(ids);
+    const containers = await inParallel(listed, (one) => this.#observe(one));
+    const mine = listed.filter((one) => this.#isOurs(one));
+    this.#listed = new Map(mine.map((one) => [one.Id, listedName(one)]));
     for (const id of this.#inspections.keys()) if (!ids.has(id)) this.#inspections.delete(id);
     for (const id of this.#mentioned.keys()) if (!ids.has(id)) this.#mentioned.delete(id);
     return {
@@ -98,6 +104,38 @@ export class FactsReader {
         .filter((one) => one !== undefined)
         .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)),
     };
+  }
+
+  /**
+   * A container of ours that is not listed any more is asked for, once: a list that leaves out what is there must not be
+   * taken for the loss of it (G21, L02).
+   */
+  async #demandWhole(ids: ReadonlySet<string>): Promise<void> {
+    const gone = [...this.#listed].filter(([id]) => !ids.has(id));
+    const still = await inParallel(gone, async ([id, name]) => ((await this.#isThere(id, name)) ? name : ''));
+    const names = still.filter((name) => name !== '');
+    if (names.length === 0) return;
+    throw new Refusal(
+      retry(
+        `the engine's list of containers lacks ${names.join(', ')}, which it has when it is asked for`,
+        'Nothing is done by a list that is not whole; it is asked for again.',
+      ),
+    );
+  }
+
+  async #isThere(id: string, name: string): Promise<boolean> {
+    try {
+      const seen = await this.#api.call<Inspection>(`inspect ${name}`, 'GET', `/containers/${id}/json`);
+      return seen.Id === id && seen.State.Status !== 'removing';
+    } catch (error) {
+      // What it says of this one alone; all else is about the engine.
+      if (error instanceof EngineError && (isMissing(error) || error.statusCode >= 500)) return false;
+      throw error;
+    }
+  }
+
+  #isOurs({ Labels }: Listed): boolean {
+    return Labels?.[LABELS.owner] === this.#owner;
   }
 
   #forget(): void {
@@ -130,7 +168,7 @@ export class FactsReader {
    * tell of is as the list has it, and says so: it must not hide all the others (L40).
    */
   async #observe(listed: Listed): Promise<ObservedContainer | undefined> {
-    if (listed.Labels?.[LABELS.owner] !== this.#owner) return observedFromList(listed);
+    if (!this.#isOurs(listed)) return observedFromList(listed);
     const key = keyOf(listed);
     const known = this.#inspections.get(listed.Id);
     if (known?.key === key && !hasStartedSince(listed, known)) return known.value;

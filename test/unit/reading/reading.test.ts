@@ -14,7 +14,7 @@ describe('reading definitions on a thread of their own (G44, G45)', function () 
   const files = (all: Readonly<Record<string, string>>): ReturnType<typeof fileOf>[] =>
     Object.entries(all).map(([path, text]) => fileOf(path, text));
 
-  it('a file on which the parser loops for ever holds back itself, at its last good state, and nothing else (L33)', async () => {
+  it('G17 a file on which the parser loops for ever holds back itself, at its last good state, and nothing else (L33)', async () => {
     const lastGood = good({ 'services/b.toml': serviceText('b') });
     const readable = await readSafely(
       {
@@ -60,7 +60,7 @@ describe('reading definitions on a thread of their own (G44, G45)', function () 
     ]);
   });
 
-  it('one that takes all memory, or on which the parser throws, too', async () => {
+  it('G17 one that takes all memory, or on which the parser throws, too', async () => {
     const read = await reader.read(
       files({
         'services/eat.toml': `${serviceText('eat')}# eat\n`,
