@@ -62,6 +62,35 @@ async function tooLarge(
     bytes += sizes.get(file.oid) ?? 0;
     if (bytes > limits.maxBytes) return tooMuch(file, limits);
   }
+  return pointerAmong(tree, files, sizes, limits.what);
+}
+
+const POINTER_BYTES = 1_024;
+const MAX_ATTRIBUTES_BYTES = 1024 * 1024;
+
+/**
+ * Where a tree says that it uses Git LFS, its pointers are found before anything is sent: Podman keeps what it got of a context that is
+ * cut off. Any other is found while it is sent.
+ */
+async function pointerAmong(
+  tree: TagTree,
+  files: readonly TreeFile[],
+  sizes: ReadonlyMap<string, number>,
+  what: string,
+): Promise<Failure | undefined> {
+  let usesLfs = false;
+  for (const { path, oid } of tree.files) {
+    if (usesLfs || !/(?:^|\/)\.gitattributes$/.test(path)) continue;
+    const content = await tree.readBlob(oid, MAX_ATTRIBUTES_BYTES);
+    usesLfs = content.kind === 'ok' && Buffer.from(content.value).includes('filter=lfs');
+  }
+  if (!usesLfs) return undefined;
+  for (const file of files) {
+    if ((sizes.get(file.oid) ?? POINTER_BYTES) >= POINTER_BYTES) continue;
+    const content = await tree.readBlob(file.oid, POINTER_BYTES);
+    // What cannot be read is told when it is sent.
+    if (content.kind === 'ok' && isLfsPointer(content.value)) return lfsPointer(file, what);
+  }
   return undefined;
 }
 

@@ -174,6 +174,21 @@ describe('images: build context', () => {
     expect(await namesOf(await opened(treeOf({ Dockerfile: `# ${pointer}` })))).to.deep.equal(['Dockerfile']);
   });
 
+  it('where the tree says that it uses Git LFS, a pointer is found before a byte is sent', async () => {
+    const pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n';
+    const files = { Dockerfile: 'FROM scratch', '.gitattributes': '*.bin filter=lfs diff=lfs -text\n' };
+    const sizesOf = (all: Record<string, string>): TagTree => ({
+      ...treeOf(all),
+      sizesOf: async () => new Map(Object.entries(all).map(([path, text]) => [path, text.length])),
+    });
+    expect(await whyOf(sizesOf({ ...files, 'a.bin': pointer }))).to.match(
+      /^blocked: a\.bin .*\[source\/lfs\]$/,
+    );
+    expect(await whyOf(sizesOf({ ...files, 'a.bin': 'the file itself' }))).to.equal('ok');
+    const ignored = { ...files, 'a.bin': pointer, '.dockerignore': '*.bin' };
+    expect(await whyOf(sizesOf(ignored)), 'not part of the build').to.equal('ok');
+  });
+
   it('limits: number of files before, size while it is sent (what is too large is not read)', async () => {
     const many = Object.fromEntries(Array.from({ length: 101 }, (_, index) => [`f${index}`, '']));
     expect(await whyOf(treeOf({ Dockerfile: '', ...many }))).to.equal(
