@@ -208,6 +208,12 @@ function builderOf({ desired, settings }: Facts, { image }: Component): string |
 /** Neither here nor to be had: what is missing for it to be. */
 function nowhere(facts: Facts, { image, dockerfile }: Component): Omit<Refused, 'service'> {
   const isListed = image.host !== undefined && facts.settings.registries?.includes(image.host) === true;
+  // A build cannot give a digest that was written down before it.
+  if (isListed && image.digest !== undefined)
+    return {
+      why: `${image.reference} is neither here nor in ${image.host ?? ''}: no image of that digest`,
+      hint: 'Correct the digest: the registry tells the one that the tag has; or leave it out.',
+    };
   const where =
     image.host === undefined
       ? 'is not on this engine, and names no registry to pull it from'

@@ -1,7 +1,19 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { endProcesses } from '../../src/demo/leftovers.ts';
 import { until } from '../support/until.ts';
 import { DOCKERFILE, ENGINES, imagesRig, okOf } from './images.kit.ts';
+
+/** Where Podman keeps what it was sent, as long as it builds. */
+async function contextsOf(unique: string): Promise<string[]> {
+  const copies = (await readdir('/var/tmp')).filter((entry) => entry.startsWith('libpod_builder'));
+  const texts = copies.map((copy) =>
+    readFile(join('/var/tmp', copy, 'build', 'Dockerfile'), 'utf8').catch(() => ''),
+  );
+  const all = await Promise.all(texts);
+  return copies.filter((_copy, at) => all[at]?.includes(unique));
+}
 
 for (const { name, start } of ENGINES) {
   describe(`limits of builds on ${name}`, () => {
@@ -13,7 +25,8 @@ for (const { name, start } of ENGINES) {
       const state = await rig.build(images, rig.wanted('endless'));
       expect(state.kind === 'failed' ? state.why : JSON.stringify(state)).to.match(/deadline of 3 s/);
       const other = rig.open();
-      const image = rig.wanted('endless', 'v1.0.0');
+      // Another one: Podman is still at the first.
+      const image = rig.wanted('other', 'v1.0.0');
       okOf(other.startBuild({ image, dockerfile: 'Dockerfile', path: 'hello', service: 'hello' }));
       await until('the endless step', async () => {
         const seen = await rig.look(other, image);
@@ -26,9 +39,35 @@ for (const { name, start } of ENGINES) {
       expect(performance.now() - begun).to.be.below(2_000);
       if (name === 'docker')
         await until('the builder to end the step', () => rig.steps().length === 0, 30_000);
-      // Podman lets a step that nobody waits for run on: only its client is gone.
+      // Podman lets a step that nobody waits for run on.
       else await endProcesses(() => rig.steps());
     });
+
+    if (name === 'podman')
+      it('G18 what Podman does not end at its deadline is read on: no other try is begun meanwhile, and it leaves nothing behind', async () => {
+        const line = 'a line of a step that prints more than a pipe holds, and waits for its reader';
+        const step = `i=0; while [ $i -lt 40 ]; do j=0; while [ $j -lt 400 ]; do echo "${line}"; j=$((j+1)); done; sleep 0.2; i=$((i+1)); done`;
+        await rig.source({
+          Dockerfile: `${DOCKERFILE}COPY busybox /bin/sleep\nRUN : ${rig.unique}; ${step}\n`,
+        });
+        const image = rig.wanted('late');
+        const state = await rig.build(rig.open({}, { timeoutMs: 3_000 }), image);
+        expect(state.kind === 'failed' && state.why).to.match(/deadline of 3 s/);
+        expect(rig.steps(), 'its step goes on').to.not.deep.equal([]);
+        expect(await rig.failureOf(rig.open(), image)).to.contain(
+          'the step of the try before is still under way',
+        );
+        await until('the step to end', () => rig.steps().length === 0, 60_000);
+        await until(
+          'the next try to be let in',
+          async () => {
+            const next = await rig.build(rig.open(), image);
+            return next.kind === 'present';
+          },
+          60_000,
+        );
+        expect(await contextsOf(rig.unique), 'copies of its context').to.deep.equal([]);
+      });
 
     it('memory, CPU, files and bytes of the context, free disk: each limit is held by a build that exceeds it (L46)', async () => {
       const hungry = 'RUN dd if=/dev/zero of=/dev/null bs=200M count=1 && echo was-not-limited';

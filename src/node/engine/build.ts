@@ -1,11 +1,12 @@
-import { retry } from '../../base/outcome.ts';
+import { retry, type Failure } from '../../base/outcome.ts';
 import type { Api } from './api.ts';
 import { openTrace } from './buildkit.ts';
 import { LIBPOD } from './create.ts';
 import { Refusal } from './failure.ts';
-import { authTable, encoded, inspectImage, type RegistryAuth } from './images.ts';
+import { authTable, encoded, inspectImage, removeImage, type RegistryAuth } from './images.ts';
 import { imageIdOf } from './inspect.ts';
-import { follow, type OnProgress } from './progress.ts';
+import { unlessAborted, type Lingering } from './lingering.ts';
+import { follow, type OnProgress, type ProgressEnd } from './progress.ts';
 import { openSession } from './session.ts';
 
 export interface BuildOptions {
@@ -41,11 +42,17 @@ export async function buildImage(
   kind: 'docker' | 'podman',
   context: NodeJS.ReadableStream,
   options: BuildOptions,
+  lingering: Lingering,
 ): Promise<{ imageId: string }> {
   const isBuildKit = kind === 'docker' && options.builder !== 'classic';
   const { auths = [], reference, signal } = options;
+  if (lingering.has(reference)) throw new Refusal(stillUnderWay(reference));
   const session = isBuildKit && auths.length > 0 ? await openSession(api, auths, signal) : undefined;
+  const sending = new AbortController();
+  const cut = (): void => sending.abort(signal.reason);
+  signal.addEventListener('abort', cut, { once: true });
   try {
+    signal.throwIfAborted();
     const answer = await api.stream('POST', PATHS[kind], {
       query: {
         ...queryOf(kind, options),
@@ -57,20 +64,42 @@ export async function buildImage(
         'Content-Type': 'application/x-tar',
       },
       upload: context,
-      signal,
+      signal: sending.signal,
     });
-    const end = await follow(
-      answer,
-      `build of ${reference}`,
-      options.onProgress,
-      isBuildKit ? openTrace : undefined,
-    );
-    const imageId = end.aux['ID'] ?? (await inspectImage(api, reference))?.imageId;
+    // Podman has begun: from here on its answer is read to the end.
+    if (kind === 'podman') signal.removeEventListener('abort', cut);
+    const tell: OnProgress = (line, step) => {
+      if (!signal.aborted) options.onProgress(line, step);
+    };
+    const end = follow(answer, `build of ${reference}`, tell, isBuildKit ? openTrace : undefined);
+    const { aux } = await unlessAborted(end, signal).catch((error: unknown) => {
+      if (kind === 'podman' && signal.aborted)
+        lingering.keep(reference, end, (late) => dropLate(api, reference, late));
+      else end.catch(() => undefined);
+      throw error;
+    });
+    const imageId = aux['ID'] ?? (await inspectImage(api, reference))?.imageId;
     if (imageId === undefined) throw new Refusal(retry(`build of ${reference} ended without an image`));
     return { imageId: imageIdOf(imageId) };
   } finally {
+    signal.removeEventListener('abort', cut);
     session?.close();
   }
+}
+
+/** What came after its deadline was not waited for: an image that nobody reckons with must not be there. */
+async function dropLate(api: Api, reference: string, { aux }: ProgressEnd): Promise<void> {
+  const there = await inspectImage(api, reference);
+  const made = aux['ID'];
+  if (there === undefined || made === undefined || there.imageId !== imageIdOf(made)) return;
+  await removeImage(api, 'podman', reference);
+}
+
+function stillUnderWay(reference: string): Failure {
+  return retry(
+    `build of ${reference}: the step of the try before is still under way: Podman does not end it`,
+    'It is tried again by itself when that step has ended. One that never ends goes with the Podman service: mend the Dockerfile and tag a new version.',
+  );
 }
 
 function queryOf(

@@ -37,9 +37,14 @@ export async function startContainer(
   throw new Refusal(
     retry(
       `container ${name} ended at once with exit code ${after.State.ExitCode ?? 'unknown'}`,
-      `Read its log: the dashboard, or mc-gitops logs ${name}.`,
+      `Read its log: the dashboard, or mc-gitops logs ${logsOf(after)}.`,
     ),
   );
+}
+
+/** What `mc-gitops logs` is asked for the log of a container of ours. */
+function logsOf({ Config: { Labels } }: Inspection): string {
+  return `${Labels?.[LABELS.service] ?? ''}/${Labels?.[LABELS.component] ?? ''}`;
 }
 
 /** Gives a container another name, whether it runs or not; one that is gone is as good. */

@@ -17,6 +17,7 @@ import {
 import { createContainer } from './create.ts';
 import { pruneBuildCache, readDisk, type EngineDisk } from './disk.ts';
 import { openChecks } from './exec.ts';
+import { openLingering } from './lingering.ts';
 import { ours, type Site } from './lookup.ts';
 import { EventStream } from './events.ts';
 import { FactsReader, readIdentity, type EngineIdentity } from './facts.ts';
@@ -143,6 +144,7 @@ function engineOn(api: Api, { kind, storageRoot }: EngineIdentity, options: Engi
       return undefined;
     });
   const checks = openChecks(site);
+  const lingering = openLingering();
   let networks: Promise<unknown> = Promise.resolve();
   const short = (id: string): string => id.slice(0, 12);
 
@@ -188,7 +190,7 @@ function engineOn(api: Api, { kind, storageRoot }: EngineIdentity, options: Engi
     },
     inspectImage: (reference) => door(`inspect image ${reference}`, () => inspectImage(api, reference)),
     buildImage: (context, build) =>
-      door(`build image ${build.reference}`, () => buildImage(api, kind, context, build)),
+      door(`build image ${build.reference}`, () => buildImage(api, kind, context, build, lingering)),
     pushImage: (reference, auth, signal, onProgress) =>
       door(`push image ${reference}`, () => pushImage(api, reference, auth, signal, onProgress)),
     pullImage: (reference, auth, signal, onProgress) =>

@@ -19,7 +19,7 @@ interface Item {
   readonly aux?: unknown;
 }
 
-interface ProgressEnd {
+export interface ProgressEnd {
   readonly aux: Readonly<Partial<Record<string, string>>>;
   readonly digest: string | undefined;
 }

@@ -53,6 +53,14 @@ const REASONS: readonly Reason[] = [
         : 'Renew the account, or give it the right to push there.',
   },
   {
+    only: 'push',
+    pattern: /name unknown|\b404\b|not found/i,
+    what: ({ image }) =>
+      `registry ${image.host ?? ''} does not know the repository ${image.repository}, and makes none`,
+    hint: () =>
+      'Make the repository there (some registries want that before the first push); or see that its name is right.',
+  },
+  {
     pattern: /too ?many ?requests|\b429\b|rate limit/i,
     what: ({ image }) => `registry ${image.host ?? ''} was asked too often`,
     hint: () => 'It is tried again by itself, later and later.',

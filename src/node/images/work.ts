@@ -245,7 +245,7 @@ function buildFailure(
   const at = step === '' ? '' : ` at ${step}`;
   // 128 + SIGKILL: nobody else kills a step, and no engine says why it was.
   const hint =
-    memoryBytes !== undefined && /(?:code|status):? 137\b/.test(failure.why)
+    memoryBytes !== undefined && /(?:code|status):? 137\b|exited on killed/.test(failure.why)
       ? `A step was killed, as one is that needs more than [build] memory_mib = ${Math.round(memoryBytes / 1_048_576)} of this node: have it need less, or raise the limit.`
       : (failure.hint ?? 'Mend the Dockerfile or the source, and tag a new version.');
   const { reference, tag } = order.image;

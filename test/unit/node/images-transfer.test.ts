@@ -52,6 +52,12 @@ describe('node: what a push that failed means (G37)', () => {
     ['asked too often', 'toomanyrequests: slow down', 'was asked too often', 'later and later'],
     ['too large', 'unexpected status: 413 Request Entity Too Large', 'has no room for it', 'raise the size'],
     [
+      'a repository that is not there',
+      'name unknown: The repository does not exist',
+      `registry ${HOST} does not know the repository mc/hello, and makes none`,
+      'Make the repository there',
+    ],
+    [
       'a fault of the registry',
       'received unexpected HTTP status: 500 Internal Server Error',
       'has a fault of its own',

@@ -45,6 +45,19 @@ describe('the planner: images', () => {
     expect(world.records).to.have.length(1);
   });
 
+  it('a digest that no image has is told as that: no build can give it', () => {
+    const digest = `sha256:${'5'.repeat(64)}`;
+    const image = { ...component('a').image, reference: `${REFERENCE}@${digest}`, digest };
+    define({ image });
+    world.images[image.reference] = { kind: 'absent' };
+    world.registries = ['mcr.example.net'];
+    const [refused] = world.plan().refused;
+    expect(refused?.why).to.equal(
+      `${image.reference} is neither here nor in mcr.example.net: no image of that digest`,
+    );
+    expect(refused?.hint).to.contain('Correct the digest');
+  });
+
   describe('a tag is a promise about bytes (L19)', () => {
     it('what it means is recorded at first sight, image id and manifest digest apart', async () => {
       world.images[REFERENCE] = present({ manifestDigest: B });
