@@ -10,12 +10,23 @@ type Inside = Extract<NameFacts, { zone: string }>;
 /** The host names whose records are looked at: of services that run or ran, and those that the registry knows. */
 export function recordNames(desired: Desired, promised: Pick<Promised, 'applied' | 'records'>): string[] {
   const names = [
-    ...desired.services.filter(({ service }) => service.active).flatMap((entry) => ownNames(entry)),
-    ...(desired.edges ?? []).flatMap((edge) => ownNames(edge)),
-    ...promised.applied.flatMap((entry) => hostnames(entry)),
+    ...desired.services.filter(({ service }) => service.active).flatMap(understood(ownNames)),
+    ...(desired.edges ?? []).flatMap(understood(ownNames)),
+    ...promised.applied.flatMap(understood(hostnames)),
     ...(promised.records ?? []).map((record) => record.hostname),
   ];
   return [...new Set(names)].sort();
+}
+
+/** One that cannot be understood holds up no other (L33): that is told where it is planned. */
+function understood<T>(read: (entry: T) => string[]): (entry: T) => string[] {
+  return (entry) => {
+    try {
+      return read(entry);
+    } catch {
+      return [];
+    }
+  };
 }
 
 /**

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
 import { isIP } from 'node:net';
 import { withDeadline } from '../../base/deadline.ts';
@@ -75,12 +76,25 @@ export function textScript(
 /** Sends a script; resolves with why the server did not take it, or undefined when it did. The key stays in its file. */
 export async function sendUpdate(script: string, keyFile: string | undefined): Promise<string | undefined> {
   try {
-    return await withDeadline('nsupdate', UPDATE_TIMEOUT_MS, (signal) => run(script, keyFile, signal));
+    const refused = await withDeadline('nsupdate', UPDATE_TIMEOUT_MS, (signal) =>
+      run(script, keyFile, signal),
+    );
+    return refused === undefined || keyFile === undefined ? refused : await withoutKey(refused, keyFile);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     return code === 'ENOENT' ? 'nsupdate is not installed (Debian: bind9-dnsutils)' : messageOf(error);
   }
 }
+
+/** nsupdate repeats what it cannot read of a key file, the secret itself too (G10). */
+async function withoutKey(said: string, keyFile: string): Promise<string> {
+  const content = await readFile(keyFile, 'utf8').catch(() => '');
+  const words = (content.match(/[^\s"';{}]{6,}/g) ?? []).filter((word) => !PLAIN_WORDS.test(word));
+  return words.sort((a, b) => b.length - a.length).reduce((text, word) => text.replaceAll(word, '•••'), said);
+}
+
+/** Of a key file, what may be shown. */
+const PLAIN_WORDS = /^(algorithm|secret|hmac-[a-z0-9]+|private-key-format:|algorithm:)$/i;
 
 function run(script: string, keyFile: string | undefined, signal: AbortSignal): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
