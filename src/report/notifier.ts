@@ -37,6 +37,7 @@ export interface NotifierOptions {
 const FIRST_WAIT_MS = 10_000;
 const LONGEST_WAIT_MS = 3_600_000;
 const MAX_TRIES = 20;
+const REFUSED_LINGER_MS = 60_000;
 /** Causes that only a look at the node shows. */
 const SEEN_IN_SERVICES = /^(flapping|degraded|certificate|unpushed|refused) /;
 
@@ -48,6 +49,14 @@ export interface Notifier {
    */
   look(causes: readonly Cause[], isBlind?: boolean): void;
   stop(): Promise<void>;
+}
+
+/** How long a cause that is not seen any more stays one. */
+function lingerMs(cause: string): number {
+  // The end of an l4 certificate is not known again before the first handshake after a start.
+  if (/^(drift|returned|expiry) /.test(cause)) return LINGER_MS;
+  // What is refused by a look at a name server or a registry is not known before the first answer after a start.
+  return cause.startsWith('refused ') ? REFUSED_LINGER_MS : 0;
 }
 
 export function openNotifier(options: NotifierOptions): Notifier {
@@ -77,8 +86,7 @@ export function openNotifier(options: NotifierOptions): Notifier {
     }
     for (const [key, { lastAt }] of seen) {
       const isPresent = causes.some((cause) => cause.key === key);
-      // The end of an l4 certificate is not known again before the first handshake after a start.
-      const lingers = /^(drift|returned|expiry) /.test(key) && now - lastAt < LINGER_MS;
+      const lingers = now - lastAt < lingerMs(key);
       if (isPresent || lingers || (isBlind && SEEN_IN_SERVICES.test(key))) continue;
       seen.delete(key);
       if (open.has(key)) store.clear(key, now);

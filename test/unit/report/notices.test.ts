@@ -242,7 +242,21 @@ describe('notices', () => {
     notifier.look(causes);
     expect(registry.notices.recent(10)).to.have.length(5);
     notifier.look([]);
+    expect(registry.notices.open().map(({ kind }) => kind)).to.deep.equal(['refused']);
+    aheadMs = 61_000;
+    notifier.look([]);
     expect(registry.notices.open()).to.deep.equal([]);
+  });
+
+  it('what is refused by a look that a new agent has not had yet is not told again', async () => {
+    const refused: Cause = { ...CAUSE, key: 'refused web 0badcafe', kind: 'refused' };
+    const first = notify({});
+    first.look([refused]);
+    await first.stop();
+    const second = notify({});
+    second.look([]);
+    second.look([refused]);
+    expect(registry.notices.recent(9)).to.have.length(1);
   });
 
   it('the end of a certificate is told once to each channel, also over a restart of the agent that has not shaken hands yet', async () => {
