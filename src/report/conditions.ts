@@ -107,14 +107,22 @@ function dns(state: NonNullable<View['dns']>, all: View['services']): Condition 
   if (state.why !== undefined)
     return { name: 'dns', ok: false, text: state.why, hint: 'What is served goes on being served.' };
   const [first, ...more] = state.elsewhere;
+  const [foreign, ...moreForeign] = state.foreign ?? [];
   const managed = `manages ${count(state.names, 'name')} in ${state.zones.join(', ')}`;
+  if (foreign !== undefined)
+    return {
+      name: 'dns',
+      ok: false,
+      text: `${managed}; ${foreign.why}${moreForeign.length === 0 ? '' : `, and ${moreForeign.length} more`}`,
+      hint: 'Remove it there, or give the route another host name; foreign records are never written over.',
+    };
   if (first === undefined && state.unsearched !== undefined) {
     const text = `${managed}; records that nobody knows any more are not looked for: ${state.unsearched}`;
     return {
       name: 'dns',
       ok: true,
       text,
-      hint: 'Let the key of [mcns] transfer the zone to have them found.',
+      hint: 'See that the key of [mcns] key_file is right, and that it may transfer the zone.',
     };
   }
   if (first === undefined) return { name: 'dns', ok: true, text: managed };

@@ -78,6 +78,8 @@ interface DnsView {
   readonly why?: string;
   /** Why a zone cannot be searched for records that nobody knows any more. */
   readonly unsearched?: string;
+  /** Host names inside our zones under which somebody else has a record too. Absent: none. */
+  readonly foreign?: readonly { readonly hostname: string; readonly why: string }[];
   /** Names that others manage, and that do not lead to this node. */
   readonly elsewhere: readonly { readonly hostname: string; readonly why: string }[];
 }

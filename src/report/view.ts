@@ -1,7 +1,7 @@
 import type { Known } from '../base/outcome.ts';
 import { redact } from '../base/secret.ts';
 import type { Desired } from '../definitions/types.ts';
-import type { DnsFacts, Observed, ProxyFacts } from '../node/types.ts';
+import type { DnsFacts, ZoneName, Observed, ProxyFacts } from '../node/types.ts';
 import type { Plan } from '../plan/types.ts';
 import type { NoticeRecord, PassRecord, Promised, StepRecord } from '../registry/types.ts';
 import type { SourceHealth } from '../source/types.ts';
@@ -147,14 +147,34 @@ function dnsOf(
       found.length === 0 ? 'does not resolve' : `resolves to ${found.join(', ')}, not to this node`;
     return [{ hostname, why: `${hostname} ${what}` }];
   });
+  const foreign = names.flatMap(([hostname, seen]) => {
+    const why = 'zone' in seen ? foreignIn(hostname, seen, addresses) : undefined;
+    return why === undefined ? [] : [{ hostname, why }];
+  });
   return {
     driver: dns.driver,
     zones: dns.zones,
     names: inside.length,
+    ...(foreign.length === 0 ? {} : { foreign }),
     ...(unseen === undefined || unseen.known ? {} : { why: redact(unseen.why) }),
     ...(dns.unsearched === undefined ? {} : { unsearched: redact(dns.unsearched) }),
     elsewhere,
   };
+}
+
+/** What somebody else has under a name of ours: it is never written over, and clients may be led there. */
+function foreignIn(hostname: string, { servers }: ZoneName, own: readonly string[]): string | undefined {
+  for (const { server, seen } of servers) {
+    if (!seen.known) continue;
+    const { addresses, foreign, mark, others = [] } = seen.value;
+    const marks = mark === undefined ? others : [mark, ...others];
+    const strange = addresses.filter((ip) => marks.every((one) => !one.addresses.includes(ip)));
+    const isSame = marks.length === 0 && strange.every((ip) => own.includes(ip));
+    if (foreign !== true && (strange.length === 0 || isSame)) continue;
+    const values = strange.length === 0 ? '' : `: ${strange.join(', ')}`;
+    return `${hostname} has a record on name server ${server} that is not ours${values}`;
+  }
+  return undefined;
 }
 
 /** Host names of this node's services that lead to edge nodes, as they should. */

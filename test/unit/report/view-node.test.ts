@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { unknown } from '../../../src/base/outcome.ts';
 import type { PushState } from '../../../src/node/images/state.ts';
+import type { ServerRecord } from '../../../src/node/types.ts';
 import type { Seen } from '../../../src/report/view.ts';
 import { makeView } from '../../../src/report/view.ts';
 import { renderPage } from '../../../src/dashboard/page.tsx';
@@ -163,8 +164,43 @@ describe('the view of the node as a whole', () => {
       name: 'dns',
       ok: true,
       text: `manages 0 names in svc.test; records that nobody knows any more are not looked for: ${unsearched}`,
-      hint: 'Let the key of [mcns] transfer the zone to have them found.',
+      hint: 'See that the key of [mcns] key_file is right, and that it may transfer the zone.',
     });
+  });
+
+  it('tells what somebody else has under a name of ours, beside our record or alone (L14)', () => {
+    const mark = { owner: 'n1/main', service: 'a', addresses: ['10.0.0.1'] };
+    const edge = { owner: 'e1/main', service: 'a@n1', addresses: ['10.0.0.7'] };
+    const conditionOf = (value: ServerRecord): unknown => {
+      const names = {
+        'a.svc.test': {
+          zone: 'svc.test',
+          servers: [{ server: '10.0.0.53', seen: { known: true, value } as const }],
+        },
+      };
+      const dns = { driver: 'rfc2136', zones: ['svc.test'], names } as const;
+      const { conditions } = seeing({
+        addresses: ['10.0.0.1'],
+        observed: { ...at.input.seen.observed, dns },
+      });
+      return conditions.find(({ name }) => name === 'dns');
+    };
+    const told = (values: string): object => ({
+      ...{ name: 'dns', ok: false },
+      text: `manages 1 name in svc.test; a.svc.test has a record on name server 10.0.0.53 that is not ours${values}`,
+      hint: 'Remove it there, or give the route another host name; foreign records are never written over.',
+    });
+    const beside = { addresses: ['10.0.0.1', '198.51.100.66'], mark };
+    expect(conditionOf(beside)).to.deep.equal(told(': 198.51.100.66'));
+    expect(conditionOf({ addresses: ['203.0.113.9'] })).to.deep.equal(told(': 203.0.113.9'));
+    expect(conditionOf({ addresses: [], foreign: true })).to.deep.equal(told(''));
+    for (const good of [
+      { addresses: ['10.0.0.1'], mark },
+      { addresses: ['10.0.0.1', '10.0.0.7'], mark, others: [edge] },
+      { addresses: ['10.0.0.1'] },
+      { addresses: [] },
+    ])
+      expect(conditionOf(good), JSON.stringify(good)).to.include({ ok: true });
   });
 
   it('tells names that others manage and that lead elsewhere, and a name server that is down (L14, L20)', () => {
