@@ -54,7 +54,7 @@ const REASONS: readonly Reason[] = [
   },
   {
     only: 'push',
-    pattern: /name unknown|\b404\b|not found/i,
+    pattern: /name unknown|repository \S+ not found|\b404\b/i,
     what: ({ image }) =>
       `registry ${image.host ?? ''} does not know the repository ${image.repository}, and makes none`,
     hint: () =>

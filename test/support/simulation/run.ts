@@ -4,6 +4,7 @@ import { removableServices } from '../../../src/plan/guard.ts';
 import { registryOn } from '../../../src/registry/registry.ts';
 import { examine } from '../examine.ts';
 import { foreignIs } from '../examine-world.ts';
+import { addForeign } from '../foreign.ts';
 import { SimulatedAgent, type Program } from './agent.ts';
 import { end, heal, needsPerson, person } from './ending.ts';
 import { WRITE_FAULTS, type Fired } from './faults.ts';
@@ -92,27 +93,7 @@ export async function simulate(
 }
 
 function prepare(life: Life): void {
-  const foreign = {
-    image: 'x',
-    imageId: 'y',
-    state: 'running',
-    restartCount: 0,
-    labels: {},
-    publish: [],
-  } as const;
-  life.world.containers.push(
-    { ...foreign, id: 'f1', name: 'legacy' },
-    {
-      ...foreign,
-      id: 'f2',
-      name: 'hh',
-      identity: { owner: 'n2/main', service: 'aa', component: 'aa', spec: 's', leases: {}, format: '1' },
-    },
-  );
-  life.world.table.push({
-    ...{ listenerPort: 443, hostname: 'legacy.example.net', backend: '127.0.0.1:9' },
-    ...{ mode: 'l4', backendTls: false },
-  });
+  addForeign(life.world, 'hh', 'aa');
   foreignIs(life.world);
   life.machine.onNews = (trigger) => signal(life, trigger);
   commit(life, life.story.next());

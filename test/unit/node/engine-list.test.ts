@@ -1,52 +1,32 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { expect } from 'chai';
-import { makeLog } from '../../../src/base/log.ts';
-import { openEngine, type Engine } from '../../../src/node/engine/engine.ts';
 import { LABELS } from '../../../src/node/types.ts';
+import { ABOUT, useStubEngine } from './stubengine.kit.ts';
 
 const OWNER = 'n1/main';
 
 /** An engine whose list may leave out what it has. */
 describe('engine: a list that is not whole (G21, L02)', () => {
-  let dir: string;
-  let server: Server;
-  let engine: Engine;
   let there: string[];
   let unlisted: string[];
   let owner: string;
   let inspecting: number;
   let asked: string[];
 
-  beforeEach(async () => {
-    dir = mkdtempSync(join(tmpdir(), 'mcg-list-'));
+  beforeEach(() => {
     [there, unlisted, owner, inspecting, asked] = [['a', 'b', 'c', 'd'], [], OWNER, 200, []];
-    server = createServer((request, response) => {
-      const { pathname } = new URL(request.url ?? '/', 'http://engine');
-      asked.push(pathname);
-      const id = /^\/containers\/(\w+)\/json$/.exec(pathname)?.[1];
-      const isGone = id !== undefined && !there.includes(id);
-      response.statusCode = isGone ? 404 : id === undefined ? 200 : inspecting;
-      response.setHeader('Content-Type', 'application/json');
-      if (pathname === '/containers/json')
-        response.end(JSON.stringify(there.filter((one) => !unlisted.includes(one)).map(listed)));
-      else if (pathname === '/networks') response.end('[]');
-      else if (id === undefined)
-        response.end(JSON.stringify({ Version: '20.10.24', ID: 'e', DockerRootDir: '/x' }));
-      else response.end(JSON.stringify(isGone ? { message: 'no such container' } : inspection(id)));
-    });
-    const socket = join(dir, 'engine.sock');
-    await new Promise<void>((resolve) => server.listen(socket, resolve));
-    const opened = await openEngine({ socket, owner: OWNER, callDeadlineMs: 5_000, log: makeLog('silent') });
-    if (opened.kind !== 'ok') throw new Error(opened.why);
-    engine = opened.value;
   });
-  afterEach(async () => {
-    engine.close();
-    await new Promise((resolve) => server.close(resolve));
-    rmSync(dir, { recursive: true });
+  const engine = useStubEngine(OWNER, (request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://engine');
+    asked.push(pathname);
+    const id = /^\/containers\/(\w+)\/json$/.exec(pathname)?.[1];
+    const isGone = id !== undefined && !there.includes(id);
+    response.statusCode = isGone ? 404 : id === undefined ? 200 : inspecting;
+    response.setHeader('Content-Type', 'application/json');
+    if (pathname === '/containers/json')
+      response.end(JSON.stringify(there.filter((one) => !unlisted.includes(one)).map(listed)));
+    else if (pathname === '/networks') response.end('[]');
+    else if (id === undefined) response.end(JSON.stringify(ABOUT));
+    else response.end(JSON.stringify(isGone ? { message: 'no such container' } : inspection(id)));
   });
 
   const labels = (): object => ({ [LABELS.owner]: owner });
@@ -57,7 +37,7 @@ describe('engine: a list that is not whole (G21, L02)', () => {
     Config: { Labels: labels() },
   });
   const names = async (): Promise<string[] | string> => {
-    const seen = await engine.facts();
+    const seen = await engine().facts();
     return seen.kind === 'ok' ? seen.value.containers.map(({ name }) => name) : seen.why;
   };
 

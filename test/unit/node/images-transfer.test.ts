@@ -83,6 +83,11 @@ describe('node: what a push that failed means (G37)', () => {
     });
   });
 
+  it('an image that is not on the engine is no word about a repository', () => {
+    for (const text of ['unable to find image: image not known', 'executable file not found in $PATH'])
+      expect(told(text)).to.contain(text).and.not.contain('does not know the repository');
+  });
+
   it('of a pull the hint that fits is kept; what nobody knows is said in the words of the engine', () => {
     const about = { image, engine: 'podman', account: undefined } as const;
     const foreign = blocked(

@@ -2,7 +2,9 @@ import fc from 'fast-check';
 import { retry } from '../../../src/base/outcome.ts';
 import type { Component, Service } from '../../../src/definitions/types.ts';
 import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
+import { addForeign } from '../../support/foreign.ts';
 import { World } from '../../support/world.ts';
+
 export const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'] as const;
 const FAILING = ['create', 'start', 'retire', 'stop', 'remove', 'route', 'unroute', 'certificate'] as const;
 
@@ -225,30 +227,7 @@ function onContainer(world: World, at: number, change: (target: World['container
 
 export function worldWithForeign(): World {
   const world = new World();
-  const foreign = {
-    image: 'x',
-    imageId: 'y',
-    state: 'running',
-    restartCount: 0,
-    labels: {},
-    publish: [],
-  } as const;
-  world.containers.push(
-    { ...foreign, id: 'f1', name: 'legacy' },
-    {
-      ...foreign,
-      id: 'f2',
-      name: 'g',
-      identity: { owner: 'n2/main', service: 'a', component: 'a', spec: 's', leases: {}, format: '1' },
-    },
-  );
-  world.table.push({
-    listenerPort: 443,
-    hostname: 'legacy.example.net',
-    backend: '127.0.0.1:9',
-    mode: 'l4',
-    backendTls: false,
-  });
+  addForeign(world, 'g', 'a');
   return world;
 }
 
