@@ -61,7 +61,7 @@ describe('mc-gitops render: routes, certificates, records and all services', () 
   const paste = (text: string): Promise<string> =>
     new Promise((resolve) => {
       const child = execFile('sh', [], (_error, out, err) => resolve(out + err));
-      child.stdin?.end(text);
+      child.stdin?.on('error', () => undefined).end(text);
     });
   const section = (text: string, title: string): string =>
     text

@@ -85,7 +85,7 @@ for (const [kind, start] of [
           { env: { PATH: process.env['PATH'], ...own, ...more } },
           (_error, out, err) => resolve({ code: child.exitCode ?? -1, said: out + err }),
         );
-        child.stdin?.end(text);
+        child.stdin?.on('error', () => undefined).end(text);
       });
     };
     const status = (): Promise<number> =>

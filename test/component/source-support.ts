@@ -36,6 +36,8 @@ async function gitBytes(cwd: string, args: string[], input = Buffer.alloc(0)): P
   const child = spawn('git', args, { cwd, stdio: ['pipe', 'pipe', 'inherit'] });
   const parts: Buffer[] = [];
   child.stdout.on('data', (part: Buffer) => parts.push(part));
+  // What reads nothing may be gone before anything is written to it: its exit code tells, not the broken pipe.
+  child.stdin.on('error', () => undefined);
   child.stdin.end(input);
   const code = await new Promise((done) => child.on('close', done));
   if (code !== 0) throw new Error(`git ${args.join(' ')} ended with ${String(code)}`);

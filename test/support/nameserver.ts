@@ -207,6 +207,7 @@ async function startNameServer(kind: Kind, options: ServerOptions = {}): Promise
       const sent = spawn('nsupdate', ['-k', at('key')], { stdio: ['pipe', 'ignore', 'pipe'] });
       let said = '';
       sent.stderr.on('data', (text) => (said += String(text)));
+      sent.stdin.on('error', () => undefined);
       sent.stdin.end([`server ${address} ${port}`, `zone ${zone}`, ...lines, 'send', ''].join('\n'));
       const [code] = (await once(sent, 'close')) as [number];
       if (code !== 0) throw new Error(said);
