@@ -119,12 +119,6 @@ export function deployOf(facts: Facts, service: string): Deploy {
   return (desired?.service ?? appliedOf(facts, service)?.service)?.deploy ?? {};
 }
 
-/**
- * Under whose name steps are planned that belong to no service: images of repositories that nobody has any more, the builder's
- * cache. No service can be called so.
- */
-export const NOBODY = '(images)';
-
 /** The names of all services that the registry knows in any way. */
 export function recordedServices(promised: Promised): string[] {
   return recordedNames(promised).filter((name) => !isEdgeName(name));

@@ -1,7 +1,8 @@
 import type { Service } from '../definitions/types.ts';
 import { restAfterFailure } from './rest.ts';
 import type { Because, ImageRecord } from '../registry/types.ts';
-import { NOBODY, ours, type Facts, type Fronted, type ServicePlan } from './facts.ts';
+import { ours, type Facts, type Fronted, type ServicePlan } from './facts.ts';
+import { NOBODY } from '../base/nobody.ts';
 import type { Step } from './types.ts';
 
 /**
@@ -28,11 +29,10 @@ export function housekeeping(facts: Facts, settled: ReadonlySet<string>): Servic
     }
   }
   const steps: Step[] = [];
-  // What failed is not tried again at once: a service that rests is not among the settled ones.
-  const rests = restAfterFailure(facts, NOBODY, '') !== undefined;
+  // A service that rests after a failure is not among the settled ones; what is nobody's rests with the rest of it.
   for (const [repository, records] of byRepository(facts.promised.images)) {
     const owner = owners.get(repository);
-    if (owner === undefined ? rests : !settled.has(owner.name)) continue;
+    if (owner !== undefined && !settled.has(owner.name)) continue;
     for (const { reference, imageId } of records.slice(keep).filter(mayGo)) {
       const because: Because = {
         summary: `${keep} versions of ${repository} are kept, and nothing names this one any more`,
@@ -60,20 +60,32 @@ export function cancelSteps({ observed, desired }: Facts): ServicePlan {
  * The builder's cache is held to its budget. It is nobody's data: what is forgotten is built again. Of others on the same
  * engine, too, as it cannot be told apart; only what no build is using goes.
  */
-export function cacheSteps({ observed, settings, ...facts }: Facts): ServicePlan {
+export function cacheSteps({ observed, settings, desired }: Facts): ServicePlan {
   const budget = settings.buildCacheBytes;
   const used = observed.disk?.cacheBytes;
   const nothing: ServicePlan = { steps: [], waiting: [], refused: [] };
   if (budget === undefined || used === undefined || used <= budget) return nothing;
-  const rest = restAfterFailure({ observed, settings, ...facts }, NOBODY, '');
-  if (rest !== undefined) return { ...nothing, waiting: [] };
   const summary = `the builder's cache has ${mib(used)} MiB, and its budget is ${mib(budget)} MiB`;
-  const because: Because = { summary, commit: facts.desired.commit.oid };
+  const because: Because = { summary, commit: desired.commit.oid };
   const subject = "builder's cache";
   return {
     ...nothing,
     steps: [{ service: NOBODY, subject, because, kind: 'prune-build-cache', keepBytes: budget }],
   };
+}
+
+/**
+ * Tidying up as a whole: when some of it failed, all that belongs to no service rests, longer each time, and what is waited for
+ * is told once, however much there is to do.
+ */
+export function rested(facts: Facts, planned: readonly ServicePlan[]): ServicePlan {
+  const steps = planned.flatMap((part) => part.steps);
+  const waiting = planned.flatMap((part) => part.waiting);
+  const refused = planned.flatMap((part) => part.refused);
+  const others = steps.filter(({ service }) => service !== NOBODY);
+  const rest = others.length === steps.length ? undefined : restAfterFailure(facts, NOBODY, '');
+  if (rest === undefined) return { steps, waiting, refused };
+  return { steps: others, waiting: [...waiting, rest], refused };
 }
 
 /** Nothing is left to do of what failed and belongs to no service: it is over. */
@@ -108,7 +120,7 @@ export function certificateSteps(facts: Facts, newest: Facts['desired']): Servic
   if (isUnread || promised.lostAt === desired.commit.oid) return nothing;
   const used = usedNames(facts, newest, observed.proxy.value.table);
   const gone = left.filter(({ hostname }) => !used.has(hostname));
-  if (gone.length === 0 || restAfterFailure(facts, NOBODY, '') !== undefined) return nothing;
+  if (gone.length === 0) return nothing;
   const because: Because = {
     summary: 'it was issued here, and no definition has its name any more',
     commit: desired.commit.oid,
@@ -135,26 +147,41 @@ export function recordSteps(facts: Facts, newest: Facts['desired']): ServicePlan
   if (isUnread || desired.isEmpty === true || promised.lostAt === desired.commit.oid) return nothing;
   const used = usedNames(facts, newest, observed.proxy.known ? observed.proxy.value.table : []);
   const standing = new Set(ours(facts).flatMap(({ identity }) => identity?.service ?? []));
-  const gone = left.filter(([hostname, { servers, failed }]) => {
-    if (used.has(hostname) || (failed !== undefined && failed.retryAt > now)) return false;
+  const gone = left.filter(([hostname, { servers }]) => {
+    if (used.has(hostname)) return false;
     return servers.every(
       ({ seen }) =>
         // Not known is not gone (G9).
         seen.known && (seen.value.mark?.owner !== settings.owner || !standing.has(seen.value.mark.service)),
     );
   });
-  if (gone.length === 0 || restAfterFailure(facts, NOBODY, '') !== undefined) return nothing;
+  const rest = gone.flatMap(([, { failed }]) =>
+    failed !== undefined && failed.retryAt > now ? [failed] : [],
+  );
+  const [first] = rest;
   const because: Because = {
     summary: 'it carries our mark, and no definition and no registry has its name',
     commit: desired.commit.oid,
   };
   return {
     ...nothing,
-    steps: gone.map(([hostname]) => ({
-      ...{ service: NOBODY, subject: hostname, because, kind: 'remove-records' as const },
-      // The values are those of the mark as it is found then; without one it is no longer ours.
-      records: [{ service: NOBODY, hostname, addresses: [] }],
-    })),
+    ...(first === undefined
+      ? {}
+      : {
+          waiting: [
+            {
+              ...{ service: NOBODY, for: 'dns', why: first.why },
+              until: Math.min(...rest.map(({ retryAt }) => retryAt)),
+            },
+          ],
+        }),
+    steps: gone
+      .filter(([, { failed }]) => failed === undefined || failed.retryAt <= now)
+      .map(([hostname]) => ({
+        ...{ service: NOBODY, subject: hostname, because, kind: 'remove-records' as const },
+        // The values are those of the mark as it is found then; without one it is no longer ours.
+        records: [{ service: NOBODY, hostname, addresses: [] }],
+      })),
   };
 }
 

@@ -2,7 +2,8 @@ import { messageOf } from '../base/outcome.ts';
 import type { Component, DesiredService } from '../definitions/types.ts';
 import { planBusy, planUnseen, withoutBusy, withUnseen } from './busy.ts';
 import { judgeEdges, planEdge, planEdgeRemoved } from './edge.ts';
-import { NOBODY, type Facts, type ServicePlan } from './facts.ts';
+import { type Facts, type ServicePlan } from './facts.ts';
+import { NOBODY } from '../base/nobody.ts';
 import { flapSteps, watchOf } from './flap.ts';
 import { judge } from './guard.ts';
 import {
@@ -12,6 +13,7 @@ import {
   forgetFailure,
   housekeeping,
   recordSteps,
+  rested,
 } from './housekeeping.ts';
 import { heldTo, holdsOfAfter, holdsOfLoss, rolloutOf, type Rollout } from './holds.ts';
 import { judgeEngine } from './identity.ts';
@@ -64,10 +66,12 @@ export function makePlan(given: Facts): Plan {
   parts.push(...edgePlans(facts));
   const ofNobody = [
     alone(NOBODY, () => cancelSteps(facts)),
-    alone(NOBODY, () => housekeeping(facts, settledOf(facts, parts))),
-    alone(NOBODY, () => cacheSteps(facts)),
-    alone(NOBODY, () => certificateSteps(facts, given.desired)),
-    alone(NOBODY, () => recordSteps(facts, given.desired)),
+    rested(facts, [
+      alone(NOBODY, () => housekeeping(facts, settledOf(facts, parts))),
+      alone(NOBODY, () => cacheSteps(facts)),
+      alone(NOBODY, () => certificateSteps(facts, given.desired)),
+      alone(NOBODY, () => recordSteps(facts, given.desired)),
+    ]),
   ];
   parts.push(
     ...ofNobody,

@@ -6,7 +6,6 @@ import { REPAIRED } from './because.ts';
 import {
   isEdgeName,
   leaseOf,
-  NOBODY,
   ours,
   recordedServices,
   type Facts,
@@ -14,6 +13,7 @@ import {
   type FrontedComponent,
   type ServicePlan,
 } from './facts.ts';
+import { NOBODY } from '../base/nobody.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
 export interface RoutePlan extends ServicePlan {

@@ -7,6 +7,8 @@ const FINE: readonly ServiceState[] = ['converged', 'changing', 'stopped', 'paus
 type Facts = Pick<View, 'source' | 'engine' | 'proxy' | 'dns' | 'disk' | 'services' | 'issues'> & {
   readonly node?: string;
   readonly mode?: 'observe' | undefined;
+  /** What is refused or awaited and belongs to no service. */
+  readonly tidying?: readonly { readonly why: string; readonly hint?: string; readonly for?: string }[];
 };
 
 /** The node at a glance. Derived at every look, never latched: what is mended is well again with the next pass. */
@@ -19,6 +21,7 @@ export function conditionsOf(facts: Facts, looked: boolean, at = 0): Condition[]
     ...certificates(facts.services, at),
     ...(facts.dns === undefined ? [] : [dns(facts.dns, facts.services)]),
     ...(facts.disk === undefined ? [] : [disk(facts.disk, at)]),
+    ...tidying(facts.tidying ?? []),
     ...(looked ? [services(facts.services)] : []),
   ];
 }
@@ -152,6 +155,27 @@ function disk(state: NonNullable<View['disk']>, at: number): Condition {
     ...{ name: 'disk', ok: false, text },
     hint: `No image is built with less than ${size(minFreeBytes)} free ([build] min_free_mib); what runs is not touched.`,
   };
+}
+
+/** Images, certificates, records and caches that nobody needs any more: while they stay, no service suffers, and somebody must hear of it. */
+function tidying(left: NonNullable<Facts['tidying']>): Condition[] {
+  const shown = left.find((entry) => entry.for === 'observe');
+  if (shown !== undefined) return [{ name: 'tidying', ok: true, text: shown.why }];
+  // What is under way is no trouble.
+  const troubles = left.filter((entry) => entry.for !== 'busy');
+  const [first] = troubles;
+  if (first === undefined) return [];
+  const more = troubles.length === 1 ? '' : `, and ${troubles.length - 1} more`;
+  return [
+    {
+      ...{
+        name: 'tidying',
+        ok: false,
+        text: `what nobody needs any more is still there: ${first.why}${more}`,
+      },
+      hint: first.hint ?? 'It is tried again, less often each time; nothing that runs is touched.',
+    },
+  ];
 }
 
 /** `312 MiB`, `1.4 GiB`. */

@@ -86,7 +86,16 @@ interface DnsView {
 
 export interface Condition {
   readonly name:
-    'mode' | 'git' | 'definitions' | 'engine' | 'proxy' | 'certificates' | 'dns' | 'disk' | 'services';
+    | 'mode'
+    | 'git'
+    | 'definitions'
+    | 'engine'
+    | 'proxy'
+    | 'certificates'
+    | 'dns'
+    | 'disk'
+    | 'tidying'
+    | 'services';
   readonly ok: boolean;
   /** One sentence for an operator. */
   readonly text: string;

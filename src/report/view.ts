@@ -2,6 +2,7 @@ import type { Known } from '../base/outcome.ts';
 import { redact } from '../base/secret.ts';
 import type { Desired } from '../definitions/types.ts';
 import type { DnsFacts, ZoneName, Observed, ProxyFacts } from '../node/types.ts';
+import { NOBODY } from '../base/nobody.ts';
 import type { Plan } from '../plan/types.ts';
 import type { NoticeRecord, PassRecord, Promised, StepRecord } from '../registry/types.ts';
 import type { SourceHealth } from '../source/types.ts';
@@ -65,6 +66,7 @@ export function makeView(input: ViewInput): View {
           })),
     issues: (seen?.desired.issues ?? []).map(issueShown),
   };
+  const tidying = seen === undefined ? [] : [...seen.plan.refused, ...seen.plan.waiting].filter(isNobodys);
   return visibleAll({
     node: input.node,
     owner: input.owner,
@@ -73,12 +75,20 @@ export function makeView(input: ViewInput): View {
     ...(seen === undefined ? {} : { at: seen.at }),
     ...(input.idle === undefined ? {} : { idle: clean(input.idle) }),
     ...(seen === undefined ? {} : { commit: commitOf(seen.desired) }),
-    conditions: conditionsOf({ ...facts, node: input.node, mode: seen?.mode }, seen !== undefined, seen?.at),
+    conditions: conditionsOf(
+      { ...facts, node: input.node, mode: seen?.mode, tidying: tidying.map(clean) },
+      seen !== undefined,
+      seen?.at,
+    ),
     ...facts,
     foreign: seen === undefined ? [] : foreignOf(seen.observed, input.owner),
     notices: input.notices ?? [],
     passes: input.passes.map(passShown),
   });
+}
+
+function isNobodys({ service }: { readonly service: string }): boolean {
+  return service === NOBODY;
 }
 
 const SHOWN_LINES = 200;
@@ -185,6 +195,7 @@ function edgeNames({ services }: Desired): ReadonlySet<string> {
 
 function names(seen: Seen): string[] {
   const { desired, promised, plan } = seen;
+  // What is nobody's is a condition of the node.
   return [
     ...new Set([
       ...desired.services.map((entry) => entry.service.name),
@@ -195,7 +206,9 @@ function names(seen: Seen): string[] {
       ...plan.waiting.map((entry) => entry.service),
       ...plan.refused.map((entry) => entry.service),
     ]),
-  ].sort();
+  ]
+    .filter((name) => name !== NOBODY)
+    .sort();
 }
 
 function foreignOf(observed: Observed, owner: string): View['foreign'] {

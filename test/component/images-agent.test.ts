@@ -7,7 +7,7 @@ import { findProcesses, procFile } from '../../src/demo/leftovers.ts';
 import { run } from '../../src/demo/process.ts';
 import type { HistoryEntry, LogView, ServiceView } from '../../src/report/types.ts';
 import { makeAgentRig, plainDefinition, type AgentRig } from '../support/agentrig.ts';
-import { NOBODY } from '../../src/plan/facts.ts';
+import { NOBODY } from '../../src/base/nobody.ts';
 import { startDocker, startPodman } from '../support/engines.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { until } from '../support/until.ts';

@@ -1,5 +1,6 @@
 import type { DesiredService } from '../../src/definitions/types.ts';
-import { leaseOf, NOBODY, type Facts } from '../../src/plan/facts.ts';
+import { leaseOf, type Facts } from '../../src/plan/facts.ts';
+import { NOBODY } from '../../src/base/nobody.ts';
 import { slotted } from '../../src/plan/slots.ts';
 import { specDigest, specOf } from '../../src/plan/spec.ts';
 import { inTurn } from '../../src/plan/turn.ts';

@@ -1,7 +1,8 @@
 import type { DesiredService } from '../../src/definitions/types.ts';
 import type { StepResult } from '../../src/execute/types.ts';
 import type { ObservedContainer } from '../../src/node/types.ts';
-import { NOBODY, type Facts } from '../../src/plan/facts.ts';
+import { type Facts } from '../../src/plan/facts.ts';
+import { NOBODY } from '../../src/base/nobody.ts';
 import { inTurn } from '../../src/plan/turn.ts';
 import type { Plan, Step } from '../../src/plan/types.ts';
 import type { StepRecord } from '../../src/registry/types.ts';

@@ -241,7 +241,7 @@ export const CANARIES: readonly Canary[] = [
   {
     bug: 'certificates outlive their names',
     file: 'plan/housekeeping.ts',
-    patches: [['if (gone.length === 0 || restAfter', 'if (gone.length >= 0 || restAfter']],
+    patches: [['if (gone.length === 0) return nothing;', 'if (gone.length >= 0) return nothing;']],
   },
   {
     bug: 'a certificate goes while a stopped service has its name',

@@ -1,5 +1,6 @@
 import { runPass, type Memory } from '../../../src/pass.ts';
-import { NOBODY, type Facts } from '../../../src/plan/facts.ts';
+import { type Facts } from '../../../src/plan/facts.ts';
+import { NOBODY } from '../../../src/base/nobody.ts';
 import { removableServices } from '../../../src/plan/guard.ts';
 import { registryOn } from '../../../src/registry/registry.ts';
 import { examine } from '../examine.ts';

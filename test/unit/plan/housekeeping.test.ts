@@ -56,6 +56,12 @@ describe('the planner: housekeeping of images', () => {
     const fails = (): number => world.failures.find(({ service }) => service === '(images)')?.count ?? 0;
     for (let pass = 0; pass < 20; pass += 1) await world.pass();
     expect(fails(), 'tries with the clock standing still').to.equal(1);
+    const { waiting, wakeAt } = world.plan();
+    expect(
+      waiting.map(({ service, for: what, why }) => `${service} ${what}: ${why}`),
+      'told once',
+    ).to.deep.equal(['(images) retry: in use (try 1)']);
+    expect(wakeAt, 'looked at again when it has rested').to.equal(world.now + 2_000);
     world.now += 2_000;
     await world.pass();
     await world.pass();
@@ -118,7 +124,11 @@ describe('the planner: housekeeping of images', () => {
     world.failing.set('prune-build-cache', { kind: 'retry', why: 'the engine is busy' });
     await world.pass();
     expect(world.plan().steps, 'it rests after a failure').to.deep.equal([]);
-    world.now += 60_000;
+    expect(world.plan().waiting.map(({ for: what, why }) => `${what}: ${why}`)).to.deep.equal([
+      'retry: the engine is busy (try 1)',
+    ]);
+    world.now = world.plan().wakeAt ?? Number.NaN;
+    expect(world.plan()).to.deep.include({ waiting: [] });
     expect(world.plan().steps).to.have.length(1);
   });
 

@@ -2,6 +2,9 @@ import { expect } from 'chai';
 import { unknown } from '../../../src/base/outcome.ts';
 import type { PushState } from '../../../src/node/images/state.ts';
 import type { ServerRecord } from '../../../src/node/types.ts';
+import { NOBODY } from '../../../src/base/nobody.ts';
+import type { Plan } from '../../../src/plan/types.ts';
+import type { View } from '../../../src/report/types.ts';
 import type { Seen } from '../../../src/report/view.ts';
 import { makeView } from '../../../src/report/view.ts';
 import { renderPage } from '../../../src/dashboard/page.tsx';
@@ -51,6 +54,25 @@ describe('the view of the node as a whole', () => {
       ['dns', true, 'records are not managed: no driver is configured'],
       ['services', false, '6 of 9 need a look: 2 degraded, 1 held back, 1 orphan, 1 refused, 1 waiting'],
     ]);
+  });
+
+  it('what nobody needs any more and cannot be taken away is a condition of the node, and no service', () => {
+    const { plan } = at.input.seen;
+    const why = 'certs/old.example.net.pem cannot be removed: EACCES (try 3)';
+    const left = { service: NOBODY, for: 'retry', why, until: at.input.seen.at + 8_000 };
+    const withLeft = (entry: Plan['waiting'][number]): View =>
+      seeing({ plan: { ...plan, waiting: [...plan.waiting, entry] } });
+    const view = withLeft(left);
+    expect(view.conditions.find(({ name }) => name === 'tidying')).to.deep.equal({
+      ...{ name: 'tidying', ok: false, text: `what nobody needs any more is still there: ${why}` },
+      hint: 'It is tried again, less often each time; nothing that runs is touched.',
+    });
+    expect(view.services.map(({ name }) => name)).to.deep.equal(at.view.services.map(({ name }) => name));
+    expect(renderPage(view, { now: 0, refresh: false })).to.contain(why);
+    for (const harmless of ['busy', 'observe'])
+      expect(withLeft({ ...left, for: harmless }).conditions.filter(({ ok }) => !ok)).to.deep.equal(
+        at.view.conditions.filter(({ ok }) => !ok),
+      );
   });
 
   it('says what lies on the disk of the engine, and when it is too little for a build', () => {
