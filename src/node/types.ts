@@ -190,8 +190,15 @@ export interface ProxyFacts {
     readonly hostname: string;
     readonly why: string;
   }[];
-  /** Routes that are to be put again although they stand in the table: their certificate has changed since the proxy took it up. */
-  readonly stale?: readonly { readonly listenerPort: number; readonly hostname: string }[];
+  /**
+   * Routes that are to be put again although they stand in the table: their certificate has changed since the proxy took it up, or
+   * `why`, when it is something else.
+   */
+  readonly stale?: readonly {
+    readonly listenerPort: number;
+    readonly hostname: string;
+    readonly why?: string;
+  }[];
 }
 
 /** What came of a TLS handshake by host name through the proxy. */

@@ -13,7 +13,7 @@ import {
   type FrontedComponent,
   type ServicePlan,
 } from './facts.ts';
-import { NOBODY } from '../base/nobody.ts';
+import { isNobody } from '../base/nobody.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
 export interface RoutePlan extends ServicePlan {
@@ -103,13 +103,14 @@ export function planRoutes(
 }
 
 /** What became of routes that were in line before. */
-function found(wrong: readonly ObservedRoute[], { table }: ProxyFacts): string {
+function found(wrong: readonly ObservedRoute[], { table, stale = [] }: ProxyFacts): string {
   const words = wrong.map((route) => {
     const name = keyOf(route);
     const present = table.find((one) => keyOf(one) === name);
     if (present === undefined) return `route ${name} is missing`;
+    const why = stale.find((one) => keyOf(one) === name)?.why;
     if (equal(present, route))
-      return `route ${name} is served with another certificate than the one in place`;
+      return `route ${name}: ${why ?? 'its certificate has changed since the proxy took it up'}`;
     return present.backend === route.backend
       ? `route ${name} was changed`
       : `route ${name} leads to ${present.backend} instead of ${route.backend}`;
@@ -240,7 +241,7 @@ export function strayServices(facts: Facts): string[] {
     mark?.startsWith(prefix) === true ? [mark.slice(prefix.length).split('/')[0] ?? ''] : [],
   );
   // The last route may be gone although the call that took it away failed.
-  const failed = promised.failures.map(({ service }) => service).filter((service) => service !== NOBODY);
+  const failed = promised.failures.map(({ service }) => service).filter((service) => !isNobody(service));
   return [...new Set([...marked, ...failed])]
     .filter((service) => !known.has(service) && !isEdgeName(service))
     .sort();

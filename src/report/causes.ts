@@ -3,7 +3,7 @@ import { redact } from '../base/secret.ts';
 import type { Desired, DesiredService } from '../definitions/types.ts';
 import type { StepResult } from '../execute/types.ts';
 import type { ImageFailure, ImageState } from '../node/images/state.ts';
-import type { Observed } from '../node/types.ts';
+import type { Observed, ObservedRoute } from '../node/types.ts';
 import type { Plan, StepKind } from '../plan/types.ts';
 import type { Promised } from '../registry/types.ts';
 import type { SourceHealth } from '../source/types.ts';
@@ -249,11 +249,13 @@ function troubleOf(
 const REPAIRS: readonly StepKind[] = ['create-container', 'start-container', 'put-routes', 'remove-routes'];
 
 /** A step for a service whose definition is the applied one mends what somebody or something else changed. */
-function repaired({ desired, promised }: Seen, results: readonly StepResult[]): Cause[] {
+function repaired({ desired, promised, observed }: Seen, results: readonly StepResult[]): Cause[] {
   const causes = new Map<string, Cause>();
   for (const { step, outcome } of results) {
     const { service, because } = step;
     if (outcome.kind !== 'ok' || because.patch !== undefined || !REPAIRS.includes(step.kind)) continue;
+    // A renewed certificate that the proxy takes up is no drift.
+    if (step.kind === 'put-routes' && step.routes.every((route) => isRenewed(route, observed))) continue;
     // The start after a rest is told as flapping.
     if (promised.flaps?.some((flap) => flap.service === service) === true) continue;
     if (!isInLine(service, desired, promised) || causes.has(service)) continue;
@@ -263,6 +265,17 @@ function repaired({ desired, promised }: Seen, results: readonly StepResult[]): 
     });
   }
   return [...causes.values()];
+}
+
+function isRenewed(route: ObservedRoute, { proxy }: Observed): boolean {
+  if (!proxy.known) return false;
+  const { table, stale = [] } = proxy.value;
+  const isSame = (one: { readonly hostname: string; readonly listenerPort: number }): boolean =>
+    one.hostname === route.hostname && one.listenerPort === route.listenerPort;
+  return (
+    stale.some((one) => isSame(one) && one.why === undefined) &&
+    table.some((one) => isSame(one) && one.backend === route.backend && one.mode === route.mode)
+  );
 }
 
 function isInLine(service: string, desired: Desired, promised: Promised): boolean {

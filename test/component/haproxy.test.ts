@@ -85,9 +85,60 @@ describe('proxy driver "haproxy", what is its own', () => {
 
     await writeFile(config(), ours.replace('timeout http-keep-alive 75s', 'timeout http-keep-alive 1s'));
     const { stale, table } = await rig.facts();
-    expect(stale).to.deep.equal([{ listenerPort: port, hostname: 'a.svc.test' }]);
+    expect(stale).to.deep.equal([
+      { listenerPort: port, hostname: 'a.svc.test', why: `${config()} was changed by hand` },
+    ]);
     expect(await rig.proxy.put(table)).to.have.property('kind', 'ok');
     expect(await readFile(config(), 'utf8')).to.equal(ours);
+    expect(await rig.facts()).not.to.have.property('stale');
+  });
+
+  it('what somebody changed of one route is said of that route, and of no other', async () => {
+    const routes = [
+      await rig.route('a.svc.test', backend),
+      await rig.route('b.svc.test', '127.0.0.1:10048'),
+      await rig.route('c.svc.test', '127.0.0.1:10049', { mode: 'l4' }),
+    ];
+    await rig.proxy.put(routes);
+    const ours = await readFile(config(), 'utf8');
+    const why = `what ${config()} says of it was changed by hand`;
+    for (const [hostname, edited] of [
+      // Table and server, as a search and replace does; the server alone; the table alone.
+      ['b.svc.test', ours.replaceAll('127.0.0.1:10048', '127.0.0.1:9')],
+      ['b.svc.test', ours.replaceAll('server s 127.0.0.1:10048', 'server s 127.0.0.1:9')],
+      ['c.svc.test', ours.replace('127.0.0.1:10049', '127.0.0.1:9')],
+    ] as const) {
+      expect(edited).not.to.equal(ours);
+      await writeFile(config(), edited);
+      expect((await rig.facts()).stale).to.deep.equal([{ listenerPort: port, hostname, why }]);
+      const route = routes.find((one) => one.hostname === hostname)!;
+      expect(await rig.proxy.put([route])).to.have.property('kind', 'ok');
+      expect(await readFile(config(), 'utf8')).to.equal(ours);
+    }
+    await writeFile(config(), ours.replace('timeout connect 1000ms', 'timeout connect 9ms'));
+    const whole = (await rig.facts()).stale ?? [];
+    expect(whole.map((one) => one.why)).to.deep.equal(routes.map(() => `${config()} was changed by hand`));
+    await rig.proxy.put([]);
+    expect(await rig.facts()).not.to.have.property('stale');
+  });
+
+  it('HAProxy that comes after the agent, and a change that is under way, are no news of any route', async () => {
+    await rig.halt();
+    const route = await rig.route('a.svc.test', backend);
+    expect(await rig.proxy.put([route])).to.have.property('kind', 'wait');
+    expect(await rig.facts()).not.to.have.property('stale');
+    await rig.start();
+    expect(await rig.facts()).not.to.have.property('stale');
+    const other = await rig.route('b.svc.test', backend);
+    const way = { ended: false };
+    const put = rig.proxy.put([other]).finally(() => (way.ended = true));
+    const seen: unknown[] = [];
+    while (!way.ended) {
+      seen.push(...((await rig.facts()).stale ?? []));
+      await new Promise((done) => setImmediate(done));
+    }
+    expect(await put).to.have.property('kind', 'ok');
+    expect(seen).to.deep.equal([]);
     expect(await rig.facts()).not.to.have.property('stale');
   });
 

@@ -9,7 +9,7 @@ import { blocked, known, messageOf, ok, retry, unknown, wait } from '../../base/
 import type { Failure, Known, Outcome } from '../../base/outcome.ts';
 import { formatRouteTable, parseAddress, parseRouteTable } from '../../base/routetable.ts';
 import type { ChallengeFront, RouteTable } from '../../base/routetable.ts';
-import { askHaproxy, askLive, askVersion } from './haproxyask.ts';
+import { askHaproxy, askLive, askVersion, type HaproxyLive } from './haproxyask.ts';
 import {
   bundleKey,
   HAPROXY_TIMEOUTS,
@@ -30,6 +30,7 @@ import {
   type Pairs,
   type Written,
 } from './haproxyfiles.ts';
+import { editedIn } from './haproxyedits.ts';
 import { inBatches, settle, together, type Job, type ObservedProxy, type Proxy } from './proxy.ts';
 import { keyOf, listenerChange, observedRoutes, type Change, type TableRules } from './table.ts';
 
@@ -72,6 +73,8 @@ interface Rig {
   readonly clock: Clock;
   /** Monotonic time of the last reload. */
   reloadedAt: number | undefined;
+  /** Batches that were begun or are over: an odd number while one is under way. */
+  turns: number;
 }
 
 /**
@@ -97,6 +100,7 @@ export function openHaproxy(options: HaproxyOptions): Proxy {
     pairs: makePairs(),
     clock,
     reloadedAt: undefined,
+    turns: 0,
   };
   // Each reload leaves a worker behind until its connections end: a storm of changes must be few of them.
   const pause = async (): Promise<void> => {
@@ -106,17 +110,26 @@ export function openHaproxy(options: HaproxyOptions): Proxy {
   };
   return {
     observe: () => observeHaproxy(rig),
-    ...inBatches((batch) => applyTogether(batch, rig), pause),
+    ...inBatches(async (batch) => {
+      rig.turns += 1;
+      try {
+        return await applyTogether(batch, rig);
+      } finally {
+        rig.turns += 1;
+      }
+    }, pause),
   };
 }
 
-async function observeHaproxy({ options, places, rules, pairs, clock }: Rig): Promise<Known<ObservedProxy>> {
+async function observeHaproxy(rig: Rig): Promise<Known<ObservedProxy>> {
+  const { options, places, rules, pairs, clock } = rig;
+  const begun = rig.turns;
   const [written, live] = await Promise.all([
     readWritten(options.configPath),
     askLive(options.runtimeSocket),
   ]);
   if (written.kind !== 'ok') return unknown(written.why);
-  const { table, version } = written.value;
+  const { table } = written.value;
   const change = listenerChange(table, rules);
   const ports = rules.listeners.map((addr) => parseAddress(addr)?.port).filter((port) => port !== undefined);
   const inForce = live.kind === 'answer' ? live.value.bundles : written.value.bundles;
@@ -127,20 +140,10 @@ async function observeHaproxy({ options, places, rules, pairs, clock }: Rig): Pr
     pairs,
     write: false,
   });
-  // A worker that runs something else than what is written, or a file that somebody changed by hand: all is put again.
-  const content = { table, bundles: written.value.bundles };
-  const isEdited =
-    written.value.text !== undefined && renderHaproxy(content, places).config !== written.value.text;
-  const isBehind = live.kind === 'answer' && live.value.version !== (version ?? '');
-  const stale = table.listeners.flatMap(({ addr, routes }) =>
-    routes
-      .filter(({ hostname }) => {
-        const keys = [bundleKey(addr, hostname), rootsKey(addr, hostname)];
-        const isOld = live.kind === 'answer' && keys.some((key) => bundles[key] !== inForce[key]);
-        return isEdited || isBehind || isOld;
-      })
-      .map(({ hostname }) => ({ listenerPort: parseAddress(addr)?.port ?? 0, hostname })),
-  );
+  const value = live.kind === 'answer' ? live.value : undefined;
+  // File and worker are read one after the other: with a change of ours under way, what differs is no news.
+  const isQuiet = begun % 2 === 0 && rig.turns === begun;
+  const stale = isQuiet ? staleRoutes(written.value, value, bundles, rig) : [];
   return known({
     listenerPorts: [...new Set(ports)].sort((a, b) => a - b),
     table: observedRoutes(table.listeners),
@@ -149,6 +152,29 @@ async function observeHaproxy({ options, places, rules, pairs, clock }: Rig): Pr
     ...(stale.length === 0 ? {} : { stale }),
     ...(change === undefined ? {} : { listeners: change }),
   });
+}
+
+/** Routes that are to be put again although they stand in the table: any write puts the whole file right. */
+function staleRoutes(
+  written: Written,
+  live: HaproxyLive | undefined,
+  bundles: Readonly<Record<string, string>>,
+  { options: { configPath }, places }: Rig,
+): NonNullable<ObservedProxy['stale']> {
+  const edited = editedIn(written, live, places);
+  const touched = new Set(edited.kind === 'routes' ? edited.routes.map(keyOf) : []);
+  const isBehind = live !== undefined && live.version !== (written.version ?? '');
+  return written.table.listeners.flatMap(({ addr, routes }) =>
+    routes.flatMap(({ hostname }) => {
+      const key = { listenerPort: parseAddress(addr)?.port ?? 0, hostname };
+      if (edited.kind === 'whole') return [{ ...key, why: `${configPath} was changed by hand` }];
+      if (isBehind) return [{ ...key, why: `HAProxy runs something else than what ${configPath} says` }];
+      if (touched.has(keyOf(key)))
+        return [{ ...key, why: `what ${configPath} says of it was changed by hand` }];
+      const names = [bundleKey(addr, hostname), rootsKey(addr, hostname)];
+      return live !== undefined && names.some((name) => bundles[name] !== live.bundles[name]) ? [key] : [];
+    }),
+  );
 }
 
 /** Settles every job, or gives them back when their common table would be none. */

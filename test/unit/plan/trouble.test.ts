@@ -49,6 +49,9 @@ describe('the planner in trouble', () => {
     world.staleRoutes.add(`a.${SUFFIX}`);
     const { steps } = world.plan();
     expect(steps.map(({ kind, subject }) => `${kind} ${subject}`)).to.deep.equal([`put-routes a.${SUFFIX}`]);
+    expect(steps[0]?.because.summary).to.equal(
+      `route a.${SUFFIX}:443: its certificate has changed since the proxy took it up`,
+    );
     await world.converge();
     expect(world.plan().steps, 'G2').to.deep.equal([]);
   });

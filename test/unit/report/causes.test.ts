@@ -1,5 +1,8 @@
 import { expect } from 'chai';
+import { known, ok } from '../../../src/base/outcome.ts';
+import type { ProxyFacts } from '../../../src/node/types.ts';
 import type { ImageState } from '../../../src/node/images/state.ts';
+import { makePlan } from '../../../src/plan/plan.ts';
 import { causesOf, type CauseInput } from '../../../src/report/causes.ts';
 import { component, desiredOf, service } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
@@ -44,6 +47,34 @@ describe('what there is a notice for', () => {
     expect(
       causesOf({ ...input(), results: changed.results, ...(seen === undefined ? {} : { seen }) }, LIMITS),
     ).to.deep.equal([]);
+  });
+
+  it('a renewed certificate that the proxy takes up is no drift; a file that was changed by hand is', async () => {
+    const hostname = 'a.svc.mcp.metacircular.net';
+    const route = { name: '', port: 443, mode: 'l7', hostname, backendTls: false } as const;
+    world = new World();
+    world.desired = desiredOf([service('a', [component('a', { routes: [route] })])]);
+    world.present('mcr.example.net/a:v1.0.0');
+    await world.converge();
+    world.staleRoutes.add(hostname);
+    const { seen } = input();
+    const proxy = seen?.observed.proxy;
+    if (seen === undefined || proxy?.known !== true) throw new Error('no proxy');
+    const told = (stale: NonNullable<ProxyFacts['stale']>): string[] => {
+      const now = { ...seen, observed: { ...seen.observed, proxy: known({ ...proxy.value, stale }) } };
+      const { steps } = makePlan({ ...world.facts(), observed: now.observed });
+      const results = steps.map((step) => ({
+        step,
+        outcome: ok(),
+        startedAt: world.now,
+        endedAt: world.now,
+      }));
+      return causesOf(input({ results, seen: now }), LIMITS).map(({ text }) => text);
+    };
+    expect(told([{ listenerPort: 443, hostname }])).to.deep.equal([]);
+    expect(told([{ listenerPort: 443, hostname, why: '/h.cfg was changed by hand' }])).to.deep.equal([
+      `a was repaired: route ${hostname}:443: /h.cfg was changed by hand (put-routes ${hostname})`,
+    ]);
   });
 
   it('a definition that is held back, with its first error', () => {
