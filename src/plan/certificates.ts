@@ -1,5 +1,6 @@
 import type { CertificateState } from '../node/certs/types.ts';
 import type { Because } from '../registry/types.ts';
+import { REPAIRED } from './because.ts';
 import type { Facts, Fronted, FrontedComponent } from './facts.ts';
 import { isDefaultHostname } from './look.ts';
 import { planRecords } from './records.ts';
@@ -36,7 +37,8 @@ function stageCertificate(
     why,
     ...more,
   });
-  const order = (): Staging => ordering(facts, desired, hostname, because, waiting);
+  const order = (): Staging =>
+    ordering(facts, desired, hostname, orderedFor(state, hostname, because), waiting);
   switch (state.kind) {
     case 'valid':
       return state.renewal === undefined ? READY : renewing(facts, state, hostname, order, waiting);
@@ -61,6 +63,23 @@ function stageCertificate(
         waiting(`certificate for ${hostname}: ${state.why}`, 'hint' in state ? { hint: state.hint } : {}),
       );
   }
+}
+
+/** Of a service that is in line nothing else is the reason: one comes to its end, or is gone. */
+function orderedFor(state: CertificateState, hostname: string, because: Because): Because {
+  if (because.summary !== REPAIRED) return because;
+  if (state.kind === 'valid')
+    return {
+      ...because,
+      summary: `the certificate of ${hostname} ends on ${minuteOf(state.notAfter)}: less than a third of its life is left`,
+    };
+  if (state.kind === 'absent')
+    return { ...because, summary: `the certificate of ${hostname}: ${state.hint}` };
+  return { ...because, summary: `${hostname} has no certificate that may be used` };
+}
+
+function minuteOf(at: number): string {
+  return `${new Date(at).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
 
 type MakeWaiting = (why: string, more?: Partial<Waiting>) => Waiting;
@@ -119,9 +138,8 @@ function renewing(
   waiting: MakeWaiting,
 ): Staging {
   if (renewal?.kind === 'failed' && renewal.retryAt > facts.now) {
-    const end = new Date(notAfter).toISOString().slice(0, 16).replace('T', ' ');
     const { why, hint, at, retryAt } = renewal;
-    const told = `the certificate of ${hostname} could not be renewed: ${why}; the one in place ends on ${end} UTC`;
+    const told = `the certificate of ${hostname} could not be renewed: ${why}; the one in place ends on ${minuteOf(notAfter)}`;
     return { ...READY, waiting: [waiting(told, { hint, since: at, until: retryAt })] };
   }
   if (renewal?.kind === 'ordered') return READY;

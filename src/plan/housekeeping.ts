@@ -2,7 +2,7 @@ import type { Service } from '../definitions/types.ts';
 import { restAfterFailure } from './rest.ts';
 import type { Because, ImageRecord } from '../registry/types.ts';
 import { ours, type Facts, type Fronted, type ServicePlan } from './facts.ts';
-import { NOBODY } from '../base/nobody.ts';
+import { isNobody, NOBODY } from '../base/nobody.ts';
 import type { Step } from './types.ts';
 
 /**
@@ -90,17 +90,22 @@ export function rested(facts: Facts, planned: readonly ServicePlan[]): ServicePl
 
 /** Nothing is left to do of what failed and belongs to no service: it is over. */
 export function forgetFailure(facts: Facts, planned: readonly ServicePlan[]): ServicePlan {
-  const hasFailed = facts.promised.failures.some(({ service }) => service === NOBODY);
+  const failed = new Set(facts.promised.failures.map(({ service }) => service).filter(isNobody));
   const isOpen =
     planned.some(({ steps }) => steps.some(({ service }) => service === NOBODY)) ||
     restAfterFailure(facts, NOBODY, '') !== undefined;
-  if (!hasFailed || isOpen) return { steps: [], waiting: [], refused: [] };
+  if (failed.size === 0 || isOpen) return { steps: [], waiting: [], refused: [] };
   const because: Because = {
     summary: 'nothing is left to do of what failed',
     commit: facts.desired.commit.oid,
   };
-  const step: Step = { service: NOBODY, subject: NOBODY, because, kind: 'forget-service' };
-  return { steps: [step], waiting: [], refused: [] };
+  const steps = [...failed].map((service): Step => ({
+    service,
+    subject: service,
+    because,
+    kind: 'forget-service',
+  }));
+  return { steps, waiting: [], refused: [] };
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Desired } from '../definitions/types.ts';
 import type { RecordMark } from '../node/dns/types.ts';
+import { REPAIRED } from './because.ts';
 import type { NameFacts, ServerRecord } from '../node/types.ts';
 import type { Because, DnsRecord, Promised } from '../registry/types.ts';
 import { isEdgeName, type Facts, type Fronted, type ServicePlan } from './facts.ts';
@@ -59,7 +60,7 @@ export function planRecords(facts: Facts, desired: Fronted, because: Because): S
           {
             service: service.name,
             subject: put.map((record) => record.hostname).join(', '),
-            because,
+            because: because.summary === REPAIRED ? { ...because, summary: foundIn(facts, put) } : because,
             kind: 'put-records' as const,
             records: put,
           },
@@ -70,6 +71,30 @@ export function planRecords(facts: Facts, desired: Fronted, because: Because): S
     })),
   ];
   return { steps, waiting: [...waiting, ...gone.waiting], refused };
+}
+
+/** What became of records that were in line before; one that was never made has not become anything. */
+function foundIn(facts: Facts, put: readonly DnsRecord[]): string {
+  const names = facts.observed.dns?.names ?? {};
+  const words = put.map(({ service, hostname, addresses }) => {
+    const seen = names[hostname];
+    const servers = seen !== undefined && 'zone' in seen ? seen.servers : [];
+    const isRecorded = facts.promised.records?.some((record) => record.hostname === hostname) === true;
+    const isMarked = servers.some(
+      ({ seen: at }) => at.known && shareOf(facts, at.value, service).mark !== undefined,
+    );
+    if (!isRecorded && !isMarked) return `${hostname} of ${service} has no record yet`;
+    for (const { server, seen: at } of servers) {
+      if (!at.known) continue;
+      const { there } = shareOf(facts, at.value, service);
+      const told = `the record of ${hostname} on name server ${server}`;
+      if (there.length === 0) return `${told} is missing`;
+      if (there.join() !== addresses.join())
+        return `${told} has ${there.join(', ')} instead of ${addresses.join(', ')}`;
+    }
+    return `the mark of ${hostname} is missing or not as it was written`;
+  });
+  return words.join('; ');
 }
 
 /**

@@ -2,7 +2,7 @@ import type { Known } from '../base/outcome.ts';
 import { redact } from '../base/secret.ts';
 import type { Desired } from '../definitions/types.ts';
 import type { DnsFacts, ZoneName, Observed, ProxyFacts } from '../node/types.ts';
-import { NOBODY } from '../base/nobody.ts';
+import { isNobody } from '../base/nobody.ts';
 import type { Plan } from '../plan/types.ts';
 import type { NoticeRecord, PassRecord, Promised, StepRecord } from '../registry/types.ts';
 import type { SourceHealth } from '../source/types.ts';
@@ -88,7 +88,7 @@ export function makeView(input: ViewInput): View {
 }
 
 function isNobodys({ service }: { readonly service: string }): boolean {
-  return service === NOBODY;
+  return isNobody(service);
 }
 
 const SHOWN_LINES = 200;
@@ -207,7 +207,7 @@ function names(seen: Seen): string[] {
       ...plan.refused.map((entry) => entry.service),
     ]),
   ]
-    .filter((name) => name !== NOBODY)
+    .filter((name) => !isNobody(name))
     .sort();
 }
 

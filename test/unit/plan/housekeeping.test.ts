@@ -53,14 +53,14 @@ describe('the planner: housekeeping of images', () => {
     world.desired = desiredOf([], { removals: ['a'] });
     world.removable = ['a'];
     world.failing.set('remove-image', retry('in use'));
-    const fails = (): number => world.failures.find(({ service }) => service === '(images)')?.count ?? 0;
+    const fails = (): number => world.failures.find(({ service }) => service === '(node)')?.count ?? 0;
     for (let pass = 0; pass < 20; pass += 1) await world.pass();
     expect(fails(), 'tries with the clock standing still').to.equal(1);
     const { waiting, wakeAt } = world.plan();
     expect(
       waiting.map(({ service, for: what, why }) => `${service} ${what}: ${why}`),
       'told once',
-    ).to.deep.equal(['(images) retry: in use (try 1)']);
+    ).to.deep.equal(['(node) retry: in use (try 1)']);
     expect(wakeAt, 'looked at again when it has rested').to.equal(world.now + 2_000);
     world.now += 2_000;
     await world.pass();
@@ -140,7 +140,7 @@ describe('the planner: housekeeping of images', () => {
     world.desired = desiredOf([service('images', [component('images', image('v1.0.0', 'images').image)])]);
     await world.pass();
     await world.pass();
-    expect(world.failures.map((failure) => failure.service)).to.deep.equal(['(images)']);
+    expect(world.failures.map((failure) => failure.service)).to.deep.equal(['(node)']);
   });
 
   it('nothing goes while a file cannot be read, or while the engine is not known; a stopped service keeps its image', async () => {
@@ -212,9 +212,9 @@ describe('the planner: which images go', () => {
     expect(going([...all('own'), ...all('side'), ...gone], 'b')).to.deep.equal([
       'b mcr.example.net:8443/team/own:v2.0.0',
       'b mcr.example.net:8443/team/own:v1.0.0',
-      '(images) mcr.example.net:8443/team/gone:v3.0.0',
-      '(images) mcr.example.net:8443/team/gone:v2.0.0',
-      '(images) mcr.example.net:8443/team/gone:v1.0.0',
+      '(node) mcr.example.net:8443/team/gone:v3.0.0',
+      '(node) mcr.example.net:8443/team/gone:v2.0.0',
+      '(node) mcr.example.net:8443/team/gone:v1.0.0',
     ]);
   });
 
@@ -273,7 +273,7 @@ describe('the planner: which images go', () => {
     expect(plan).to.deep.equal({
       steps: [
         {
-          service: '(images)',
+          service: '(node)',
           subject: "builder's cache",
           because: {
             summary: "the builder's cache has 4 MiB, and its budget is 2 MiB",
@@ -310,7 +310,7 @@ describe('the planner: certificates that are left', () => {
     expect(planned(), 'it rests after a failure').to.deep.equal([]);
     world.failing.clear();
     world.now += 60_000;
-    expect(await world.converge()).to.deep.equal([`remove-certificate ${NAME}`, 'forget (images)']);
+    expect(await world.converge()).to.deep.equal([`remove-certificate ${NAME}`, 'forget (node)']);
     expect(planned()).to.deep.equal([]);
   });
 

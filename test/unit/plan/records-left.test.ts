@@ -74,7 +74,7 @@ describe('records with our mark that nobody knows (L08)', () => {
     const waits = (): string[] =>
       world
         .plan()
-        .waiting.filter(({ service }) => service === '(images)')
+        .waiting.filter(({ service }) => service === '(node)')
         .map(({ why }) => why);
     expect(waits()).to.have.length(1);
     expect(waits()[0]).to.match(/^the name server does not take it \(try \d+\)$/);

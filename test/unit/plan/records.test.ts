@@ -26,6 +26,26 @@ describe('records in DNS', () => {
     expect([world.names[NAME], world.dnsRecords]).to.deep.equal([undefined, []]);
   });
 
+  it('the reason is what was found: a record that was never made was not repaired', async () => {
+    const world = prepared(one('a'));
+    world.dnsAnswers = false;
+    await world.converge();
+    world.dnsAnswers = true;
+    const reasons = (): string[] => world.plan().steps.map((step) => `${step.kind}: ${step.because.summary}`);
+    expect(reasons()).to.deep.equal([`put-records: ${NAME} of a has no record yet`]);
+    await world.converge();
+    const mark = world.names[NAME]?.mark;
+    if (mark === undefined) throw new Error('no mark');
+    world.names[NAME] = { addresses: ['10.0.0.1'], mark };
+    expect(reasons()).to.deep.equal([
+      `put-records: the record of ${NAME} on name server ns has 10.0.0.1 instead of 10.0.0.1, fd00::1`,
+    ]);
+    world.names[NAME] = { addresses: ADDRESSES };
+    expect(reasons()).to.deep.equal([`put-records: the mark of ${NAME} is missing or not as it was written`]);
+    world.names = {};
+    expect(reasons()).to.deep.equal([`put-records: the record of ${NAME} on name server ns is missing`]);
+  });
+
   it('the simulated chain has them, and ends', () => {
     const world = prepared(one('a'));
     const { steps, end } = simulate(world.facts());

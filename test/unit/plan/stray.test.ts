@@ -30,8 +30,20 @@ describe('a route with our mark that no service has', () => {
 
   it('a failure of what belongs to no service, as an image that is not removed, is not taken for one', () => {
     const world = running();
+    world.failures = [{ service: '(node)', digest: '', count: 1, why: 'in use', lastAt: world.now }];
+    expect(world.plan().steps.filter((step) => step.service === '(node)')).to.deep.equal([]);
+  });
+
+  it('nor one that an older version recorded under another name: it is forgotten', async () => {
+    const world = running();
+    await world.converge();
     world.failures = [{ service: '(images)', digest: '', count: 1, why: 'in use', lastAt: world.now }];
-    expect(world.plan().steps.filter((step) => step.service === '(images)')).to.deep.equal([]);
+    expect(world.plan().steps.map(({ kind, subject }) => `${kind} ${subject}`)).to.deep.equal([
+      'forget-service (images)',
+    ]);
+    await world.converge();
+    expect(world.failures).to.deep.equal([]);
+    expect(world.plan().steps, 'G2').to.deep.equal([]);
   });
 });
 
