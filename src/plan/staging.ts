@@ -5,6 +5,7 @@ import { appliedOf, ours, type Facts } from './facts.ts';
 import { mayHold, PORT_LINGER_MS } from './leases.ts';
 import { stageCertificates } from './certificates.ts';
 import { stageImage } from './image.ts';
+import { publishersOf, clash, ringOf, ringWords } from './ring.ts';
 import { isBlueGreen } from './slots.ts';
 import { notYet, READY, refusal, together, type Staging } from './staged.ts';
 import type { Standing } from './standing.ts';
@@ -65,13 +66,28 @@ function stageName(facts: Facts, desired: DesiredService, component: Component):
   const service = desired.service.name;
   const holder = ours(facts).find((container) => container.name === component.container);
   if (holder === undefined || holder.identity?.service === service) return READY;
+  const why = `the container name ${component.container} is still held by service ${holder.identity?.service ?? ''}`;
+  const ring = stageRing(facts, desired, why);
+  if (ring !== undefined) return ring;
   return notYet({
     service,
     component: component.name,
     for: 'name',
-    why: `the container name ${component.container} is still held by service ${holder.identity?.service ?? ''}`,
+    why,
     hint: 'It is free once that service has removed or replaced the container; see what keeps it from doing so.',
   });
+}
+
+/** Nobody lets go before the other does: a person has to make room. */
+function stageRing(
+  facts: Facts,
+  { service: { name: service } }: DesiredService,
+  what: string,
+): Staging | undefined {
+  const ring = ringOf(facts, service);
+  if (ring === undefined) return undefined;
+  const { why, hint } = ringWords(ring);
+  return refusal({ service, why: `${what}, and ${why}`, hint });
 }
 
 function stageMount(facts: Facts, desired: DesiredService, source: string): Staging {
@@ -101,13 +117,7 @@ function stageFixedPort(
   const { engine, ports } = facts.observed;
   if (!engine.known) return READY;
   const service = desired.service.name;
-  const holders = engine.value.containers.filter(
-    (container) =>
-      mayHold(container, facts.now) &&
-      container.publish.some(
-        (p) => p.host === port.host && p.protocol === port.protocol && clash(p.ip, port.ip),
-      ),
-  );
+  const holders = publishersOf(engine.value.containers, port).filter((one) => mayHold(one, facts.now));
   // Its own predecessor lets go of the port when it is retired, and so does the one whose place it takes.
   const replaced = replacedBy(facts, desired, component);
   const isOwn = (holder: ObservedContainer): boolean =>
@@ -125,6 +135,12 @@ function stageFixedPort(
   const [holder] = holders;
   if (holder !== undefined) {
     const { finishedAt } = holder;
+    const ring = stageRing(
+      facts,
+      desired,
+      `port ${port.host}/${port.protocol} is held by container ${holder.name}`,
+    );
+    if (ring !== undefined) return ring;
     // One that ended a moment ago lets go of it by itself, and nothing signals that.
     const isUp = holder.state !== 'exited' || finishedAt === undefined;
     return held(`container ${holder.name}`, isUp ? undefined : finishedAt + PORT_LINGER_MS);
@@ -138,10 +154,4 @@ function stageFixedPort(
     (socket) => socket.port === port.host && socket.protocol === port.protocol && clash(socket.ip, port.ip),
   );
   return isTaken ? held('a process outside the engine') : READY;
-}
-
-function clash(a: string, b: string | undefined): boolean {
-  const anywhere = (ip: string | undefined): boolean =>
-    ip === undefined || ip === '' || ip === '0.0.0.0' || ip === '::';
-  return a === b || anywhere(a) || anywhere(b);
 }

@@ -81,7 +81,8 @@ async function holds(property: fc.IAsyncProperty<[Event[]]>): Promise<void> {
     unit: 'cases',
     ms: performance.now() - begun,
   });
-  if (details.failed) throw new Error(await fc.asyncDefaultReportMessage(details));
+  if (!details.failed) return;
+  throw new Error(`${await fc.asyncDefaultReportMessage(details)}\n${String(details.errorInstance)}`);
 }
 
 /** One pass, and what must hold in it. */
@@ -93,6 +94,11 @@ async function passed(world: World): Promise<Plan> {
     ...world.routes.map((r) => r.service),
   ]);
   const before = world.containers;
+  // What was only read, and never had anything here, is forgotten, and that removes nothing.
+  const had = new Set([
+    ...[...world.applied.map(({ service }) => service.name), ...world.leases.map(({ service }) => service)],
+    ...[...world.routes.map(({ service }) => service), ...before.flatMap((c) => c.identity?.service ?? [])],
+  ]);
   const facts = world.facts();
   const { plan, results } = await world.pass();
   expect(examine(world)).to.deep.equal([]);
@@ -100,7 +106,9 @@ async function passed(world: World): Promise<Plan> {
   // That an orphan is taken in, or that a route of nobody goes, removes no service.
   const removed = new Set(
     plan.steps
-      .filter((step) => REMOVING.includes(step.kind) && !wanted.includes(step.service))
+      .filter(
+        (step) => REMOVING.includes(step.kind) && !wanted.includes(step.service) && had.has(step.service),
+      )
       .map((step) => step.service),
   );
   const budget =
@@ -141,7 +149,25 @@ async function settled(world: World): Promise<void> {
   );
   world.table = world.table.filter((route) => !orphaned.includes(route.mark?.split('/')[2] ?? '-'));
   await quietened(world);
+  for (let rings = 0; rings < NAMES.length && (await madeRoom(world)); rings += 1);
   expect(examineEnd(world)).to.deep.equal([]);
+}
+
+/** Services that want each other's fixed ports are a person's business, too: one of them is stopped for a while, as the hint says. */
+async function madeRoom(world: World): Promise<boolean> {
+  const ring = world.plan().refused.find(({ why }) => why.includes('each of these waits for'));
+  if (ring === undefined) return false;
+  const wanted = world.desired;
+  const services = wanted.services.map((entry) =>
+    entry.service.name === ring.service
+      ? { ...entry, service: { ...entry.service, active: false }, digest: `${entry.digest} stopped` }
+      : entry,
+  );
+  world.desired = { ...wanted, services };
+  await quietened(world);
+  world.desired = wanted;
+  await quietened(world);
+  return true;
 }
 
 async function quietened(world: World): Promise<void> {
