@@ -70,6 +70,8 @@ function afterOf(step: Step): unknown {
       return { reference: step.reference, imageId: step.imageId, manifestDigest: step.manifestDigest };
     case 'lease-ports':
       return step.leases;
+    case 'issue-certificate':
+      return { state: step.isOrder === true ? 'ordered' : 'valid' };
     case 'create-container':
       return { name: step.stagingName, image: step.spec.image, spec: step.specDigest, state: 'created' };
     case 'start-container':

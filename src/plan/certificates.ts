@@ -5,7 +5,7 @@ import type { Facts, Fronted, FrontedComponent } from './facts.ts';
 import { isDefaultHostname } from './look.ts';
 import { planRecords } from './records.ts';
 import { notYet, READY, refusal, together, type Staging } from './staged.ts';
-import type { Refused, Step, Waiting } from './types.ts';
+import type { Refused, Waiting } from './types.ts';
 
 /** Every l7 host name has a certificate that may be used (L10); what is missing is issued by the node's own CA, or ordered. */
 export function stageCertificates(
@@ -50,12 +50,16 @@ function stageCertificate(
         waiting(`no certificate for ${hostname}: ${state.certPath} does not exist`, { hint: state.hint }),
       );
     case 'ordered':
-      return notYet(waiting(`${hostname}: ${underWay(state.progress)}`, { since: state.since }));
+      return notYet(
+        waiting(`${hostname}: ${underWay(state.progress)}${endedWords(state.endedAt)}`, {
+          since: state.since,
+        }),
+      );
     case 'failed': {
       if (state.retryAt <= facts.now) return order();
       const { hint, at, retryAt } = state;
       return notYet(
-        waiting(`no certificate for ${hostname}: ${state.why}`, { hint, since: at, until: retryAt }),
+        waiting(`${noneFor(hostname, state.endedAt)}: ${state.why}`, { hint, since: at, until: retryAt }),
       );
     }
     default:
@@ -65,17 +69,38 @@ function stageCertificate(
   }
 }
 
-/** Of a service that is in line nothing else is the reason: one comes to its end, or is gone. */
+/**
+ * Of a service that is in line nothing else is the reason: one comes to its end, or is gone. What became of the order before is
+ * nowhere else in the history.
+ */
 function orderedFor(state: CertificateState, hostname: string, because: Because): Because {
-  if (because.summary !== REPAIRED) return because;
-  if (state.kind === 'valid')
-    return {
-      ...because,
-      summary: `the certificate of ${hostname} ends on ${minuteOf(state.notAfter)}: less than a third of its life is left`,
-    };
-  if (state.kind === 'absent')
-    return { ...because, summary: `the certificate of ${hostname}: ${state.hint}` };
-  return { ...because, summary: `${hostname} has no certificate that may be used` };
+  const own = because.summary === REPAIRED ? ownReason(state, hostname) : because.summary;
+  const order = state.kind === 'valid' ? state.renewal : state;
+  const again = order?.kind === 'failed' ? `; once more, as before: ${order.why}` : '';
+  return { ...because, summary: `${own}${again}` };
+}
+
+function ownReason(state: CertificateState, hostname: string): string {
+  switch (state.kind) {
+    case 'valid':
+      return `the certificate of ${hostname} ends on ${minuteOf(state.notAfter)}: less than a third of its life is left`;
+    case 'absent':
+      return `the certificate of ${hostname}: ${state.hint}`;
+    case 'failed':
+      return noneFor(hostname, state.endedAt);
+    default:
+      return `${hostname} has no certificate that may be used`;
+  }
+}
+
+function noneFor(hostname: string, endedAt: number | undefined): string {
+  return endedAt === undefined
+    ? `no certificate for ${hostname}`
+    : `the certificate of ${hostname} has ended on ${minuteOf(endedAt)}, and there is no other`;
+}
+
+function endedWords(endedAt: number | undefined): string {
+  return endedAt === undefined ? '' : `; the one in place has ended on ${minuteOf(endedAt)}`;
 }
 
 function minuteOf(at: number): string {
@@ -94,12 +119,19 @@ function ordering(
 ): Staging {
   const service = desired.service.name;
   const isDefault = isDefaultHostname(hostname, service, facts.settings.hostnameSuffix);
-  const step: Step = { service, subject: hostname, because, kind: 'issue-certificate', hostname, isDefault };
+  const step = {
+    service,
+    subject: hostname,
+    because,
+    kind: 'issue-certificate',
+    hostname,
+    isDefault,
+  } as const;
   if (facts.settings.certificates === 'local') return { ...READY, steps: [step] };
   const unprovable = cannotProve(facts, desired, hostname);
   if (unprovable !== undefined) return refusal(unprovable);
   const first = recordFirst(facts, desired, because);
-  return first ?? notYet(waiting(`${hostname}: is ordered from the CA`), [step]);
+  return first ?? notYet(waiting(`${hostname}: is ordered from the CA`), [{ ...step, isOrder: true }]);
 }
 
 /**

@@ -56,7 +56,13 @@ export type StepBody =
   /** A lease of the same route and slot is replaced by it (a stolen port). */
   | { readonly kind: 'lease-ports'; readonly leases: readonly Lease[] }
   | { readonly kind: 'release-leases'; readonly leases: readonly Lease[] }
-  | { readonly kind: 'issue-certificate'; readonly hostname: string; readonly isDefault: boolean }
+  /** `isOrder`: another CA is asked, and its answer comes later; else the node's own gives one at once. */
+  | {
+      readonly kind: 'issue-certificate';
+      readonly hostname: string;
+      readonly isDefault: boolean;
+      readonly isOrder?: true;
+    }
   /** Takes away `<name>.pem`, when it still is a certificate for this host name that was issued here. */
   | { readonly kind: 'remove-certificate'; readonly hostname: string; readonly name: string }
   /** Makes the container under `stagingName`, not started. */

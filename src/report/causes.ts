@@ -39,6 +39,8 @@ export interface Cause {
 /** What happens and is over is one cause for so long: a service that is repaired every minute is told once. */
 export const LINGER_MS = 10 * 60_000;
 const ENGINE_AFTER_MS = 60_000;
+/** As long as an order may take by itself ([certs] acme_timeout_s). */
+const ORDER_AFTER_MS = 300_000;
 
 export interface CauseInput {
   readonly seen?: {
@@ -160,7 +162,8 @@ function refused({ refused: entries }: Plan): Cause[] {
   return [...groups].map(([why, group]): Cause => {
     const services = group.map(({ service }) => service).sort();
     const only = services.length === 1 ? services[0] : undefined;
-    const digest = createHash('sha256').update(why).digest('hex').slice(0, 12);
+    // How many services there are by now makes it no other cause.
+    const digest = createHash('sha256').update(why.replaceAll(/\d+/g, '#')).digest('hex').slice(0, 12);
     return {
       ...{ key: `refused ${services.join(',')} ${digest}`, kind: 'refused', afterMs: 0 },
       ...(only === undefined ? {} : { service: only }),
@@ -168,6 +171,16 @@ function refused({ refused: entries }: Plan): Cause[] {
       hint: redact(group[0]?.hint ?? ''),
     };
   });
+}
+
+/** Nothing but orders under way: what comes of them is soon known, and is worth more than that they go on. */
+function isOrdered(name: string, { services }: Desired, { certificates }: Observed): boolean {
+  const own = services.find(({ service }) => service.name === name)?.service.components ?? [];
+  const states = own.flatMap(({ routes }) =>
+    routes.flatMap(({ hostname }) => certificates[hostname]?.kind ?? []),
+  );
+  const missing = states.filter((kind) => kind !== 'valid');
+  return missing.length > 0 && missing.every((kind) => kind === 'ordered');
 }
 
 function waiting({ desired, promised, plan, observed }: Seen, { degradedAfterMs }: CauseLimits): Cause[] {
@@ -187,7 +200,7 @@ function waiting({ desired, promised, plan, observed }: Seen, { degradedAfterMs 
           key: `certificate ${service}`,
           kind: 'certificate',
           service,
-          afterMs: degradedAfterMs,
+          afterMs: isOrdered(service, desired, observed) ? ORDER_AFTER_MS : degradedAfterMs,
           ...words,
         },
         text: `${service} waits for its certificate: ${redact(why)}`,

@@ -1,4 +1,4 @@
-import { dayOf, expiryStep, expiryWords } from './expiry.ts';
+import { dayOf, expiryStep, expiryWords, isLate } from './expiry.ts';
 import type { Condition, ServiceState, View } from './types.ts';
 
 /** States in which nobody needs to look at a service. */
@@ -74,14 +74,17 @@ function proxy(state: View['proxy']): Condition {
 function certificates(all: View['services'], at: number): Condition[] {
   const ends = all
     .flatMap(({ routes }) => routes)
-    .flatMap(({ hostname, notAfter }) => (notAfter === undefined ? [] : [{ hostname, notAfter }]))
+    .flatMap(({ hostname, notAfter, renewsAt }) =>
+      notAfter === undefined ? [] : [{ hostname, notAfter, renewsAt }],
+    )
     .sort((a, b) => a.notAfter - b.notAfter);
-  const [first] = ends;
-  if (first === undefined) return [];
-  const ending = ends.filter(({ notAfter }) => expiryStep(notAfter, at) !== undefined);
-  const step = expiryStep(first.notAfter, at);
-  if (step === undefined) {
-    const text = `the first of ${count(ends.length, 'certificate')} ends on ${dayOf(first.notAfter)}`;
+  const [soonest] = ends;
+  if (soonest === undefined) return [];
+  const ending = ends.filter((one) => isLate(one, at) && expiryStep(one.notAfter, at) !== undefined);
+  const [first] = ending;
+  const step = first === undefined ? undefined : expiryStep(first.notAfter, at);
+  if (first === undefined || step === undefined) {
+    const text = `the first of ${count(ends.length, 'certificate')} ends on ${dayOf(soonest.notAfter)}`;
     return [{ name: 'certificates', ok: true, text }];
   }
   const more = ending.length === 1 ? '' : `, and ${ending.length - 1} more`;

@@ -8,6 +8,13 @@ const DAY_MS = 86_400_000;
 const STEPS_DAYS = [0, 1, 7, 14, 30] as const;
 /** One of ours that is due is renewed within minutes; a notice before that would come with every renewal. */
 const OURS_AFTER_MS = 3_600_000;
+/** One of ours that has ended is made anew within moments, if at all. */
+const ENDED_AFTER_MS = 60_000;
+
+/** Of one that renews by itself nothing is said before it should have done so. */
+export function isLate({ renewsAt }: { readonly renewsAt?: number | undefined }, at: number): boolean {
+  return renewsAt === undefined || at >= renewsAt + OURS_AFTER_MS;
+}
 
 /** The step that a certificate has reached; undefined: more than 30 days are left. */
 export function expiryStep(notAfter: number, at: number): number | undefined {
@@ -31,6 +38,7 @@ export function endOf(
 ): { notAfter?: number } {
   const ends = [
     ...(file?.kind === 'valid' ? [file.notAfter] : []),
+    ...(file !== undefined && 'endedAt' in file ? [file.endedAt] : []),
     ...(shown?.kind === 'ok' ? [shown.notAfter] : []),
   ];
   return ends.length === 0 ? {} : { notAfter: Math.min(...ends) };
@@ -54,17 +62,34 @@ export function expiring(services: readonly DesiredService[], observed: Observed
       const key = `expiry ${hostname} ${step}`;
       causes.set(key, {
         ...{ key, kind: 'certificate', service: service.name },
-        afterMs: renewsAt === undefined ? 0 : OURS_AFTER_MS,
+        afterMs: renewsAt !== undefined ? OURS_AFTER_MS : isMadeHere(file) ? ENDED_AFTER_MS : 0,
         text: `the certificate of ${hostname} ${expiryWords(notAfter, step)}`,
-        hint: hintOf(service.name, file),
+        hint:
+          mode === 'l4'
+            ? `${service.name} shows it itself: renew it where the service reads it.`
+            : hintOf(file),
       });
     }
   }
   return [...causes.values()];
 }
 
-function hintOf(service: string, file: CertificateState | undefined): string {
-  if (file?.kind !== 'valid') return `${service} shows it itself: renew it where the service reads it.`;
-  if (file.renewsAt !== undefined) return 'It should have been renewed by itself: look at why it was not.';
-  return `Put the renewed full chain at ${file.certPath}; it is taken up without a restart.`;
+/** Nobody has to put another one in its place: it is issued here, or ordered. */
+function isMadeHere(file: CertificateState | undefined): boolean {
+  return file !== undefined && ['absent', 'ordered', 'failed'].includes(file.kind);
+}
+
+function hintOf(file: CertificateState | undefined): string {
+  switch (file?.kind) {
+    case 'valid':
+      if (file.renewsAt !== undefined)
+        return 'It should have been renewed by itself: look at why it was not.';
+      return `Put the renewed full chain at ${file.certPath}; it is taken up without a restart.`;
+    case 'absent':
+    case 'failed':
+    case 'invalid':
+      return file.hint;
+    default:
+      return 'It is made anew by itself: `mc-gitops status` says what it waits for.';
+  }
 }

@@ -276,5 +276,8 @@ function routeView(component: string, route: Route, observed: Observed): RouteVi
     ...(route.edge === undefined ? {} : { edge: route.edge }),
     ...(mode === 'l7' ? { url: `https://${hostname}${port === 443 ? '' : `:${port}`}/` } : {}),
     ...endOf(mode === 'l7' ? certificate : undefined, observed.handshakes?.[`${hostname}:${port}`]),
+    ...(mode === 'l7' && certificate?.kind === 'valid' && certificate.renewsAt !== undefined
+      ? { renewsAt: certificate.renewsAt }
+      : {}),
   };
 }

@@ -47,9 +47,15 @@ export function reasonOf(because: Because): Because {
 /** Steps that begin a job and end at once: what becomes of it is seen by the passes after. */
 const BEGINNERS: readonly string[] = ['build-image', 'pull-image', 'push-image'];
 
-/** A build that was begun is not a build that went well. */
-export function resultShown({ kind, result }: Pick<StepRecord, 'kind' | 'result'>): StepRecord['result'] {
-  return result === 'ok' && BEGINNERS.includes(kind) ? 'begun' : result;
+/** A build that was begun is not a build that went well, and an order at a CA is not a certificate. */
+export function resultShown({
+  kind,
+  result,
+  after,
+}: Pick<StepRecord, 'kind' | 'result' | 'after'>): StepRecord['result'] {
+  const isOrder =
+    after !== null && typeof after === 'object' && 'state' in after && after.state === 'ordered';
+  return result === 'ok' && (BEGINNERS.includes(kind) || isOrder) ? 'begun' : result;
 }
 
 function stepShown(step: StepRecord): StepRecord {

@@ -204,6 +204,8 @@ export interface RouteView {
   readonly url?: string;
   /** End of the certificate's life, also of one that the service has of its own. */
   readonly notAfter?: number;
+  /** From when on it is renewed by itself; absent: it is not ours. */
+  readonly renewsAt?: number;
 }
 
 /** What one pass did for one service. */

@@ -316,6 +316,32 @@ describe('renewal by ACME', () => {
       await rm(dir, { recursive: true });
     }
   });
+
+  it('of one that lives for ten minutes, too, another one is ordered before its end; one that has ended is told with its end', async () => {
+    const knot = await startKnot();
+    const pebble = await startPebble({ dns: knot.server, lifeS: 600 });
+    const dir = await mkdtemp(join(tmpdir(), 'acme-'));
+    let ahead = 0;
+    const clock = { ...systemClock, now: () => Date.now() + ahead };
+    const certificates = certificatesFrom({ pebble, dir, clock });
+    try {
+      await knot.update(`update add ${NAME} 60 A 127.0.0.1`);
+      await certificates.issue(NAME, 'hello', true);
+      const first = await until('the first', async () => {
+        const state = await lookAt(certificates);
+        return state.kind === 'valid' ? state : undefined;
+      });
+      expect(first).not.to.have.property('renewal');
+      ahead = 405_000;
+      expect(await lookAt(certificates)).to.deep.include({ kind: 'valid', renewal: { kind: 'due' } });
+      ahead = 605_000;
+      expect(await lookAt(certificates)).to.include({ kind: 'absent', endedAt: first.notAfter });
+    } finally {
+      await certificates.stop();
+      await Promise.all([knot.stop(), pebble.stop()]);
+      await rm(dir, { recursive: true });
+    }
+  });
 });
 
 function statusOf(port: number, path = '/'): Promise<string> {

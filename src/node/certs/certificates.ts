@@ -21,7 +21,10 @@ import { leftOver, removeIssued, type IsIssuedHere } from './left.ts';
 import { ensureLocalCa, loadLocalCa, pemOfKey, type LocalCa } from './localca.ts';
 import { ensureKey, placeOf, type Place, type WantedCertificate } from './place.ts';
 
-/** A renewal that failed is tried again after this; until then the old certificate, still valid, is used. */
+/**
+ * A renewal that failed is tried again after this at the latest; until then the old certificate, still valid, is used. Of one that
+ * lives for hours or minutes after a third of its life, so that it comes before its end.
+ */
 const RENEWAL_RETRY_MS = 3_600_000;
 const CERT_MODE = 0o644;
 
@@ -79,17 +82,22 @@ export function openCertificates(options: CertificateOptions, beside: Beside = {
 
   const observeOne = async (place: Place, ca: Outcome<LocalCa | undefined>): Promise<CertificateState> => {
     const verdict = await check(place, clock.now());
-    if (driver === 'files') return stateOf(verdict, place);
+    if (driver === 'files') return stateOf(verdict, place, clock.now());
     if (acme !== undefined) return observeOrdered(acme, verdict, place, clock.now());
     const local = ca.kind === 'ok' ? ca.value : undefined;
     const need = needOf(verdict, local, clock.now());
     const isOurs = verdict.kind === 'valid' && local !== undefined && isGrowing(local, verdict.leaf);
-    const state = isOurs ? renewable(stateOf(verdict, place), verdict.leaf) : stateOf(verdict, place);
+    const told = stateOf(verdict, place, clock.now());
+    const state = isOurs ? renewable(told, verdict.leaf) : told;
     if (need.kind === 'none') return state;
     const failed = failedAt.get(place.hostname);
-    const isHeld = failed !== undefined && clock.monotonic() - failed < RENEWAL_RETRY_MS;
-    if (verdict.kind === 'valid' && isHeld) return state;
-    return { kind: 'absent', certPath: place.certPath, hint: need.hint };
+    if (
+      verdict.kind === 'valid' &&
+      failed !== undefined &&
+      clock.monotonic() - failed < retryAfter(verdict.leaf)
+    )
+      return state;
+    return { kind: 'absent', certPath: place.certPath, hint: need.hint, ...endedIn(verdict, clock.now()) };
   };
 
   return {
@@ -177,7 +185,7 @@ async function observeOrdered(
   place: Place,
   now: number,
 ): Promise<CertificateState> {
-  const state = stateOf(verdict, place);
+  const state = stateOf(verdict, place, now);
   if (verdict.kind === 'unknown') return state;
   const job = acme.state(place.hostname);
   const order = orderOf(acme, place.hostname);
@@ -191,13 +199,19 @@ async function observeOrdered(
   }
   if (verdict.leaf === undefined || !(await acme.issued(place.hostname, verdict.leaf))) return state;
   if (verdict.kind === 'invalid') {
-    if (order !== undefined) return { ...order, certPath: place.certPath };
-    return { kind: 'absent', certPath: place.certPath, hint: `${verdict.why}: another one is ordered` };
+    const ended = endedIn(verdict, now);
+    if (order !== undefined) return { ...order, certPath: place.certPath, ...ended };
+    return {
+      kind: 'absent',
+      certPath: place.certPath,
+      hint: `${verdict.why}: another one is ordered`,
+      ...ended,
+    };
   }
   const ours = renewable(state, verdict.leaf);
   if (ours.kind !== 'valid' || now <= (ours.renewsAt ?? now)) return ours;
   // One that ended well a moment ago has brought this very certificate: its CA gives none that live longer.
-  if (job?.kind === 'done' && now - job.at < RENEWAL_RETRY_MS) return ours;
+  if (job?.kind === 'done' && now - job.at < retryAfter(verdict.leaf)) return ours;
   return { ...ours, renewal: order ?? { kind: 'due' } };
 }
 
@@ -315,6 +329,16 @@ function isGrowing({ root }: LocalCa, leaf: X509Certificate): boolean {
   return signed(root, leaf) && endOf(leaf) < endOf(root);
 }
 
+function retryAfter(leaf: X509Certificate): number {
+  return Math.min(RENEWAL_RETRY_MS, lifeOf(leaf) / 3);
+}
+
+/** Of what is in place and may not be used any more: when it ended, if that is so. */
+function endedIn(verdict: Verdict, now: number): { readonly endedAt?: number } {
+  const ended = verdict.kind === 'invalid' && verdict.leaf !== undefined ? endOf(verdict.leaf) : undefined;
+  return ended === undefined || ended > now ? {} : { endedAt: ended };
+}
+
 function lifeOf(leaf: X509Certificate): number {
   return endOf(leaf) - startOf(leaf);
 }
@@ -324,14 +348,14 @@ function renewable(state: CertificateState, leaf: X509Certificate): CertificateS
   return state.kind === 'valid' ? { ...state, renewsAt: state.notAfter - lifeOf(leaf) / 3 } : state;
 }
 
-function stateOf(verdict: Verdict, { certPath, keyPath }: Place): CertificateState {
+function stateOf(verdict: Verdict, { certPath, keyPath }: Place, now: number): CertificateState {
   switch (verdict.kind) {
     case 'absent':
       return { kind: 'absent', certPath, hint: placeHint(certPath, keyPath) };
     case 'unknown':
       return verdict;
     case 'invalid':
-      return { kind: 'invalid', certPath, why: verdict.why, hint: verdict.hint };
+      return { kind: 'invalid', certPath, why: verdict.why, hint: verdict.hint, ...endedIn(verdict, now) };
     case 'valid':
       return {
         kind: 'valid',

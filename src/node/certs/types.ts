@@ -21,10 +21,16 @@ export type CertificateState =
       /** Less than a third of its life is left, and a CA is to be asked, is being asked, or did not give another one. */
       readonly renewal?: { readonly kind: 'due' } | CertificateOrder;
     }
-  /** None that may be used, and a CA was asked. */
-  | (CertificateOrder & { readonly certPath: string })
-  | { readonly kind: 'absent'; readonly certPath: string; readonly hint: string }
+  /** None that may be used, and a CA was asked. `endedAt`: the one in place has come to its end. */
+  | (CertificateOrder & { readonly certPath: string; readonly endedAt?: number })
+  | { readonly kind: 'absent'; readonly certPath: string; readonly hint: string; readonly endedAt?: number }
   /** Issued here, and not asked for: `<name>.pem`. */
   | { readonly kind: 'left'; readonly name: string }
-  | { readonly kind: 'invalid'; readonly certPath: string; readonly why: string; readonly hint: string }
+  | {
+      readonly kind: 'invalid';
+      readonly certPath: string;
+      readonly why: string;
+      readonly hint: string;
+      readonly endedAt?: number;
+    }
   | { readonly kind: 'unknown'; readonly why: string };

@@ -7,6 +7,7 @@ import { World } from '../../support/world.ts';
 
 const NAME = `a.${SUFFIX}`;
 const DAY_MS = 86_400_000;
+const LIMITS = { sourceAfterMs: 300_000, degradedAfterMs: 60_000 };
 
 describe('certificates that are ordered from a CA', () => {
   it('http-01: record, order, container, route, in that order; until the CA has signed nothing is started and nothing is routed (L11, G39)', async () => {
@@ -70,6 +71,39 @@ describe('certificates that are ordered from a CA', () => {
     ]);
     world.now = retryAt;
     expect(world.plan().steps.map((step) => step.kind)).to.deep.equal(['issue-certificate']);
+  });
+
+  it('an order that is under way is no trouble for as long as it may take; what came of the one before is the reason of the next', async () => {
+    const world = prepared();
+    await world.converge();
+    const aftersOf = (): unknown[] =>
+      causesOf(
+        { seen: { ...world.facts(), plan: world.plan() }, results: [], source: { reachable: true } },
+        LIMITS,
+      )
+        .filter(({ kind }) => kind === 'certificate')
+        .map(({ afterMs }) => afterMs);
+    world.certificates[NAME] = { kind: 'ordered', since: world.now, certPath: '/x' };
+    expect(aftersOf()).to.deep.equal([300_000]);
+    const failed = { kind: 'failed', at: world.now, why: 'down', hint: 'look', certPath: '/x' } as const;
+    world.certificates[NAME] = { ...failed, retryAt: world.now + 1 };
+    expect(aftersOf()).to.deep.equal([LIMITS.degradedAfterMs]);
+    world.certificates[NAME] = { ...failed, retryAt: world.now };
+    expect(world.plan().steps[0]?.because.summary).to.equal('new service a; once more, as before: down');
+    world.sign(NAME);
+    await world.converge();
+    world.certificates[NAME] = { ...failed, retryAt: world.now, endedAt: Date.parse('2026-04-01T12:30Z') };
+    expect(world.plan().steps[0]?.because.summary).to.equal(
+      `the certificate of ${NAME} has ended on 2026-04-01 12:30 UTC, and there is no other; once more, as before: down`,
+    );
+    world.certificates[NAME] = {
+      ...failed,
+      retryAt: world.now + 1,
+      endedAt: Date.parse('2026-04-01T12:30Z'),
+    };
+    expect(world.plan().waiting[0]?.why).to.equal(
+      `the certificate of ${NAME} has ended on 2026-04-01 12:30 UTC, and there is no other: down`,
+    );
   });
 
   it('renewal: what is in place is served all the time, also when the CA fails; then it is degraded with the end of what is there (L15)', async () => {

@@ -77,4 +77,36 @@ describe('notices of certificates that end', () => {
     const [cause] = causes({ at: 80 * DAY_MS, ...of(80 * DAY_MS) });
     expect(cause).to.include({ key: 'expiry b.test 14', afterMs: 3_600_000, service: 'b' });
   });
+
+  it('one that has ended is told as that whoever made it, with what to do: by the service, by a person, or nothing, as it is made anew', () => {
+    const ended = { certPath: '/c/b.pem', endedAt: 90 * DAY_MS };
+    const order = { at: 0, why: 'down', hint: 'Is the CA running?', retryAt: 1 };
+    const told = (mode: 'l4' | 'l7', file?: Observed['certificates'][string]): unknown => {
+      const route = { name: '', port: 443, mode, hostname: 'b.test', backendTls: false } as const;
+      world.desired = desiredOf([service('b', [component('b', { routes: [route] })])]);
+      const shown = { kind: 'ok', fingerprint256: '', notAfter: 90 * DAY_MS } as const;
+      const [cause, ...more] = causes({
+        at: 90 * DAY_MS,
+        ...(file === undefined
+          ? { handshakes: { 'b.test:443': shown } }
+          : { certificates: { 'b.test': file } }),
+      });
+      expect(more).to.deep.equal([]);
+      expect(cause?.text).to.equal('the certificate of b.test has ended (1970-04-01)');
+      return [cause?.afterMs, cause?.hint];
+    };
+    expect(told('l4')).to.deep.equal([0, 'b shows it itself: renew it where the service reads it.']);
+    const invalid = {
+      kind: 'invalid',
+      why: 'it has ended',
+      hint: 'Put a renewed one there.',
+      ...ended,
+    } as const;
+    expect(told('l7', invalid)).to.deep.equal([0, 'Put a renewed one there.']);
+    expect(told('l7', { kind: 'failed', ...order, ...ended })).to.deep.equal([60_000, 'Is the CA running?']);
+    expect(told('l7', { kind: 'ordered', since: 0, ...ended })).to.deep.equal([
+      60_000,
+      'It is made anew by itself: `mc-gitops status` says what it waits for.',
+    ]);
+  });
 });

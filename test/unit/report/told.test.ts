@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { effectOf } from '../../../src/execute/effect.ts';
 import { Secret } from '../../../src/base/secret.ts';
 import { makeLog } from '../../../src/base/log.ts';
 import { known, ok, type Outcome } from '../../../src/base/outcome.ts';
@@ -125,6 +126,27 @@ describe('the history of a service', () => {
     const failed = { why: 'step 3 exits with 7; its last lines: a | b', hint: 'Mend it.' };
     world.images[reference] = { kind: 'absent', failed };
     expect(told()).to.contain('; once more, as before: step 3 exits with 7\n');
+  });
+
+  it('a certificate that was ordered is none yet; one of the own CA is there at once', async () => {
+    const told = (after: unknown): string => {
+      const because = { summary: 'new service a' };
+      const step = {
+        id: 1,
+        pass: 1,
+        kind: 'issue-certificate',
+        service: 'a',
+        subject: 'a.test',
+        because,
+        after,
+      };
+      const steps = [{ ...step, startedAt: 0, endedAt: 12, result: 'ok' as const }];
+      return formatHistory(historyOf([{ id: 1, trigger: 'git', commit: 'c', startedAt: 0, steps }]));
+    };
+    const step = { service: 'a', subject: 'a.test', because: { summary: 'new service a' } };
+    const issue = { ...step, kind: 'issue-certificate', hostname: 'a.test', isDefault: true } as const;
+    expect(told(effectOf({ ...issue, isOrder: true }, undefined).after)).to.contain('a.test: begun (12 ms)');
+    expect(told(effectOf(issue, undefined).after)).to.contain('a.test: ok (12 ms)');
   });
 
   it('an entry has the worst result of its steps', async () => {
