@@ -237,6 +237,8 @@ export interface DnsFacts {
   readonly names: Readonly<Record<string, NameFacts>>;
   /** By host name: others that carry our mark, as far as the zones could be searched. Absent: none. */
   readonly left?: Readonly<Record<string, ZoneName>>;
+  /** What is wrong with the file of the key that updates are signed with. */
+  readonly keyFault?: { readonly why: string; readonly hint: string };
   /** Why a zone cannot be searched for our marks. Absent: all can, or none was asked for yet. */
   readonly unsearched?: string;
 }

@@ -131,9 +131,11 @@ export function recordsGone(
     );
     if (record === undefined && !isMarked) continue;
     const unseen = seen.servers.find(({ seen: at }) => !at.known)?.seen;
-    if (unseen !== undefined && !unseen.known) waiting.push({ service, for: 'dns', why: unseen.why });
+    const hint =
+      'It goes on once the name is gone there. Mend the server or its key, or take it out of [mcns].';
+    if (unseen !== undefined && !unseen.known) waiting.push({ service, for: 'dns', why: unseen.why, hint });
     else if (seen.failed !== undefined && seen.failed.retryAt > now)
-      waiting.push({ service, for: 'dns', why: seen.failed.why, until: seen.failed.retryAt });
+      waiting.push({ service, for: 'dns', why: seen.failed.why, hint, until: seen.failed.retryAt });
     else if (
       handed.has(hostname) &&
       !seen.servers.every(({ seen: at }) => isServedAtEdge(at, facts, service))

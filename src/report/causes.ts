@@ -72,7 +72,7 @@ export function causesOf(input: CauseInput, limits: CauseLimits): Cause[] {
           ...heldBack(seen.desired),
           ...gaveWay(seen.promised),
           ...refused(seen.plan),
-          ...waiting(seen, limits),
+          ...withoutTwice([...waiting(seen, limits), ...untaken(seen, input.results, limits)]),
           ...unmade(seen, limits),
           ...expiring(seen.desired.services, seen.observed),
           ...repaired(seen, input.results),
@@ -211,6 +211,11 @@ function waiting({ desired, promised, plan, observed }: Seen, { degradedAfterMs 
         ...{ key: `unpushed ${service}`, kind: 'unpushed', service, afterMs: degradedAfterMs, ...words },
         text: `an image of ${service} is not in its registry, and it runs from the local one: ${redact(why)}`,
       });
+    else if (what === 'dns' && isGoing(service, desired, promised))
+      causes.set(`degraded ${service}`, {
+        ...{ key: `degraded ${service}`, kind: 'degraded', service, afterMs: degradedAfterMs, ...words },
+        text: `${service} is not removed yet: ${redact(why)}`,
+      });
     else if (what !== 'proved' && what !== 'orphan' && isInLine(service, desired, promised))
       causes.set(`degraded ${service}`, {
         ...{ key: `degraded ${service}`, kind: 'degraded', service, afterMs: degradedAfterMs, ...words },
@@ -218,6 +223,33 @@ function waiting({ desired, promised, plan, observed }: Seen, { degradedAfterMs 
       });
   }
   return [...causes.values()];
+}
+
+/**
+ * What is waited for is tried again by a step, and nothing is waited for in that pass: one that was not taken, as by a name server
+ * that refuses, is the same trouble, and not another one with each try.
+ */
+function untaken(
+  { desired, promised }: Seen,
+  results: readonly StepResult[],
+  { degradedAfterMs }: CauseLimits,
+): Cause[] {
+  return results.flatMap(({ step: { service, kind, subject }, outcome }): Cause[] => {
+    if (outcome.kind === 'ok' || !isInLine(service, desired, promised)) return [];
+    return [
+      {
+        ...{ key: `degraded ${service}`, kind: 'degraded', service, afterMs: degradedAfterMs },
+        text: `${service} is degraded: ${kind} ${subject}: ${redact(outcome.why)}`,
+        ...(outcome.hint === undefined ? {} : { hint: redact(outcome.hint) }),
+      },
+    ];
+  });
+}
+
+function withoutTwice(causes: readonly Cause[]): Cause[] {
+  const first = new Map<string, Cause>();
+  for (const cause of causes) if (!first.has(cause.key)) first.set(cause.key, cause);
+  return [...first.values()];
 }
 
 /**
@@ -288,6 +320,14 @@ function isRenewed(route: ObservedRoute, { proxy }: Observed): boolean {
   return (
     stale.some((one) => isSame(one) && one.why === undefined) &&
     table.some((one) => isSame(one) && one.backend === route.backend && one.mode === route.mode)
+  );
+}
+
+/** Its definition is gone, and what it left is not. */
+function isGoing(service: string, desired: Desired, promised: Promised): boolean {
+  return (
+    desired.services.every((entry) => entry.service.name !== service) &&
+    promised.applied.some((entry) => entry.service.name === service)
   );
 }
 

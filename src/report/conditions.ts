@@ -110,11 +110,18 @@ function dns(state: NonNullable<View['dns']>, all: View['services']): Condition 
       ...(routes === 0 ? {} : { hint: 'Set [mcns] driver to have them managed.' }),
     };
   }
+  if (state.keyFault !== undefined)
+    return { name: 'dns', ok: false, text: state.keyFault.why, hint: state.keyFault.hint };
   if (state.why !== undefined)
     return { name: 'dns', ok: false, text: state.why, hint: 'What is served goes on being served.' };
   const [first, ...more] = state.elsewhere;
   const [foreign, ...moreForeign] = state.foreign ?? [];
   const managed = `manages ${count(state.names, 'name')} in ${state.zones.join(', ')}`;
+  if (state.failed !== undefined)
+    return {
+      ...{ name: 'dns', ok: false, text: `not all of ${count(state.names, 'name')}: ${state.failed}` },
+      hint: 'Look at the name server, its zone and [mcns] key_file. What is served goes on being served.',
+    };
   if (foreign !== undefined)
     return {
       name: 'dns',

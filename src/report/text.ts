@@ -1,6 +1,9 @@
 import { visible } from './shown.ts';
 import type { ServiceView, View } from './types.ts';
 
+/** Conditions that have a line of their own, or that the services below say. */
+const TOLD_ABOVE: readonly string[] = ['mode', 'git', 'engine', 'services'];
+
 /** `mc-gitops status`: the node, then desired, applied and observed of each service (or of one). */
 export function formatStatus(view: View, service?: string): string {
   const chosen = view.services.filter((entry) => service === undefined || entry.name === service);
@@ -14,8 +17,15 @@ export function formatStatus(view: View, service?: string): string {
       .filter(({ name }) => name === 'mode')
       .map(({ text, hint }) => `mode     ${text}${hint === undefined ? '' : `. ${hint}`}`),
     `engine   ${'kind' in view.engine ? `${view.engine.kind} ${view.engine.version}` : view.engine.why}`,
+    ...view.conditions
+      .filter(({ name, ok }) => !ok && !TOLD_ABOVE.includes(name))
+      .flatMap(({ name, text, hint }) => [
+        `problem  ${name}: ${text}`,
+        ...(hint === undefined ? [] : [`         ${hint}`]),
+      ]),
   ];
-  return [...(service === undefined ? head : []), ...chosen.flatMap(serviceLines)].map(visible).join('\n');
+  const lines = chosen.flatMap((one) => serviceLines(one, view.at));
+  return [...(service === undefined ? head : []), ...lines].map(visible).join('\n');
 }
 
 /** `mc-gitops ps`: one line a container of ours. */
@@ -58,7 +68,7 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n');
 }
 
-function serviceLines(service: ServiceView): string[] {
+function serviceLines(service: ServiceView, at = 0): string[] {
   const { desired, edgeOf } = service;
   const isEdge = edgeOf !== undefined;
   return [
@@ -84,7 +94,7 @@ function serviceLines(service: ServiceView): string[] {
     ),
     ...service.routes.map(
       (r) =>
-        `  route     ${r.hostname}:${r.port} ${r.mode} -> ${r.backend ?? 'nothing yet'}${r.served ? '' : ' (not served)'}${r.edge === undefined ? '' : `, edge ${r.edge.join(', ')}`}`,
+        `  route     ${r.hostname}:${r.port} ${r.mode} -> ${r.backend ?? 'nothing yet'}${r.served ? '' : ' (not served)'}${r.edge === undefined ? '' : `, edge ${r.edge.join(', ')}`}${endOf(r, at)}`,
     ),
     ...service.waiting
       .filter((w) => w.for !== 'image push')
@@ -113,6 +123,11 @@ function columnsOf(service: ServiceView): string[] {
     `  desired   ${desired === undefined ? (service.issues.some((issue) => issue.severity === 'error') ? 'unusable' : 'gone') : `${desired.active ? 'running' : 'stopped'} ${desired.images.join(', ')} (commit ${short(desired.commit)})`}`,
     `  applied   ${applied === undefined ? 'never' : `${applied.state} ${applied.images.join(', ')} (commit ${short(applied.commit)}, ${time(applied.at)})`}`,
   ];
+}
+
+function endOf({ notAfter }: ServiceView['routes'][number], at: number): string {
+  if (notAfter === undefined) return '';
+  return `, certificate ${notAfter <= at ? 'ended' : 'ends'} ${time(notAfter)}`;
 }
 
 function hint(text: string | undefined): string[] {

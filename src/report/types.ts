@@ -76,6 +76,10 @@ interface DnsView {
   readonly names: number;
   /** Why a name server could not be asked. */
   readonly why?: string;
+  /** What is wrong with the file of the key that updates are signed with. */
+  readonly keyFault?: { readonly why: string; readonly hint: string };
+  /** Why an update was not taken that is tried again. */
+  readonly failed?: string;
   /** Why a zone cannot be searched for records that nobody knows any more. */
   readonly unsearched?: string;
   /** Host names inside our zones under which somebody else has a record too. Absent: none. */

@@ -157,6 +157,7 @@ function dnsOf(
       found.length === 0 ? 'does not resolve' : `resolves to ${found.join(', ')}, not to this node`;
     return [{ hostname, why: `${hostname} ${what}` }];
   });
+  const failed = inside.find((seen) => seen.failed !== undefined)?.failed?.why;
   const foreign = names.flatMap(([hostname, seen]) => {
     const why = 'zone' in seen ? foreignIn(hostname, seen, addresses) : undefined;
     return why === undefined ? [] : [{ hostname, why }];
@@ -167,6 +168,8 @@ function dnsOf(
     names: inside.length,
     ...(foreign.length === 0 ? {} : { foreign }),
     ...(unseen === undefined || unseen.known ? {} : { why: redact(unseen.why) }),
+    ...(dns.keyFault === undefined ? {} : { keyFault: clean(dns.keyFault) }),
+    ...(failed === undefined ? {} : { failed: redact(failed) }),
     ...(dns.unsearched === undefined ? {} : { unsearched: redact(dns.unsearched) }),
     elsewhere,
   };

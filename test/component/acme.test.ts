@@ -152,6 +152,17 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
     );
     await rm(join(dir, 'acme'), { recursive: true });
     const unbound = join(dir, 'unbound');
+    // What is wrong with the file by itself is said before the CA is asked, and without what stands in it (G10).
+    for (const [content, mode, told] of [
+      ['a2VwdDBRdWlldA', 0o640, 'can be read by others'],
+      ['', 0o600, 'holds no key (base64url)'],
+      ['kept quiet!', 0o600, 'holds no key (base64url)'],
+    ] as const) {
+      await writeFile(unbound, content);
+      await chmod(unbound, mode);
+      const why = await fails(open('http-01', { eabKeyFile: unbound }));
+      expect(why).to.equal(`[certs] acme_eab_key_file ${unbound} ${told}`);
+    }
     await writeFile(unbound, Buffer.from('another key of the CA').toString('base64url'));
     expect(await fails(open('http-01', { eabKeyFile: unbound }))).to.match(/refuses: /);
     await rm(join(dir, 'acme'), { recursive: true });

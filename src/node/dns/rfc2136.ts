@@ -26,6 +26,7 @@ import {
   type NameSeen,
 } from './query.ts';
 import { openSearch } from './search.ts';
+import { keyFault, type KeyFault } from './key.ts';
 import type { RecordMark } from './types.ts';
 import { sendUpdate, textScript, updateScript } from './update.ts';
 
@@ -92,7 +93,8 @@ export function zoneOf(hostname: string, zones: readonly string[]): string | und
 }
 
 async function observe(rig: Rig, hostnames: readonly string[]): Promise<DnsFacts> {
-  const { zones } = rig.options;
+  const { zones, keyFile } = rig.options;
+  const fault = keyFile === undefined ? undefined : await keyFault(keyFile);
   const names: Record<string, NameFacts> = {};
   const left: Record<string, ZoneName> = {};
   let unsearched: string | undefined;
@@ -116,6 +118,7 @@ async function observe(rig: Rig, hostnames: readonly string[]): Promise<DnsFacts
   return {
     ...{ driver: 'rfc2136', zones, names },
     ...(Object.keys(left).length === 0 ? {} : { left }),
+    ...(fault === undefined ? {} : { keyFault: fault }),
     ...(unsearched === undefined ? {} : { unsearched }),
   };
 }
@@ -182,6 +185,8 @@ async function ensureAll(
 ): Promise<Outcome<undefined>> {
   const { failures, options } = rig;
   const whys: string[] = [];
+  const fault = options.keyFile === undefined ? undefined : await keyFault(options.keyFile);
+  if (fault !== undefined) return withoutUpdate(rig, records, fault);
   try {
     for (const record of records) {
       const said = await Promise.all(
@@ -201,6 +206,17 @@ async function ensureAll(
   return whys.length === 0
     ? ok()
     : wait(whys.join('; '), 'Look at the name server, its zone and the key in [mcns] key_file.');
+}
+
+/** No server was asked: tried again soon, however often, so that a key that was mended is used at once. */
+function withoutUpdate(
+  { failures, options }: Rig,
+  records: readonly WantedRecord[],
+  { why, hint }: KeyFault,
+): Outcome<undefined> {
+  const retryAt = options.clock.now() + FIRST_PAUSE_MS;
+  for (const { hostname } of records) failures.set(hostname, { why, count: 0, retryAt });
+  return wait(why, hint);
 }
 
 /** One name on one server: look, change what differs in one update, look again. Says why it is not so. */
@@ -250,6 +266,8 @@ async function ensureText(
   there: boolean,
 ): Promise<Outcome<undefined>> {
   const { zones, servers, ttlS, keyFile } = options;
+  const fault = keyFile === undefined ? undefined : await keyFault(keyFile);
+  if (fault !== undefined) return wait(fault.why, fault.hint);
   const zone = zoneOf(name, zones);
   if (zone === undefined) {
     return blocked(
@@ -361,7 +379,8 @@ function openElsewhere({ clock, onSignal }: Rfc2136Options): (hostname: string) 
   const asking = new Set<string>();
   return (hostname) => {
     const last = seen.get(hostname);
-    if ((last === undefined || clock.monotonic() - last.at > ELSEWHERE_EVERY_MS) && !asking.has(hostname)) {
+    const everyMs = last?.found.known === false ? FIRST_PAUSE_MS : ELSEWHERE_EVERY_MS;
+    if ((last === undefined || clock.monotonic() - last.at > everyMs) && !asking.has(hostname)) {
       asking.add(hostname);
       void resolveAnywhere(hostname)
         .then(known, (error: unknown) => unknown(`${hostname} cannot be resolved: ${messageOf(error)}`))

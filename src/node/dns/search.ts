@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline';
 import type { Clock } from '../../base/clock.ts';
 import { known, messageOf, unknown, type Known } from '../../base/outcome.ts';
 import { MARK_LABEL, queryFault, serialOf } from './query.ts';
+import { keyFault } from './key.ts';
 import { serverOf } from './update.ts';
 
 const SEARCH_EVERY_MS = 600_000;
@@ -68,11 +69,13 @@ async function markedNames(at: {
   keyFile: string | undefined;
 }): Promise<string[]> {
   const { address, port } = serverOf(at.server);
+  const fault = at.keyFile === undefined ? undefined : await keyFault(at.keyFile);
+  if (fault !== undefined) throw new Error(fault.why);
   const child = spawn(
     'dig',
     [
       ...['-r', ...(at.keyFile === undefined ? [] : ['-k', at.keyFile]), `@${address}`, '-p', port],
-      ...['+tcp', '+noall', '+answer', '+tries=1', '+time=5', at.zone, 'AXFR'],
+      ...['+tcp', '+noall', '+answer', '+comments', '+tries=1', '+time=5', at.zone, 'AXFR'],
     ],
     {
       env: { PATH: '/usr/bin:/bin:/usr/sbin:/sbin', HOME: '/nonexistent' },
@@ -101,7 +104,12 @@ async function namesIn(
 ): Promise<string[]> {
   const names = new Set<string>();
   let ends = 0;
+  let status: string | undefined;
   for await (const line of lines) {
+    if (line.startsWith(';')) {
+      status ??= /\bstatus: (?!NOERROR)([A-Z]+)/.exec(line)?.[1];
+      continue;
+    }
     const [name = '', , , type, ...texts] = line.split(/\s+/);
     const hostname = name.toLowerCase().replace(/\.$/, '');
     if (type === 'SOA' && hostname === zone) ends += 1;
@@ -109,5 +117,6 @@ async function namesIn(
       names.add(hostname.slice(MARK_LABEL.length));
   }
   if (ends === 2) return [...names].sort();
-  throw new Error(`name server ${server} does not hand over the zone ${zone} (AXFR)`);
+  const answer = status === undefined ? '' : `: it answers ${status}`;
+  throw new Error(`name server ${server} does not hand over the zone ${zone} (AXFR)${answer}`);
 }

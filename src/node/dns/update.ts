@@ -110,14 +110,26 @@ function run(script: string, keyFile: string | undefined, signal: AbortSignal): 
     });
     child.once('error', reject);
     child.once('close', (code) => {
-      const lines = said.split('\n').map((line) => line.trim());
-      resolve(
-        code === 0 ? undefined : lines.filter((line) => line !== '').join('; ') || `exit ${code ?? ''}`,
-      );
+      const lines = said.split('\n').map((line) => line.replace(/^[;\s]+/, '').trim());
+      const told = lines.filter((line) => line !== '').join('; ') || `exit ${code ?? ''}`;
+      resolve(code === 0 ? undefined : `${told}${meaningOf(told)}`);
     });
     child.stdin.once('error', () => undefined);
     child.stdin.end(script);
   });
+}
+
+/** What a name server means by refusing a signature (RFC 8945, section 5.2), or an update (RFC 2136, section 3.3). */
+function meaningOf(said: string): string {
+  const meanings: readonly (readonly [RegExp, string])[] = [
+    [/BADKEY/, 'it does not know a key of this name and algorithm'],
+    [/BADSIG/, 'its key of this name has another secret'],
+    [/BADTIME/, "its clock and this node's differ"],
+    [/NOTAUTH/, 'it does not know the key, or is not primary for the zone'],
+    [/REFUSED/, 'the key may not change this name there'],
+  ];
+  const meaning = meanings.find(([pattern]) => pattern.test(said))?.[1];
+  return meaning === undefined ? '' : ` (${meaning})`;
 }
 
 function typeOf(ip: string): 'A' | 'AAAA' {

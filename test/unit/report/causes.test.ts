@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { known, ok } from '../../../src/base/outcome.ts';
+import { known, ok, retry } from '../../../src/base/outcome.ts';
 import type { ProxyFacts } from '../../../src/node/types.ts';
 import type { ImageState } from '../../../src/node/images/state.ts';
 import { makePlan } from '../../../src/plan/plan.ts';
@@ -75,6 +75,18 @@ describe('what there is a notice for', () => {
     expect(told([{ listenerPort: 443, hostname, why: '/h.cfg was changed by hand' }])).to.deep.equal([
       `a was repaired: route ${hostname}:443: /h.cfg was changed by hand (put-routes ${hostname})`,
     ]);
+  });
+
+  it('what is tried again and not taken is one trouble over all of its tries (L15)', async () => {
+    const before = input().seen;
+    world.kill('b');
+    world.failing.set('start', retry('the disk is full'));
+    const { results } = await world.pass();
+    const causes = causesOf(input({ results, ...(before === undefined ? {} : { seen: before }) }), LIMITS);
+    expect(causes.map(({ key, text }) => `${key}: ${text}`)).to.deep.equal([
+      'degraded b: b is degraded: start-container b: the disk is full',
+    ]);
+    expect(causesOf(input(), LIMITS).map(({ key }) => key)).to.deep.equal(['degraded b']);
   });
 
   it('a definition that is held back, with its first error', () => {

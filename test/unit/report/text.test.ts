@@ -23,6 +23,31 @@ describe('the text of status and ps', () => {
     expect(text).to.contain('f83b51cd902e hello v1.1.0; paste is new (Kyle Isom');
   });
 
+  it('status tells each condition that is not well, and of each route when its certificate ends', () => {
+    const notAfter = (view.at ?? 0) + 86_400_000;
+    const [first, ...rest] = view.services.filter(({ routes }) => routes.length > 0);
+    const [route] = first?.routes ?? [];
+    if (first === undefined || route === undefined) throw new Error('no route');
+    const conditions = [
+      { name: 'git', ok: true, text: 'answers' },
+      { name: 'dns', ok: false, text: '[mcns] key_file /k is not there', hint: 'Put the key there.' },
+    ] as const;
+    const textOf = (end: number): string =>
+      formatStatus({
+        ...{ ...view, conditions },
+        services: [{ ...first, routes: [{ ...route, notAfter: end }] }, ...rest],
+      });
+    expect(textOf(notAfter)).to.contain(
+      '\nproblem  dns: [mcns] key_file /k is not there\n         Put the key there.\n',
+    );
+    expect(textOf(notAfter)).to.not.contain('answers');
+    const day = (at: number): string => new Date(at).toISOString().slice(0, 10);
+    expect(textOf(notAfter)).to.match(
+      new RegExp(`  route     ${route.hostname}.*, certificate ends ${day(notAfter)}`),
+    );
+    expect(textOf((view.at ?? 0) - 1)).to.match(/, certificate ended \d{4}-/);
+  });
+
   it('status of one service is only that one', () => {
     const text = formatStatus(view, 'docs');
     expect(text).to.contain('docs: degraded').and.not.contain('hello: ').and.not.contain('source ');

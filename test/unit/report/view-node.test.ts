@@ -190,6 +190,27 @@ describe('the view of the node as a whole', () => {
     });
   });
 
+  it('tells that updates are not taken, and what is wrong with the key file (L14)', () => {
+    const name = { zone: 'svc.test', servers: [] };
+    const why = 'name server ns did not take the update of a.svc.test: update failed: NOTAUTH';
+    const names = { 'a.svc.test': { ...name, failed: { why, retryAt: 1 } }, 'b.svc.test': name };
+    const conditionOf = (more: object): unknown =>
+      seeing({
+        observed: {
+          ...at.input.seen.observed,
+          dns: { driver: 'rfc2136', zones: ['svc.test'], names, ...more },
+        },
+      }).conditions.find((one) => one.name === 'dns');
+    expect(conditionOf({})).to.deep.equal({
+      ...{ name: 'dns', ok: false, text: `not all of 2 names: ${why}` },
+      hint: 'Look at the name server, its zone and [mcns] key_file. What is served goes on being served.',
+    });
+    const keyFault = { why: '[mcns] key_file /k is not there', hint: 'Put it there.' };
+    expect(conditionOf({ keyFault })).to.deep.equal({
+      ...{ name: 'dns', ok: false, text: keyFault.why, hint: keyFault.hint },
+    });
+  });
+
   it('tells what somebody else has under a name of ours, beside our record or alone (L14)', () => {
     const mark = { owner: 'n1/main', service: 'a', addresses: ['10.0.0.1'] };
     const edge = { owner: 'e1/main', service: 'a@n1', addresses: ['10.0.0.7'] };

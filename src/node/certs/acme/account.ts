@@ -106,13 +106,19 @@ async function readBinding({
   eabKeyFile,
 }: AcmeOptions): Promise<Outcome<{ kid: string; hmacKey: string } | undefined>> {
   if (eabKid === undefined || eabKeyFile === undefined) return ok(undefined);
+  const hint = `Write the HMAC key that the CA gave (base64url) into ${eabKeyFile}, mode 0600.`;
   try {
+    const { mode } = await stat(eabKeyFile);
+    if ((mode & 0o077) !== 0)
+      return blocked(
+        `[certs] acme_eab_key_file ${eabKeyFile} can be read by others`,
+        `chmod 600 ${eabKeyFile}`,
+      );
     const key = new Secret((await readFile(eabKeyFile, 'utf8')).trim());
+    if (!/^[A-Za-z0-9_-]+={0,2}$/.test(key.reveal()))
+      return blocked(`[certs] acme_eab_key_file ${eabKeyFile} holds no key (base64url)`, hint);
     return ok({ kid: eabKid, hmacKey: key.reveal() });
   } catch (error) {
-    return blocked(
-      `the key of the external account binding cannot be read: ${messageOf(error)}`,
-      `Write the HMAC key that the CA gave (base64url) into ${eabKeyFile}, mode 0600.`,
-    );
+    return blocked(`the key of the external account binding cannot be read: ${messageOf(error)}`, hint);
   }
 }
