@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
@@ -7,6 +7,7 @@ import { openCaFront, type CaFront } from '../support/cafront.ts';
 import { makeCa } from '../support/certs.ts';
 import { startKnot, type NameServer } from '../support/nameserver.ts';
 import { startPebble, type Pebble } from '../support/pebble.ts';
+import { until } from '../support/until.ts';
 import { NAME, certificatesFrom, endOfOrder, lookAt, whyOf } from './acme.kit.ts';
 
 const HOUR_MS = 3_600_000;
@@ -89,6 +90,53 @@ describe('rate limits of an ACME CA: a real Pebble behind a front that counts', 
         await certificates.stop();
       }
     });
+
+  it('first orders at once have one account made; a URL that is not of the key on disk is asked for anew', async () => {
+    const names = ['one', 'two', 'three'].map((name) => `${name}.svc.test`);
+    await knot.update(...names.map((name) => `update add ${name} 60 A 127.0.0.1`));
+    const ended = async (certificates: ReturnType<typeof open>): Promise<string[]> => {
+      const wanted = names.map((hostname) => ({ hostname, service: hostname, isDefault: false }));
+      const states = await until(
+        'the orders to end',
+        async () => {
+          const seen = Object.values(await certificates.observe(wanted));
+          return seen.every(({ kind }) => kind !== 'ordered') ? seen : undefined;
+        },
+        40_000,
+      );
+      return states.map(whyOf);
+    };
+    const issueAll = async (certificates: ReturnType<typeof open>): Promise<void> => {
+      await Promise.all(names.map((name) => certificates.issue(name, name, false)));
+    };
+    const certificates = open();
+    try {
+      await issueAll(certificates);
+      expect(await ended(certificates)).to.deep.equal(['valid', 'valid', 'valid']);
+      expect(front.asked.filter((what) => what === 'POST /sign-me-up')).to.have.length(1);
+
+      // As two at once left it: the URL of one account beside the key of another.
+      const [account = ''] = (await readdir(join(dir, 'acme'))).filter((name) => /^[0-9a-f]{12}$/.test(name));
+      const url = join(dir, 'acme', account, 'account.url');
+      const good = await readFile(url, 'utf8');
+      await rm(join(dir, 'acme', account, 'account.key'));
+      for (const name of names) await rm(join(dir, 'certs', `${name}.pem`));
+      await issueAll(certificates);
+      const refused = (await ended(certificates)).filter((why) => why !== 'valid');
+      expect(refused[0]).to.match(/refuses: (malformed|unauthorized)/);
+      const again = await until('certificates with another account', async () => {
+        aheadMs += 1_000;
+        await issueAll(certificates);
+        const whys = await ended(certificates);
+        return whys.every((why) => why === 'valid') ? whys : undefined;
+      });
+      expect(again).to.have.length(3);
+      expect(await readFile(url, 'utf8')).not.to.equal(good);
+    } finally {
+      await certificates.stop();
+      await knot.update(...names.map((name) => `update delete ${name}`));
+    }
+  });
 
   it('Retry-After as a date is understood, and kept to by an agent that was started since', async () => {
     const certificates = open();

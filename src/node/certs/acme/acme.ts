@@ -1,6 +1,7 @@
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import pLimit from 'p-limit';
 import type { Clock } from '../../../base/clock.ts';
 import { writeFileAtomic } from '../../../base/files.ts';
 import type { Log } from '../../../base/log.ts';
@@ -75,6 +76,7 @@ export function openAcme(
 ): Acme {
   const { clock, dns, log, onChange, timeoutMs, retryMs, dir } = options;
   const jobs = openJobs({ lanes: { order: { concurrency: 2, timeoutMs } }, clock, retryMs, onChange });
+  const alone = pLimit(1);
   const ready = options.throughProxy === true ? options.proxyReady : undefined;
   const challenges =
     options.challenge === 'dns-01' ? byDns(dns, dir, log) : byHttp(options.httpListen, ready);
@@ -95,7 +97,7 @@ export function openAcme(
           const early = await tooEarly(dir, hostname, clock.now());
           if (early !== undefined) return early;
           const order = { ...options, ...(ca.value === '' ? {} : { ca: ca.value }) };
-          const pem = await orderCertificate(hostname, made.value, order, challenges, context);
+          const pem = await orderCertificate(hostname, made.value, order, challenges, { ...context, alone });
           if (pem.kind !== 'ok') {
             log.warn({ hostname, why: pem.why, hint: pem.hint }, 'no certificate from the CA');
             await noteLimit(dir, hostname, pem, clock.now());

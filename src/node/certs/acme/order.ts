@@ -8,6 +8,8 @@ import { withAcmeCall, type AcmeCall } from './http.ts';
 
 export interface OrderContext {
   readonly signal: AbortSignal;
+  /** One order after the other: two that know of no account would each make one, and a key be kept beside the other's URL. */
+  alone<T>(work: () => Promise<T>): Promise<T>;
   progress(text: string): void;
 }
 
@@ -42,21 +44,23 @@ async function ordered(
   context: OrderContext,
   call: AcmeCall,
 ): Promise<Outcome<string>> {
-  const account = await openAccount(options);
-  if (account.kind !== 'ok') return account;
-  const { client, isKnown } = account.value;
   context.progress('account');
-  if (!isKnown) {
-    const registered = await account.value.register();
-    if (registered.kind !== 'ok') return registered;
-  }
+  const account = await context.alone(async () => {
+    context.signal.throwIfAborted();
+    const opened = await openAccount(options);
+    if (opened.kind !== 'ok' || opened.value.isKnown) return opened;
+    const registered = await opened.value.register();
+    return registered.kind === 'ok' ? opened : registered;
+  });
+  if (account.kind !== 'ok') return account;
+  const { client } = account.value;
   context.progress('order');
   let order: Order;
   try {
     order = await client.createOrder({ identifiers: [{ type: 'dns', value: hostname }] });
   } catch (error) {
-    // A CA that was made anew: the account is made again with the same key by the next try.
-    if (call.problem?.type === 'accountDoesNotExist') await account.value.forget();
+    // The next try asks for the account by its key, and has one made where there is none.
+    if (NO_ACCOUNT.includes(call.problem?.type ?? '')) await context.alone(() => account.value.forget());
     throw error;
   }
   context.progress(`proof by ${options.challenge}`);
@@ -75,6 +79,12 @@ async function ordered(
     return wait(`the CA did not sign the order of ${hostname}${call.problem?.detail ?? ''}`);
   return ok(await client.getCertificate(order));
 }
+
+/**
+ * A CA that was made anew; or the URL is that of an account with another key, whose signature is none then: CAs call that malformed, or
+ * unauthorized.
+ */
+const NO_ACCOUNT: readonly string[] = ['accountDoesNotExist', 'malformed', 'unauthorized'];
 
 /** Answers the challenge of each authorization that is not valid yet, and takes the answer back whatever came of it. */
 async function prove(
