@@ -1,14 +1,17 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { expect } from 'chai';
 import { makeLog } from '../../src/base/log.ts';
 import type { Outcome } from '../../src/base/outcome.ts';
+import { Secret } from '../../src/base/secret.ts';
 import { openEngine, type Engine } from '../../src/node/engine/engine.ts';
 import type { ContainerSpec } from '../../src/node/types.ts';
 import { startFakeEngine, type FakeEngine } from '../support/fakeengine.ts';
 import { CALL_FAULTS, type CallFault } from '../support/simulation/faults.ts';
 import { tally } from '../support/tally.ts';
+import { until } from '../support/until.ts';
 
 const OWNER = 'n1/main';
 const IMAGE = 'mc/box:v1.0.0';
@@ -28,13 +31,33 @@ const SPEC: ContainerSpec = {
   ...{ logMaxSize: '10m', logMaxFiles: 3 },
 };
 
+const REMOTE = 'registry.test/mc/box:v1.0.0';
+const PASSWORD = 'quiet-Harbour-41+x/y';
+const ACCOUNT = { username: 'deployer', password: new Secret(PASSWORD), serveraddress: 'registry.test' };
+/** What is known without asking, what never ends, and the end. */
+const NO_CALLS = ['kind', 'socketPath', 'storageRoot', 'events', 'close'];
+/** The password as it stands in a header, whole and in part. */
+const FORMS = [PASSWORD, Buffer.from(JSON.stringify(PASSWORD)).toString('base64url').slice(2, -4)];
+
 type Given = (engine: Engine, fake: FakeEngine) => Promise<unknown>;
+
+/** With its deadline, for what has none of its own, and who hears of its progress. */
+interface Limits {
+  readonly deadlineMs: number;
+  readonly tell: (line: string) => void;
+}
 
 /** Each call of the adapter, with what must be there before it. */
 const CALLS: readonly {
   readonly name: string;
   readonly given: Given;
-  readonly call: (engine: Engine, id: string) => Promise<Outcome<unknown>>;
+  readonly call: (engine: Engine, id: string, limits: Limits) => Promise<Outcome<unknown>>;
+  /** What is told is what counts: whenever it is well, it is the same (or, of what an engine denies, that it is absent). */
+  readonly isRead?: true;
+  /** An engine may take minutes for it: it ends with the agent. */
+  readonly isPatient?: true;
+  /** Told as done: is it so? Absent: whoever calls looks again (house rule 4). */
+  readonly isSo?: (value: unknown, engine: Engine, fake: FakeEngine) => Promise<boolean>;
 }[] = [
   { name: 'facts', given: started, call: (engine) => engine.facts() },
   { name: 'createNetwork', given: async () => undefined, call: (engine) => engine.createNetwork('net') },
@@ -52,8 +75,33 @@ const CALLS: readonly {
   { name: 'takeOver', given: byHand, call: (engine, id) => engine.takeOver(id, 'hand.prev', 1) },
   { name: 'giveBack', given: taken, call: (engine, id) => engine.giveBack(id, 'hand') },
   { name: 'logs', given: started, call: (engine, id) => engine.logs(id, { tail: 10 }) },
-  { name: 'inspectImage', given: started, call: (engine) => engine.inspectImage(IMAGE) },
-  { name: 'listImages', given: started, call: (engine) => engine.listImages('mc/') },
+  { name: 'logDriver', given: started, call: (engine, id) => engine.logDriver(id), isRead: true },
+  {
+    name: 'check',
+    given: started,
+    call: (engine, id, { deadlineMs }) => engine.check(id, ['true'], deadlineMs),
+    // Undefined is "healthy": nothing else is a lie.
+    isSo: (told, _engine, fake) => Promise.resolve(told !== undefined || fake.checked() > 0),
+  },
+  { name: 'inspectImage', given: started, call: (engine) => engine.inspectImage(IMAGE), isRead: true },
+  { name: 'listImages', given: started, call: (engine) => engine.listImages('mc/'), isRead: true },
+  {
+    name: 'pullImage',
+    given: networked,
+    call: (engine, _id, { deadlineMs, tell }) =>
+      engine.pullImage(REMOTE, ACCOUNT, AbortSignal.timeout(deadlineMs), tell),
+    isRead: true,
+  },
+  {
+    name: 'pushImage',
+    given: async (_engine, fake) => fake.addImage(REMOTE),
+    call: (engine, _id, { deadlineMs, tell }) =>
+      engine.pushImage(REMOTE, ACCOUNT, AbortSignal.timeout(deadlineMs), tell),
+    isRead: true,
+  },
+  { name: 'buildImage', given: networked, call: build, isSo: isBuilt },
+  { name: 'disk', given: started, call: (engine) => engine.disk(), isRead: true, isPatient: true },
+  { name: 'pruneBuildCache', given: networked, call: (engine) => engine.pruneBuildCache(100) },
   { name: 'tagImage', given: started, call: (engine) => engine.tagImage(IMAGE, 'mc/box:v2.0.0') },
   { name: 'removeImage', given: started, call: (engine) => engine.removeImage(IMAGE) },
 ];
@@ -63,6 +111,21 @@ describe('G18 G19 G20 the engine adapter, when the N-th request of a call fails'
 
   before(() => (directory = mkdtempSync(join(tmpdir(), 'mcg-fake-'))));
   after(() => rmSync(directory, { recursive: true }));
+
+  it('each call that it has is here', async () => {
+    const fake = await startFakeEngine(join(directory, 'names.sock'));
+    const options = {
+      socket: fake.socketPath,
+      owner: OWNER,
+      callDeadlineMs: PATIENT_MS,
+      log: makeLog('silent'),
+    };
+    const engine = valueOf(await openEngine(options));
+    const calls = Object.keys(engine).filter((name) => !NO_CALLS.includes(name));
+    engine.close();
+    await fake.close();
+    expect(CALLS.map(({ name }) => name)).to.have.members(calls);
+  });
 
   for (const one of CALLS)
     it(`${one.name}: each request, in each of ${CALL_FAULTS.length} ways, once and from then on: an outcome in time, and done once it is called again`, async function () {
@@ -89,7 +152,7 @@ describe('G18 G19 G20 the engine adapter, when the N-th request of a call fails'
 
 /** One call with one kind of fault at each of its requests; how many there were. */
 async function failing(
-  { given, call }: (typeof CALLS)[number],
+  { given, call, isRead, isSo, isPatient }: (typeof CALLS)[number],
   socketPath: string,
   fault: CallFault,
   isLasting: boolean,
@@ -98,6 +161,8 @@ async function failing(
   const open = async (callDeadlineMs: number): Promise<Engine> =>
     valueOf(await openEngine({ socket: socketPath, owner: OWNER, callDeadlineMs, log: makeLog('silent') }));
   const patient = await open(PATIENT_MS);
+  const said: string[] = [];
+  const limits = (deadlineMs: number): Limits => ({ deadlineMs, tell: (line) => said.push(line) });
   /** The call with the fault; undefined: it was given up before it came to that. */
   const called = async (skip: number, deadlineMs: number): Promise<Outcome<unknown> | undefined> => {
     fake.reset();
@@ -107,14 +172,17 @@ async function failing(
     const id = await idOf(patient);
     const engine = deadlineMs === PATIENT_MS ? patient : await openSoon(() => open(deadlineMs));
     fake.fail(fault, skip, isLasting);
-    const outcome = await call(engine, id);
+    const under = call(engine, id, limits(deadlineMs));
+    if (isPatient === true && engine !== patient)
+      await until('the fault', () => fake.fired() > 0, PATIENT_MS).then(() => engine.close());
+    const outcome = await under;
     const hasFired = fake.fired() > 0;
     fake.fail(undefined);
     if (engine !== patient) engine.close();
     return hasFired ? outcome : undefined;
   };
   try {
-    const clean = await shapeAfter(fake, patient, given, call);
+    const clean = await shapeAfter(fake, patient, given, (...of) => call(...of, limits(PATIENT_MS)));
     for (let skip = 0; skip < clean.requests; skip += 1) {
       const when = `${fault}${isLasting ? ' from then on' : ''}, request ${skip + 1}`;
       let outcome: Outcome<unknown> | undefined;
@@ -123,11 +191,19 @@ async function failing(
       if (outcome === undefined) throw new Error(`${when}: it does not fire`);
       const id = await idOf(patient);
       judge(outcome, fault, when);
+      if (outcome.kind === 'ok') {
+        const isDenied = fault === '404' && outcome.value === undefined;
+        if (isRead === true && !isDenied) expect(outcome.value, when).to.deep.equal(clean.value);
+        if (isSo !== undefined) expect(await isSo(outcome.value, patient, fake), when).to.equal(true);
+      }
       // G20: called again it is done, once, whatever became of it the first time.
-      const again = await repeated(() => call(patient, id));
+      const again = await repeated(() => call(patient, id, limits(PATIENT_MS)));
       expect(again.kind, `${when}, again: ${'why' in again ? again.why : ''}`).to.equal('ok');
+      if (isRead === true && again.kind === 'ok') expect(again.value, when).to.deep.equal(clean.value);
       expect(fake.shape(), when).to.equal(clean.shape);
+      said.push(JSON.stringify(outcome));
     }
+    for (const form of FORMS) expect(said.join('\n'), 'the account (G10)').to.not.contain(form);
     return clean.requests;
   } finally {
     patient.close();
@@ -144,6 +220,19 @@ async function openSoon(open: () => Promise<Engine>): Promise<Engine> {
       if (tries === 20) throw error;
     }
   }
+}
+
+/** From a context of one empty block; with an account, so that the builder has its session. */
+function build(engine: Engine, _id: string, { deadlineMs, tell }: Limits): Promise<Outcome<unknown>> {
+  return engine.buildImage(Readable.from([Buffer.alloc(1_024)]), {
+    ...{ reference: 'mc/built:v1.0.0', dockerfile: 'Dockerfile', buildArgs: {}, labels: {} },
+    ...{ auths: [ACCOUNT], signal: AbortSignal.timeout(deadlineMs), onProgress: tell },
+  });
+}
+
+async function isBuilt(value: unknown, engine: Engine): Promise<boolean> {
+  const there = valueOf(await engine.inspectImage('mc/built:v1.0.0'));
+  return there !== undefined && there.imageId === (value as { imageId: string }).imageId;
 }
 
 /** A failure says what, and never is a success that was not looked at. */
@@ -167,13 +256,13 @@ async function shapeAfter(
   engine: Engine,
   given: Given,
   call: (engine: Engine, id: string) => Promise<Outcome<unknown>>,
-): Promise<{ readonly shape: string; readonly requests: number }> {
+): Promise<{ readonly shape: string; readonly requests: number; readonly value: unknown }> {
   fake.addImage(IMAGE);
   await given(engine, fake);
   const id = await idOf(engine);
   const before = fake.calls();
-  valueOf(await call(engine, id));
-  return { shape: fake.shape(), requests: fake.calls() - before };
+  const value = valueOf(await call(engine, id));
+  return { shape: fake.shape(), requests: fake.calls() - before, value };
 }
 
 async function networked(engine: Engine): Promise<void> {

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { createServer as createTcpServer, type Server as TcpServer } from 'node:net';
+import { createServer, ServerResponse, type IncomingMessage } from 'node:http';
+import { createServer as createTcpServer, Socket, type Server as TcpServer } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { imageIdOf, openFakeStore } from './fakestore.ts';
 import { send, spoil, type Answer } from './spoiled.ts';
 import type { CallFault } from './simulation/faults.ts';
 
@@ -8,8 +10,8 @@ import type { CallFault } from './simulation/faults.ts';
  * A Docker Engine API 1.41 in memory, on a Unix socket: for faults that a real engine cannot be made to show. It promises
  * what the engine adapter asks of Docker, with Docker's statuses and words: containers are created once a name (409), renamed,
  * started (500 when another one runs on their port), stopped (304 when they do not run) and removed (409 while they run, without
- * force), listed and inspected with their labels, networks and mounts; networks are made, joined and removed; images are there or
- * are not; they are tagged, untagged and listed; a container has a log of two lines. What is published listens on its port, and accepts for nobody (L17). It runs no process: what is started runs until
+ * force), listed and inspected with their labels, networks and mounts; networks are made, joined and removed; its images are a
+ * `FakeStore`; a container has a log of two lines, and what is run inside one ends well at once. What is published listens on its port, and accepts for nobody (L17). It runs no process: what is started runs until
  * it is stopped, and exits well. The stream of events is open and silent.
  */
 export interface FakeEngine {
@@ -26,6 +28,8 @@ export interface FakeEngine {
   drop(): void;
   /** How often a fault was answered. */
   fired(): number;
+  /** How many programs have run inside containers. */
+  checked(): number;
   /** Everything it holds, without ids and times. */
   shape(): string;
   /** Its images stay. */
@@ -65,6 +69,7 @@ interface CreateBody {
   readonly NetworkingConfig?: { readonly EndpointsConfig: Record<string, { Aliases: readonly string[] }> };
 }
 
+const SESSION = 'HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n';
 const NEVER = '0001-01-01T00:00:00Z';
 
 export interface FakeOptions {
@@ -78,7 +83,8 @@ export async function startFakeEngine(
 ): Promise<FakeEngine> {
   let containers: Container[] = [];
   let networks: { Name: string; Id: string; Labels: Record<string, string> }[] = [];
-  const images = new Set<string>();
+  const images = openFakeStore();
+  const checks = new Map<string, { isDone: boolean }>();
   let count = 0;
   let asked: string[] = [];
   let fired = 0;
@@ -103,6 +109,10 @@ export async function startFakeEngine(
     }
     if (action === 'json') return [200, inspectionOf(container)];
     if (action === 'logs') return [200, 'one line\nanother\n'];
+    if (action === 'exec') {
+      checks.set(`check${checks.size}`, { isDone: false });
+      return [201, { Id: `check${checks.size - 1}` }];
+    }
     if (action === 'rename') {
       const name = query.get('name') ?? '';
       if (containers.some((one) => one.name === name))
@@ -170,17 +180,12 @@ export async function startFakeEngine(
     return [200, network];
   };
 
-  const onImage = (method: string, path: string, query: URLSearchParams): Answer => {
-    if (path === 'json') return [200, [...images].map((tag) => ({ Id: imageIdOf(tag), RepoTags: [tag] }))];
-    const reference = decodeURIComponent(path.replace(/\/(json|tag)$/, ''));
-    if (!images.has(reference)) return missing(`image: ${reference}`);
-    if (method === 'DELETE') {
-      images.delete(reference);
-      return [200, [{ Untagged: reference }]];
-    }
-    if (method === 'GET') return [200, { Id: imageIdOf(reference), Config: {} }];
-    images.add(`${query.get('repo') ?? ''}:${query.get('tag') ?? ''}`);
-    return [201];
+  const onCheck = (id: string, action: string): Answer => {
+    const check = checks.get(id);
+    if (check === undefined) return missing(`exec instance: ${id}`);
+    if (action === 'json') return [200, { Running: false, ExitCode: check.isDone ? 0 : null }];
+    check.isDone = true;
+    return [200, 'said\n'];
   };
 
   const answer = (method: string, path: string, query: URLSearchParams, body: unknown): Answer => {
@@ -198,8 +203,25 @@ export async function startFakeEngine(
     }
     if (room === 'networks') return onNetwork(method, id, action, body);
     if (room === 'volumes') return [201, {}];
-    if (room === 'images') return onImage(method, path.slice('/images/'.length), query);
-    return missing(`page: ${path}`);
+    if (room === 'exec') return onCheck(id, action);
+    return images.answer(method, path, query) ?? missing(`page: ${path}`);
+  };
+
+  /** Does what is asked, or fails as told; `done` sends what comes of it. */
+  const meet = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    act: () => Answer,
+    done: (answer: Answer) => void,
+  ): void => {
+    count += 1;
+    const strikes = fault !== undefined && (fault.isLasting ? count >= fault.at : count === fault.at);
+    if (!strikes || fault === undefined) {
+      done(act());
+      return;
+    }
+    fired += 1;
+    spoil(fault.kind, response, act, request.method === 'GET', accountIn(request));
   };
 
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -208,29 +230,38 @@ export async function startFakeEngine(
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const text = Buffer.concat(chunks).toString();
-    const body: unknown = text === '' ? {} : JSON.parse(text);
+    // A build context is no JSON.
+    const isJson = request.headers['content-type'] === 'application/json';
+    const body: unknown = isJson && text !== '' ? JSON.parse(text) : {};
     if (path === '/events') {
       response.writeHead(200).flushHeaders();
       return;
     }
-    count += 1;
     asked.push(`${request.method} ${path}`);
     if (held?.test(`${request.method} ${path}`) === true) {
+      count += 1;
       unanswered.push(response);
       return;
     }
-    const strikes = fault !== undefined && (fault.isLasting ? count >= fault.at : count === fault.at);
     const act = (): Answer => answer(request.method ?? 'GET', path, url.searchParams, body);
-    if (!strikes || fault === undefined) {
-      send(response, act());
-      return;
-    }
-    fired += 1;
-    spoil(fault.kind, response, act, request.method === 'GET');
+    meet(request, response, act, (said) => send(response, said));
   };
 
   const server = createServer((request, response) => {
     serve(request, response).catch(() => response.destroy());
+  });
+  // A session of the builder: it is opened, and nothing is asked over it.
+  const sessions = new Set<Duplex>();
+  server.on('upgrade', (request, socket) => {
+    sessions.add(socket.on('error', () => undefined).on('close', () => sessions.delete(socket)));
+    const response = new ServerResponse(request);
+    if (socket instanceof Socket) response.assignSocket(socket);
+    meet(
+      request,
+      response,
+      () => [101],
+      () => socket.write(SESSION),
+    );
   });
   await new Promise<void>((resolve) => server.listen(socketPath, resolve));
   return {
@@ -247,6 +278,7 @@ export async function startFakeEngine(
       unanswered = [];
     },
     fired: () => fired,
+    checked: () => [...checks.values()].filter(({ isDone }) => isDone).length,
     fail: (kind, skip = 0, isLasting = false) => {
       fired = 0;
       fault = kind === undefined ? undefined : { kind, at: count + skip + 1, isLasting };
@@ -255,15 +287,16 @@ export async function startFakeEngine(
       JSON.stringify([
         containers.map(({ name, status, networks: joined }) => [name, status, Object.keys(joined)]).sort(),
         networks.map(({ Name }) => Name).sort(),
-        [...images].sort(),
+        images.shape(),
       ]),
     reset: () => {
       containers.forEach(end);
       containers = [];
       networks = [];
+      checks.clear();
     },
-    forgetImages: () => images.clear(),
-    addImage: (reference) => void images.add(reference),
+    forgetImages: () => images.forget(),
+    addImage: (reference) => images.add(reference),
     addByHand: (name, image) => {
       const body = {
         ...{ Image: image, Labels: {}, Env: [] },
@@ -275,6 +308,7 @@ export async function startFakeEngine(
     close: async () => {
       containers.forEach(end);
       server.closeAllConnections();
+      for (const socket of sessions) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     },
   };
@@ -294,8 +328,10 @@ function portsOf({ body }: Container): string[] {
   );
 }
 
-function imageIdOf(reference: string): string {
-  return `sha256:${createHash('sha256').update(reference).digest('hex')}`;
+/** What the account of a registry comes as, written out. */
+function accountIn({ headers }: IncomingMessage): string {
+  const sent = headers['x-registry-auth'] ?? headers['x-registry-config'];
+  return typeof sent === 'string' ? ` for ${Buffer.from(sent, 'base64url').toString()}` : '';
 }
 
 function listedOf({ id, name, status, body }: Container): object {

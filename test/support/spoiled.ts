@@ -1,19 +1,31 @@
 import type { ServerResponse } from 'node:http';
 import type { CallFault } from './simulation/faults.ts';
 
-/** What a server would say if all were well. */
-export type Answer = readonly [status: number, body?: unknown];
+/** What a server would say if all were well; `lines`: each item of the body on a line of its own. */
+export type Answer = readonly [status: number, body?: unknown, form?: 'lines'];
 
 const DRIP_EVERY_MS = 20;
 
-export function send(response: ServerResponse, [status, body]: Answer): void {
-  response.writeHead(status, { 'content-type': 'application/json' });
-  response.end(body === undefined ? '' : JSON.stringify(body));
+export function send(response: ServerResponse, answer: Answer): void {
+  response.writeHead(answer[0], { 'content-type': 'application/json' });
+  response.end(answer[1] === undefined ? '' : textOf(answer));
 }
 
-/** The answer as this fault has it; what is done is done before. */
-export function spoil(kind: CallFault, response: ServerResponse, act: () => Answer, isRead: boolean): void {
-  const refuse = (status: number, message: string): void => send(response, [status, { message }]);
+function textOf([, body, form]: Answer): string {
+  if (form === undefined) return JSON.stringify(body ?? {});
+  return (body as readonly object[]).map((item) => `${JSON.stringify(item)}\n`).join('');
+}
+
+/** The answer as this fault has it; what is done is done before. `echo`: what a careless server repeats when it refuses. */
+export function spoil(
+  kind: CallFault,
+  response: ServerResponse,
+  act: () => Answer,
+  isRead: boolean,
+  echo = '',
+): void {
+  const refuse = (status: number, message: string): void =>
+    send(response, [status, { message: `${message}${echo}` }]);
   switch (kind) {
     case 'refused':
       return void response.destroy();
@@ -48,8 +60,9 @@ export function spoil(kind: CallFault, response: ServerResponse, act: () => Answ
     default:
       break;
   }
-  const [status, body] = act();
-  const text = JSON.stringify(body ?? {});
+  const answer = act();
+  const [status, body] = answer;
+  const text = textOf(answer);
   const head = { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) };
   switch (kind) {
     case 'done, error said': {

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
+import { retry } from '../../base/outcome.ts';
 import type { Api } from './api.ts';
-import { isMissing } from './failure.ts';
+import { Refusal, isMissing } from './failure.ts';
 
 /** What the engine's things take on its disk, in bytes. */
 export interface EngineDisk {
@@ -18,7 +19,11 @@ const PARALLEL = 8;
 const MAX_ROTATED = 100;
 
 export async function readDisk(api: Api, kind: 'docker' | 'podman'): Promise<EngineDisk> {
-  const usage = await api.call<Usage>('measure its disk', 'GET', '/system/df', { extraMs: PATIENCE_MS });
+  const usage = await api.call<Usage | null>('measure its disk', 'GET', '/system/df', {
+    extraMs: PATIENCE_MS,
+  });
+  // Something unreadable is not "nothing": what takes no room needs no tidying up.
+  if (usage === null || typeof usage !== 'object' || Array.isArray(usage)) throw unreadable();
   const logsBytes = await readLogs(api);
   const cache = (usage.BuildCache ?? []).filter(({ Shared }) => Shared !== true);
   return {
@@ -34,6 +39,10 @@ export async function pruneBuildCache(api: Api, kind: 'docker' | 'podman', keepB
   await api.call('prune the cache of the builder', 'POST', '/build/prune', {
     query: { all: true, 'keep-storage': keepBytes },
   });
+}
+
+function unreadable(): Refusal {
+  return new Refusal({ ...retry('the engine says nothing that can be read of its disk'), cause: 'outside' });
 }
 
 interface Usage {
@@ -53,6 +62,7 @@ async function readLogs(api: Api): Promise<number | undefined> {
   const listed = await api.call<{ Id: string }[]>('list containers', 'GET', '/containers/json', {
     query: { all: true },
   });
+  if (!Array.isArray(listed)) throw unreadable();
   const sizes: (number | undefined)[] = [];
   for (let at = 0; at < listed.length; at += PARALLEL)
     sizes.push(...(await Promise.all(listed.slice(at, at + PARALLEL).map(({ Id }) => logBytes(api, Id)))));

@@ -143,6 +143,12 @@ interface RawImage {
 }
 
 function imageDetails(reference: string, raw: RawImage): ImageDetails {
+  // Whatever stands behind the socket at that moment: a version is not judged by what no engine says.
+  if (typeof (raw as Partial<RawImage> | null)?.Id !== 'string')
+    throw new Refusal({
+      ...retry(`the engine says nothing that can be read of image ${reference}`),
+      cause: 'outside',
+    });
   const repository = plainRepository(referenceParts(reference).name);
   const digests = (raw.RepoDigests ?? [])
     .map(referenceParts)

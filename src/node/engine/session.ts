@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall } from '@grpc/grpc-js';
 import protobuf from 'protobufjs/minimal.js';
+import { retry } from '../../base/outcome.ts';
 import type { Api } from './api.ts';
+import { Refusal } from './failure.ts';
 import type { RegistryAuth } from './images.ts';
 
 /** What BuildKit asks for accounts of registries; open for one build. */
@@ -28,6 +30,11 @@ export async function openSession(
   };
   const socket = await api.upgrade('/session', headers, signal);
   socket.on('error', () => undefined);
+  // An answer that agrees to nothing comes as what it is, to be read only: gRPC would end the agent over it.
+  if (!socket.writable) {
+    socket.destroy();
+    throw new Refusal({ ...retry('the engine opens no session for the builder'), cause: 'outside' });
+  }
   const server = new Server();
   server.addService(
     { credentials: unary(CREDENTIALS), check: unary(HEALTH) },
