@@ -156,7 +156,10 @@ async function lookEverywhere(
   };
 }
 
-/** The serial is asked at every look; only when it has moved are the names asked again. */
+/**
+ * The serial is asked at every look; only when it has moved are the names asked again. Then once more at the end: to Node's
+ * resolver a refusal that it does not know (NOTAUTH) is "no such record", and who has the zone can tell its serial (G9).
+ */
 async function lookAt(
   { limit, caches }: Rig,
   server: string,
@@ -170,6 +173,7 @@ async function lookAt(
     const names = cache?.serial === serial ? cache.names : new Map<string, NameSeen>();
     const missing = hostnames.filter((hostname) => !names.has(hostname));
     await Promise.all(missing.map((name) => limit(async () => names.set(name, await lookUp(server, name)))));
+    if (missing.length > 0) await serialOf(server, zone);
     caches.set(place, { serial, names });
     return known(names);
   } catch (error) {
@@ -232,7 +236,7 @@ async function ensure(
   const zone = zoneOf(hostname, zones);
   if (zone === undefined) return `${hostname} is in none of our zones`;
   try {
-    const seen = await lookUp(server, hostname);
+    const seen = await surely(server, zone, lookUp(server, hostname));
     const change = changeOf(seen, record, { owner, service }, gone);
     if (change.kind === 'foreign') return gone ? undefined : `${server}: ${change.why}`;
     const { add, drop } = change;
@@ -247,7 +251,12 @@ async function ensure(
     if (refused !== undefined)
       return `name server ${server} did not take the update of ${hostname}: ${refused}`;
     log.info({ server, hostname, add, drop }, 'record updated');
-    const after = changeOf(await lookUp(server, hostname), record, { owner, service }, gone);
+    const after = changeOf(
+      await surely(server, zone, lookUp(server, hostname)),
+      record,
+      { owner, service },
+      gone,
+    );
     // What is left of others is theirs.
     const isGone = after.kind === 'foreign' || (after.drop.length === 0 && after.mark === undefined);
     const isThere = after.kind === 'ours' && after.add.length + after.drop.length === 0;
@@ -275,15 +284,18 @@ async function ensureText(
       'Add its zone, or set [certs] acme_challenge = "http-01".',
     );
   }
+  const isSo = async (server: string): Promise<boolean> =>
+    (await surely(server, zone, textsAt(server, name))).includes(value) === there;
   const onServer = async (server: string): Promise<string | undefined> => {
     try {
-      if ((await textsAt(server, name)).includes(value) === there) return undefined;
+      if (await isSo(server)) return undefined;
       const script = textScript({ server, zone, ttlS }, there ? 'add' : 'delete', name, value);
       const refused = await sendUpdate(script, keyFile);
       if (refused !== undefined)
         return `name server ${server} did not take the update of ${name}: ${refused}`;
-      const isSo = (await textsAt(server, name)).includes(value) === there;
-      return isSo ? undefined : `name server ${server} took the update of ${name}, but does not show it`;
+      return (await isSo(server))
+        ? undefined
+        : `name server ${server} took the update of ${name}, but does not show it`;
     } catch (error) {
       return isQueryError(error) ? queryFault(server, error) : `${name}: ${messageOf(error)}`;
     }
@@ -292,6 +304,13 @@ async function ensureText(
   return whys.length === 0
     ? ok()
     : wait(whys.join('; '), 'Look at the name server, its zone and [mcns] key_file.');
+}
+
+/** What was seen, of a server that has the zone: from any other nothing is no answer (see `lookAt`). */
+async function surely<T>(server: string, zone: string, looking: Promise<T>): Promise<T> {
+  const seen = await looking;
+  await serialOf(server, zone);
+  return seen;
 }
 
 type Change =
