@@ -2,6 +2,8 @@ import type { DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { FlapRecord } from '../registry/types.ts';
 import { oursOf, type Facts } from './facts.ts';
+import { slotted } from './slots.ts';
+import { sameSpec, specDigest, specOf } from './spec.ts';
 import type { Step, Waiting } from './types.ts';
 
 const FIRST_REST_MS = 10_000;
@@ -74,12 +76,14 @@ export function watchOf(facts: Facts, desired: DesiredService): Waiting[] {
 }
 
 /** Those that concern what is in place, or what shall be where nothing is: another spec is another try. */
-function recordsOf(facts: Facts, { service }: DesiredService): FlapRecord[] {
+function recordsOf(facts: Facts, desired: DesiredService): FlapRecord[] {
+  const { service } = desired;
   return (facts.promised.flaps ?? []).filter((flap) => {
     const component = service.components.find(({ name }) => name === flap.component);
     if (flap.service !== service.name || component === undefined || flap.heldAt > facts.now) return false;
     const inPlace = oursOf(facts, service.name).find(({ name }) => name === component.container);
-    return inPlace === undefined || inPlace.identity?.spec === flap.spec;
+    const spec = specOf(slotted(facts, desired), service, component);
+    return sameSpec(flap.spec, inPlace?.identity?.spec ?? specDigest(spec, facts.settings.keyId));
   });
 }
 

@@ -8,19 +8,25 @@ import type { Step } from './types.ts';
 /**
  * Old versions go: of each repository the newest `keepImages` stay, and whatever anybody may still need. Only images that this
  * registry recorded are ever touched, and only while their service is at rest: `settled` has the services without a step
- * and without anything awaited.
+ * and without anything awaited. `newest`: as git has them, also while an older version is put back, for it may be tried again.
  */
-export function housekeeping(facts: Facts, settled: ReadonlySet<string>): ServicePlan {
+export function housekeeping(
+  facts: Facts,
+  settled: ReadonlySet<string>,
+  newest: Facts['desired'],
+): ServicePlan {
   const { engine } = facts.observed;
   const keep = facts.settings.keepImages;
   if (keep === undefined || !engine.known) return { steps: [], waiting: [], refused: [] };
   // While any file cannot be read, nobody knows what it names.
   if (facts.desired.unreadable) return { steps: [], waiting: [], refused: [] };
   const services = servicesIn(facts);
-  const named = new Set(services.flatMap(referencesOf));
+  const asked = newest.services.map(({ service }) => service);
+  const named = new Set([...services, ...asked].flatMap(referencesOf));
   const used = new Set(engine.value.containers.flatMap(({ image, imageId }) => [image, imageId]));
-  const mayGo = ({ reference, imageId }: ImageRecord): boolean =>
-    !named.has(reference) && !used.has(reference) && !used.has(imageId);
+  // What a person loaded, and no registry has, nobody can bring back.
+  const mayGo = ({ reference, imageId, built }: ImageRecord): boolean =>
+    (built || hasRegistry(reference)) && !named.has(reference) && !used.has(reference) && !used.has(imageId);
 
   const owners = new Map<string, Service>();
   for (const service of services) {
@@ -250,4 +256,10 @@ function byRepository(images: readonly ImageRecord[]): Map<string, ImageRecord[]
 
 function repositoryOf(reference: string): string {
   return reference.replace(/@.*$/, '').replace(/:[^:/]*$/, '');
+}
+
+/** The first part of a reference is a host when it has a dot or a port, or is `localhost`; else the image is a local one. */
+function hasRegistry(reference: string): boolean {
+  const [first = '', ...path] = reference.split('/');
+  return path.length > 0 && (/[.:]/.test(first) || first === 'localhost');
 }

@@ -67,7 +67,7 @@ export function makePlan(given: Facts): Plan {
   const ofNobody = [
     alone(NOBODY, () => cancelSteps(facts)),
     rested(facts, [
-      alone(NOBODY, () => housekeeping(facts, settledOf(facts, parts))),
+      alone(NOBODY, () => housekeeping(facts, settledOf(facts, parts), given.desired)),
       alone(NOBODY, () => cacheSteps(facts)),
       alone(NOBODY, () => certificateSteps(facts, given.desired)),
       alone(NOBODY, () => recordSteps(facts, given.desired)),

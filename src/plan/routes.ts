@@ -21,6 +21,10 @@ export interface RoutePlan extends ServicePlan {
   readonly served: boolean;
 }
 
+/** A table that a person spoiled may have routes of others in it, so that it is not written over. */
+const TABLE_HINT =
+  'Routes are written once the table can be read. One that was spoiled by hand: mend it, or take the file away, and those of this node are written anew.';
+
 /**
  * Puts the routes of ready components that are missing or wrong, and takes away ours that are no longer wanted
  * (L08, L38): the latter only when the service is `complete`, so that an old name serves until the new one does.
@@ -56,7 +60,7 @@ export function planRoutes(
   }
   const { proxy } = facts.observed;
   if (!proxy.known && all.length === 0) return nothing;
-  if (!proxy.known) return waiting(proxy.why, 'Routes are written once the table can be read.');
+  if (!proxy.known) return waiting(proxy.why, TABLE_HINT);
   const wanted = ready.flatMap((component) =>
     component.routes
       .filter((route) => isOurs(route) && proxy.value.listenerPorts.includes(route.port))

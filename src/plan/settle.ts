@@ -140,7 +140,13 @@ function finishSteps(
     const proved = { ...because, summary };
     for (const container of predecessors) {
       const drain = drainOf(facts, service.name, container, switchedAt(facts, service.name) ?? provedAt);
-      if (drain === undefined) steps.push(removeStep(facts, service.name, container, proved));
+      const reason = isExtra(standings, container)
+        ? {
+            ...because,
+            summary: `container ${container.name} has our labels, and was not made by this agent`,
+          }
+        : proved;
+      if (drain === undefined) steps.push(removeStep(facts, service.name, container, reason));
       else waiting.push(drain);
     }
     if (stale.length > 0) {
@@ -287,4 +293,12 @@ export function removeStep(
 
 export function stopTimeoutOf(facts: Facts, service: string): number {
   return deployOf(facts, service).stopTimeoutS ?? facts.settings.stopTimeoutS;
+}
+
+/** With our labels, beside the one in place, and under no name that a predecessor gets. */
+function isExtra(standings: readonly Standing[], { name, identity }: ObservedContainer): boolean {
+  return (
+    standings.some(({ component }) => component.name === identity?.component) &&
+    !/\.(prev|next)-[0-9a-f]{8}$/.test(name)
+  );
 }

@@ -47,8 +47,9 @@ export function goneText(service: string): string {
 export function planRemoved(facts: Facts, service: string): ServicePlan {
   const { commit } = facts.desired;
   const file = facts.promised.files.find((entry) => entry.service === service)?.file;
+  const isKnown = file !== undefined || appliedOf(facts, service) !== undefined;
   const because: Because = {
-    summary: goneText(service),
+    summary: isKnown ? goneText(service) : `it has the mark of service ${service}, which nobody knows`,
     commit: commit.oid,
     ...(file === undefined ? {} : { file }),
   };

@@ -284,6 +284,7 @@ export function registryOn(
 function begin(side: Side | undefined, acceptance: Acceptance, promises: Promises): void {
   acceptance.begin(side);
   promises.putRecords(side?.records ?? []);
+  for (const applied of side?.before ?? []) promises.recordApplied(applied);
   for (const { trial, applied } of side?.held ?? []) {
     promises.recordApplied(applied);
     promises.recordTrial(trial);

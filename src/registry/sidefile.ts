@@ -12,6 +12,8 @@ export type Side = Pick<Promised, 'accepted' | 'engine' | 'named' | 'orphans' | 
   readonly held?: readonly { readonly trial: Trial; readonly applied: Applied }[];
   /** Versions that are held back and have none before them: they gave back the place that they took (L27). */
   readonly gaveBack?: readonly Trial[];
+  /** What is in force while git has another version that waits, or is being tried: the one to return to (L07). */
+  readonly before?: readonly Applied[];
 };
 
 const FORMAT = 1;
@@ -32,6 +34,7 @@ const schema = v.object({
   // Our own words, read back by the version that wrote them or a later one: the definitions in them are taken as they are.
   held: v.optional(v.array(v.object({ trial: v.looseObject({}), applied: v.looseObject({}) }))),
   gaveBack: v.optional(v.array(v.looseObject({}))),
+  before: v.optional(v.array(v.looseObject({}))),
 });
 
 /** Beside the database, so that one `rm registry.db*` does not take both by accident. */
@@ -40,8 +43,9 @@ function sidePath(path: string): string {
 }
 
 export function sideText(side: Side): string {
-  const { accepted, engine, named, orphans, nodeFile, elsewhere, files, records, held, gaveBack } = side;
-  return `${JSON.stringify({ format: FORMAT, accepted, engine, named, orphans, nodeFile, elsewhere, files, records, held, gaveBack }, null, 1)}\n`;
+  const { accepted, engine, named, orphans, nodeFile, elsewhere, files, records, held, gaveBack, before } =
+    side;
+  return `${JSON.stringify({ format: FORMAT, accepted, engine, named, orphans, nodeFile, elsewhere, files, records, held, gaveBack, before }, null, 1)}\n`;
 }
 
 /** Undefined when there is none, or when it is not whole: it is then as good as lost. */
@@ -77,19 +81,33 @@ export function writeSide(path: string, content: string): void {
 }
 
 /** What is held back, with what is in force instead: without that, the bad version would be the only one that is known. */
-export function keptOf({ trials, applied, records }: Promised): Pick<Side, 'held' | 'records' | 'gaveBack'> {
+export function keptOf({
+  trials,
+  applied,
+  records,
+  files,
+}: Promised): Pick<Side, 'held' | 'records' | 'gaveBack' | 'before'> {
   const all = trials.filter(({ phase }) => phase === 'held back');
   const held = all.flatMap((trial) => {
     const before = applied.find((entry) => entry.service.name === trial.service);
     if (before === undefined) return [];
-    // The leases are taken up from the labels, and stand in slot a then.
-    const { service, state, file, oid, digest, commit, appliedAt } = before;
-    return [{ trial, applied: { service, state, file, oid, digest, commit, appliedAt } }];
+    return [{ trial, applied: withoutSlots(before) }];
   });
+  const accepted = new Map(files.map(({ service, oid }) => [service, oid]));
+  const before = applied
+    .filter(({ service: { name }, oid }) => accepted.has(name) && accepted.get(name) !== oid)
+    .filter((entry) => held.every(({ trial }) => trial.service !== entry.service.name))
+    .map(withoutSlots);
   const gaveBack = all.filter((trial) => held.every((one) => one.trial !== trial));
   return {
     ...(records === undefined ? {} : { records }),
     ...(held.length === 0 ? {} : { held }),
     ...(gaveBack.length === 0 ? {} : { gaveBack }),
+    ...(before.length === 0 ? {} : { before }),
   };
+}
+
+/** The leases are taken up from the labels, and stand in slot a then. */
+function withoutSlots({ service, state, file, oid, digest, commit, appliedAt }: Applied): Applied {
+  return { service, state, file, oid, digest, commit, appliedAt };
 }

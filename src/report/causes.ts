@@ -291,21 +291,27 @@ function troubleOf(
   return failed?.moved === true ? undefined : failed;
 }
 
-const REPAIRS: readonly StepKind[] = ['create-container', 'start-container', 'put-routes', 'remove-routes'];
+const ROUTE_REPAIRS: readonly StepKind[] = ['put-routes', 'remove-routes'];
+const CONTAINER_REPAIRS: readonly StepKind[] = ['create-container', 'start-container'];
 
 /** A step for a service whose definition is the applied one mends what somebody or something else changed. */
-function repaired({ desired, promised, observed }: Seen, results: readonly StepResult[]): Cause[] {
+function repaired({ desired, promised, observed, plan }: Seen, results: readonly StepResult[]): Cause[] {
   const causes = new Map<string, Cause>();
   for (const { step, outcome } of results) {
     const { service, because } = step;
-    if (outcome.kind !== 'ok' || because.patch !== undefined || !REPAIRS.includes(step.kind)) continue;
+    const isRoute = ROUTE_REPAIRS.includes(step.kind);
+    if (outcome.kind !== 'ok' || because.patch !== undefined) continue;
+    if (!isRoute && !CONTAINER_REPAIRS.includes(step.kind)) continue;
     // A renewed certificate that the proxy takes up is no drift.
     if (step.kind === 'put-routes' && step.routes.every((route) => isRenewed(route, observed))) continue;
     // The start after a rest is told as flapping.
-    if (promised.flaps?.some((flap) => flap.service === service) === true) continue;
-    if (!isInLine(service, desired, promised) || causes.has(service)) continue;
-    causes.set(service, {
-      ...{ key: `drift ${service}`, kind: 'drift repaired', service, afterMs: 0 },
+    const isFlapping = plan.waiting.some((entry) => entry.service === service && entry.for === 'flapping');
+    if (!isRoute && isFlapping) continue;
+    // Whoever was told of a container has not heard of a route.
+    const key = `drift ${service}${isRoute ? ' routes' : ''}`;
+    if (!isInLine(service, desired, promised) || causes.has(key)) continue;
+    causes.set(key, {
+      ...{ key, kind: 'drift repaired', service, afterMs: 0 },
       text: `${service} was repaired: ${redact(because.summary)} (${step.kind} ${step.subject})`,
     });
   }

@@ -172,6 +172,28 @@ describe('flapping (G41)', () => {
     expect(world.flapping()).to.equal(undefined);
   });
 
+  it('what another definition did is no trouble of this one, also when its container is away for a moment', async () => {
+    const before = world.desired;
+    world.desired = desiredOf(
+      before.services.map(({ service: one }) => ({
+        ...one,
+        components: one.components.map((c) => (c.name === 'web' ? { ...c, cmd: ['worse'] } : c)),
+      })),
+    );
+    await world.converge();
+    world.exit('web', 3);
+    await world.pass();
+    expect(world.flapping()?.component).to.equal('web');
+    world.desired = before;
+    await world.converge();
+    expect(world.flapping()).to.equal(undefined);
+    world.kill('web');
+    world.containers = world.containers.filter(({ name }) => name !== 'web');
+    expect(world.flapping()).to.equal(undefined);
+    const { plan } = await world.pass();
+    expect(plan.steps[0]?.because.summary).to.contain('container web is missing');
+  });
+
   it('a service that the settings protect is never stopped for it', () => {
     world.protectedOnes = ['web'];
     world.exit('web', 9);

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { retry } from '../../../src/base/outcome.ts';
+import type { Desired } from '../../../src/definitions/types.ts';
 import type { ObservedContainer } from '../../../src/node/types.ts';
 import { cacheSteps, housekeeping } from '../../../src/plan/housekeeping.ts';
 import type { Step } from '../../../src/plan/types.ts';
@@ -171,15 +172,18 @@ describe('the planner: which images go', () => {
     const plan = housekeeping(
       { ...facts, promised: { ...facts.promised, images: records } },
       new Set(settled),
+      newest ?? facts.desired,
     );
     expect(plan).to.deep.include({ waiting: [], refused: [] });
     return plan.steps;
   };
+  let newest: Desired | undefined;
   const going = (records: readonly ImageRecord[], ...settled: string[]): string[] =>
     steps(records, settled).map(({ service: name, subject }) => `${name} ${subject}`);
 
   beforeEach(() => {
     world = new World();
+    newest = undefined;
     world.keepImages = 1;
     const of = (repository: string, tag: string): Parameters<typeof component>[1] => ({
       image: { reference: `mcr.example.net:8443/team/${repository}:${tag}`, host: 'h', repository, tag },
@@ -231,6 +235,40 @@ describe('the planner: which images go', () => {
       [removed, second, first],
     ])
       expect(going(records).map((line) => line.split(' ').at(-1))).to.deep.equal(['x/own:v1.0.0']);
+  });
+
+  it('what git names stays while an older version serves in its place: it may be tried again', () => {
+    const held = world.desired;
+    expect(going(all('a'), 'a', 'b')).to.include('a mcr.example.net:8443/team/a:v1.0.0');
+    newest = {
+      ...held,
+      services: desiredOf([
+        service('a', [
+          component('a', {
+            image: {
+              ...{ reference: 'mcr.example.net:8443/team/a:v1.0.0', host: 'h' },
+              ...{ repository: 'a', tag: 'v1.0.0' },
+            },
+          }),
+        ]),
+      ]).services,
+    };
+    expect(going(all('a'), 'a', 'b')).to.deep.equal([]);
+  });
+
+  it('what a person loaded, and no registry has, nobody could bring back: it stays; what was built here goes', () => {
+    const local = (built: boolean): ImageRecord[] =>
+      ['gone:v1.0.0', 'team/gone:v1.0.0', 'localhost/gone:v1.0.0', 'mcr:5000/gone:v1.0.0'].flatMap(
+        (oldest) => [
+          record(oldest, { built }),
+          record(oldest.replace('v1', 'v2'), { built, firstSeenAt: 1 }),
+        ],
+      );
+    expect(going(local(false)).map((line) => line.split(' ')[1])).to.deep.equal([
+      'localhost/gone:v1.0.0',
+      'mcr:5000/gone:v1.0.0',
+    ]);
+    expect(going(local(true))).to.have.length(4);
   });
 
   it('what a container was made from stays, also under another name', () => {

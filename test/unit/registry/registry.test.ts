@@ -122,6 +122,29 @@ describe('the registry', () => {
     });
   });
 
+  it('L07 L34 a lost registry still knows which version is in force while git has another one that waits or is tried: there is one to return to', () => {
+    const { service: of, state, file, oid, digest, commit, appliedAt } = APPLIED;
+    const inForce = { service: of, state, file, oid, digest, commit, appliedAt };
+    const lose = (): void => {
+      opened.pop()?.close();
+      for (const suffix of ['', '-wal', '-shm']) rmSync(`${at.path}${suffix}`, { force: true });
+    };
+    const before = open();
+    must(before.accept('c1', 5, [{ service: of.name, file, oid, commit }]));
+    must(before.recordApplied(APPLIED));
+    lose();
+    const same = open();
+    expect(same.promised().applied, 'the labels tell it').to.deep.equal([]);
+    must(same.recordApplied(APPLIED));
+    must(same.accept('c2', 6, [{ service: of.name, file, oid: 'next', commit: 'c2' }]));
+    lose();
+    const later = open();
+    expect(later.promised().applied).to.deep.equal([inForce]);
+    must(later.recordApplied({ ...APPLIED, oid: 'next', commit: 'c2' }));
+    lose();
+    expect(open().promised().applied, 'over, also in the file beside it').to.deep.equal([]);
+  });
+
   it('L32 L34 a lost registry still knows what gave back the place that it took, and is held back although nothing was ever applied', () => {
     const before = open();
     must(before.accept('c2', 5, []));

@@ -3,6 +3,7 @@ import { known, ok, retry } from '../../../src/base/outcome.ts';
 import type { ProxyFacts } from '../../../src/node/types.ts';
 import type { ImageState } from '../../../src/node/images/state.ts';
 import { makePlan } from '../../../src/plan/plan.ts';
+import type { Step, Waiting } from '../../../src/plan/types.ts';
 import { causesOf, type CauseInput } from '../../../src/report/causes.ts';
 import { component, desiredOf, service } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
@@ -47,6 +48,28 @@ describe('what there is a notice for', () => {
     expect(
       causesOf({ ...input(), results: changed.results, ...(seen === undefined ? {} : { seen }) }, LIMITS),
     ).to.deep.equal([]);
+  });
+
+  it('a route that was changed by hand is told, also of a service that flaps, or whose container was repaired a moment ago', async () => {
+    const route = { name: '', port: 443, mode: 'l7', hostname: 'a.test', backendTls: false } as const;
+    world.desired = desiredOf([service('a', [component('a', { routes: [route] })])]);
+    await world.converge();
+    const { seen } = input();
+    if (seen === undefined) throw new Error('nothing seen');
+    const because = { summary: 'as it was found' };
+    const results = (['create-container', 'put-routes'] as const).map((kind) => ({
+      ...{
+        step: { service: 'a', subject: 'x', because, kind, routes: [{}] } as unknown as Step,
+        outcome: ok(),
+      },
+      ...{ startedAt: 0, endedAt: 0 },
+    }));
+    const told = (waiting: readonly Waiting[]): string[] =>
+      causesOf(input({ results, seen: { ...seen, plan: { ...seen.plan, waiting } } }), LIMITS)
+        .filter(({ kind }) => kind === 'drift repaired')
+        .map(({ key }) => key);
+    expect(told([])).to.deep.equal(['drift a', 'drift a routes']);
+    expect(told([{ service: 'a', for: 'flapping', why: '' }])).to.deep.equal(['drift a routes']);
   });
 
   it('a renewed certificate that the proxy takes up is no drift; a file that was changed by hand is', async () => {
