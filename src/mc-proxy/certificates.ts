@@ -69,16 +69,16 @@ export async function serveable(table: RouteTable, before: Served): Promise<Serv
     if (found === undefined || 'why' in found) {
       const { hostname } = route;
       const kept = earlier(addr, hostname);
-      const so = kept === undefined ? 'it is not served' : 'it goes on with the certificate of before';
+      // One that is to be verified does not go on with whom it was verified by before, or not at all.
+      const goesOn = kept !== undefined && kept.route.backendCa === route.backendCa;
+      const so = goesOn ? 'it goes on with the certificate of before' : 'it is not served';
       faults.push({
         addr,
         hostname,
         why: `${found?.why ?? 'not read'}; ${so} until the files are good`,
         since: since.get(`${addr} ${hostname}`) ?? new Date().toISOString(),
       });
-      if (kept === undefined) return [];
-      // One that is to be verified does not go on with whom it was verified by before, or not at all.
-      if (kept.route.backendCa !== route.backendCa) return [];
+      if (!goesOn) return [];
       const lives = { ...route, tlsCert: kept.route.tlsCert, tlsKey: kept.route.tlsKey };
       certificates.set(lives, kept.certificate);
       trust(lives, kept.certificate);
@@ -134,25 +134,29 @@ async function loadOne(
   route: TerminatedRoute,
   byDigest: Map<string, Certificate>,
 ): Promise<Certificate | { readonly why: string }> {
+  const { hostname, tlsCert, tlsKey, backendCa } = route;
+  const roots = backendCa === undefined ? undefined : await readRoots(backendCa).catch(messageOf);
+  if (typeof roots === 'string')
+    return {
+      why: `route ${hostname}: the roots ${backendCa ?? ''} ([mcproxy] edge_ca) cannot be used: ${roots}`,
+    };
   try {
-    const certificate = await readOne(route, byDigest);
+    const certificate = await readOne(route, byDigest, roots);
     if (certificate.leaf.checkHost(route.hostname) !== undefined) return certificate;
     throw new Error(`it is not for ${route.hostname}`);
   } catch (error) {
-    const { hostname, tlsCert, tlsKey } = route;
     return {
       why: `route ${hostname}: the certificate ${tlsCert} with the key ${tlsKey} cannot be served: ${messageOf(error)}`,
     };
   }
 }
 
-async function readOne(route: TerminatedRoute, byDigest: Map<string, Certificate>): Promise<Certificate> {
-  const { tlsCert, tlsKey, backendCa } = route;
-  const [cert, key, ca] = await Promise.all([
-    readSmall(tlsCert),
-    readSmall(tlsKey),
-    backendCa === undefined ? undefined : readRoots(backendCa),
-  ]);
+async function readOne(
+  { tlsCert, tlsKey }: TerminatedRoute,
+  byDigest: Map<string, Certificate>,
+  ca: Buffer | undefined,
+): Promise<Certificate> {
+  const [cert, key] = await Promise.all([readSmall(tlsCert), readSmall(tlsKey)]);
   const hash = createHash('sha256').update(`${cert.length}\n`).update(cert).update(key);
   const digest = (ca === undefined ? hash : hash.update(ca)).digest('hex');
   const same = byDigest.get(digest);

@@ -214,7 +214,8 @@ function handshaken(
     state.kind === 'valid' ? [[hostname, state.fingerprint256] as const] : [],
   );
   const live = routes.value.live.value.filter((route) => route.mark?.startsWith(`${owner}/`) === true);
-  return { handshakes: handshakes.observe(live, Object.fromEntries(fingerprints)) };
+  const stale = (routes.value.stale ?? []).map(({ hostname, listenerPort }) => `${hostname}:${listenerPort}`);
+  return { handshakes: handshakes.observe(live, Object.fromEntries(fingerprints), new Set(stale)) };
 }
 
 async function engineFacts(opened: Outcome<Engine>): Promise<Known<EngineFacts>> {

@@ -187,7 +187,18 @@ function waiting({ desired, promised, plan, observed }: Seen, { degradedAfterMs 
   // The engine has a notice of its own.
   if (!observed.engine.known) return [];
   const causes = new Map<string, Cause>();
+  const ofAll = wholeNode(observed);
   for (const { service, for: what, why, hint } of plan.waiting) {
+    if (ofAll.has(why) && isInLine(service, desired, promised)) {
+      const key = `degraded ${what}: ${why}`;
+      const names = plan.waiting.filter((one) => one.why === why).map((one) => one.service);
+      causes.set(key, {
+        ...{ key, kind: 'degraded', afterMs: degradedAfterMs },
+        text: `${redact(why)}: ${namedOf(names)}`,
+        ...(hint === undefined ? {} : { hint: redact(hint) }),
+      });
+      continue;
+    }
     const words = hint === undefined ? {} : { hint: redact(hint) };
     if (what === 'flapping')
       causes.set(`flapping ${service}`, {
@@ -223,6 +234,24 @@ function waiting({ desired, promised, plan, observed }: Seen, { degradedAfterMs 
       });
   }
   return [...causes.values()];
+}
+
+/** What is down for all services at once is one cause, however many there are. */
+function wholeNode({ proxy, dns }: Observed): ReadonlySet<string> {
+  const seen = Object.values(dns?.names ?? {}).flatMap((name) => ('zone' in name ? name.servers : []));
+  return new Set([
+    ...(proxy.known ? [] : [proxy.why]),
+    ...(proxy.known && !proxy.value.live.known ? [proxy.value.live.why] : []),
+    ...seen.flatMap(({ seen: at }) => (at.known ? [] : [at.why])),
+  ]);
+}
+
+const MAX_NAMED = 8;
+
+function namedOf(services: readonly string[]): string {
+  const all = [...new Set(services)].sort();
+  const more = all.length > MAX_NAMED ? ` and ${all.length - MAX_NAMED} more` : '';
+  return `${all.slice(0, MAX_NAMED).join(', ')}${more} ${all.length === 1 ? 'waits' : 'wait'} for it`;
 }
 
 /**
@@ -338,6 +367,9 @@ function isGoing(service: string, desired: Desired, promised: Promised): boolean
 }
 
 function isInLine(service: string, desired: Desired, promised: Promised): boolean {
+  // Of an edge nothing is applied: it was in line when its routes stood.
+  if (desired.edges?.some((edge) => edge.service.name === service && edge.active) === true)
+    return promised.routes.some((route) => route.service === service);
   const wanted: DesiredService | undefined = desired.services.find((entry) => entry.service.name === service);
   const applied = promised.applied.find((entry) => entry.service.name === service);
   return wanted !== undefined && applied?.digest === wanted.digest;

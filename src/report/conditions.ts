@@ -66,7 +66,10 @@ function engine(state: View['engine']): Condition {
 
 function proxy(state: View['proxy']): Condition {
   if (!('routes' in state)) return { name: 'proxy', ok: true, text: 'none' };
-  if (state.serving) return { name: 'proxy', ok: true, text: `serves ${count(state.routes, 'route')}` };
+  const { routes, served = routes } = state;
+  if (state.serving && served < routes)
+    return { name: 'proxy', ok: false, text: `serves ${served} of ${count(routes, 'route')}` };
+  if (state.serving) return { name: 'proxy', ok: true, text: `serves ${count(routes, 'route')}` };
   return { name: 'proxy', ok: false, text: state.why ?? 'does not answer' };
 }
 

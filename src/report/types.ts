@@ -53,7 +53,15 @@ export interface View {
   readonly engine: { readonly kind: string; readonly version: string } | { readonly why: string };
   readonly proxy:
     | { readonly driver: 'none' }
-    | { readonly driver: string; readonly routes: number; readonly serving: boolean; readonly why?: string };
+    | {
+        readonly driver: string;
+        /** Routes that are written. */
+        readonly routes: number;
+        /** Routes that it serves; absent: it could not be asked. */
+        readonly served?: number;
+        readonly serving: boolean;
+        readonly why?: string;
+      };
   /** Absent before the first look. */
   readonly dns?: DnsView;
   /** What lies on the disk of the engine, in bytes; absent until it was measured. */

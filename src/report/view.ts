@@ -134,6 +134,7 @@ function proxyOf(driver: string, proxy: Known<ProxyFacts> | undefined): View['pr
   return {
     driver,
     routes: table.length,
+    ...(live.known ? { served: live.value.length } : {}),
     serving: live.known,
     ...(live.known ? {} : { why: redact(live.why) }),
   };

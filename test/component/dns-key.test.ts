@@ -11,6 +11,7 @@ import { sendUpdate } from '../../src/node/dns/update.ts';
 describe('a TSIG key file that cannot be read', () => {
   const script = 'server 127.0.0.1 1\nzone svc.test\nupdate add a.svc.test 60 TXT "x"\nsend\n';
   let dir: string;
+  const good = 'key "rift" { algorithm hmac-sha256; secret "a2VwdDBRdWlldA=="; };\n';
   const open = (keyFile: string): Dns =>
     openRfc2136({
       ...{ owner: 'n1/main', servers: ['127.0.0.1:1'], zones: ['svc.test'], ttlS: 60, keyFile },
@@ -22,36 +23,33 @@ describe('a TSIG key file that cannot be read', () => {
   });
   afterEach(() => rm(dir, { recursive: true }));
 
-  for (const [title, content, told] of [
+  for (const [title, content] of [
     [
       'a secret that is no base64',
       'key "rift" {\n  algorithm hmac-sha256;\n  secret "kept0Quiet!andMore==";\n};\n',
-      /base64/,
     ],
-    [
-      'a brace that is missing',
-      'key "rift"\n  algorithm hmac-sha256;\n  secret "kept0Quiet!andMore==";\n',
-      /expected|near|read/,
-    ],
-    ['a word where none is known', 'secret kept0Quiet!andMore==;\n', /option|read|unknown/],
+    ['a brace that is missing', 'key "rift"\n  algorithm hmac-sha256;\n  secret "kept0Quiet!andMore==";\n'],
+    ['a word where none is known', 'secret kept0Quiet!andMore==;\n'],
+    // nsupdate cuts what it repeats at 30 characters.
+    ['the secret alone', 'kept0Quietkept0Quietkept0QuietandMoreandMoreandMore==\n'],
+    ['the form of `nsupdate -y`', 'hmac-sha256:rift:kept0Quietkept0QuietandMore==\n'],
+    ['a good key and the secret alone', `${good}kept0Quietkept0Quietkept0QuietandMore==\n`],
   ] as const)
-    it(`G10 ${title}: the reason is told, and nothing of the secret`, async () => {
+    it(`G10 ${title}: that it is no key is told, and nothing of the secret`, async () => {
       const keyFile = join(dir, 'tsig.key');
       await writeFile(keyFile, content, { mode: 0o600 });
       const refused = await sendUpdate(script, keyFile);
-      expect(refused).to.match(told);
-      for (const part of ['kept0Quiet!andMore==', 'kept0Quiet', 'andMore'])
-        expect(refused).to.not.contain(part);
+      expect(refused).to.equal(`nsupdate does not understand the key file ${keyFile}`);
+      const outcome = await open(keyFile).put('a', [{ hostname: 'a.svc.test', addresses: ['10.0.0.1'] }]);
+      for (const told of [refused, JSON.stringify(outcome)])
+        for (const part of ['kept0', 'Quiet', 'andMore']) expect(told).to.not.contain(part);
     });
 
   it('one that is not there is named', async () => {
     const keyFile = join(dir, 'none.key');
-    expect(await sendUpdate(script, keyFile))
-      .to.contain('could not read key from')
-      .and.contain(dir);
+    expect(await sendUpdate(script, keyFile)).to.contain(keyFile);
   });
 
-  const good = 'key "rift" { algorithm hmac-sha256; secret "a2VwdDBRdWlldA=="; };\n';
   for (const [title, content, mode, told] of [
     ['one that is not there', undefined, 0o600, 'is not there'],
     ['one that others may read', good, 0o640, 'can be read by others'],

@@ -4,6 +4,8 @@ import { connect as connectHttp2 } from 'node:http2';
 import { createServer as createHttps } from 'node:https';
 import { join } from 'node:path';
 import { WebSocket } from 'ws';
+import { systemClock } from '../../src/base/clock.ts';
+import { openHandshakes } from '../../src/node/proxy/handshakes.ts';
 import type { ObservedRoute } from '../../src/node/types.ts';
 import { grpcClient, unary } from '../support/grpcservice.ts';
 import { freePort } from '../support/mcproxy.ts';
@@ -32,6 +34,16 @@ function edge(kind: Driver): void {
   const put = async (rig: DriverRig, ...routes: ObservedRoute[]): Promise<void> => {
     const done = await rig.proxy.put(routes);
     if (done.kind !== 'ok') throw new Error(done.why);
+  };
+
+  /** What the agent finds behind its route: a proxy that answers with 502 shows its own certificate all the same. */
+  const shown = async (hostname: string): Promise<string> => {
+    const handshakes = openHandshakes({
+      ...{ listeners: [`127.0.0.1:${port}`], clock: systemClock, onSignal: () => undefined },
+    });
+    const routes = (await front.live()).filter((route) => route.hostname === hostname);
+    const seen = await until('a handshake', () => handshakes.observe(routes, {})[`${hostname}:${port}`]);
+    return seen.kind === 'ok' ? 'ok' : seen.why;
   };
 
   before(async () => {
@@ -105,6 +117,10 @@ function edge(kind: Driver): void {
     const issued = await home.route('strange.svc.test', '127.0.0.1:1');
     await put(home, issued);
     expect((await ask(target('strange.svc.test'))).status, 'a root that is not its').to.equal(502);
+    expect(await shown('strange.svc.test')).to.match(
+      /the home node, SNI strange\.svc\.test, verified by .*strange\.pem \(\[mcproxy\] edge_ca\)\): .*certificate/,
+    );
+    expect(await shown(WEB)).to.equal('ok');
     // A certificate of the right root for another name: whoever has it is not this service.
     const wrong = await home.ca.issue([WEB]);
     const impostor = createHttps(wrong, (_request, response) => response.end('impostor'));
@@ -116,6 +132,7 @@ function edge(kind: Driver): void {
       await front.route('other.svc.test', `127.0.0.1:${at}`, { backendTls: true, backendCa: roots }),
     );
     expect((await ask(target('other.svc.test'))).status, 'another name').to.equal(502);
+    expect(await shown('other.svc.test')).to.match(/altnames/);
     expect((await ask(target(WEB))).status, 'nobody else is concerned').to.equal(200);
   });
 
@@ -125,7 +142,12 @@ function edge(kind: Driver): void {
     await put(home, { ...(await home.route(name, '127.0.0.1:1')), backend: (await webServices(home)).clear });
     const route = await toHome(name, { backendCa: late });
     const refused = await front.proxy.put([route]);
-    expect(refused).to.include({ kind: 'blocked' }).and.have.property('why').that.contains('late.pem');
+    expect(refused).to.include({ kind: 'blocked' });
+    expect(refused)
+      .to.have.property('why')
+      .that.matches(/roots .*late\.pem/)
+      .and.contains('edge_ca')
+      .and.not.contains('of before');
     expect((await ask(target(WEB))).status).to.equal(200);
     await writeFile(late, '# nothing\n');
     expect((await front.proxy.put([route])).kind).to.equal('blocked');

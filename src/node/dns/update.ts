@@ -86,8 +86,9 @@ export async function sendUpdate(script: string, keyFile: string | undefined): P
   }
 }
 
-/** nsupdate repeats what it cannot read of a key file, the secret itself too (G10). */
+/** nsupdate repeats what it cannot read of a key file, the secret itself too, whole or cut off (G10): nothing of that goes further. */
 async function withoutKey(said: string, keyFile: string): Promise<string> {
+  if (/could not (read|create) key/.test(said)) return `nsupdate does not understand the key file ${keyFile}`;
   const content = await readFile(keyFile, 'utf8').catch(() => '');
   const words = (content.match(/[^\s"';{}]{6,}/g) ?? []).filter((word) => !PLAIN_WORDS.test(word));
   return words.sort((a, b) => b.length - a.length).reduce((text, word) => text.replaceAll(word, '•••'), said);

@@ -27,13 +27,14 @@ export async function tryTls(check: TlsCheck, signal: AbortSignal): Promise<stri
 }
 
 /**
- * Opens a TLS 1.3 connection. The certificate is not verified: a service behind an l4 route may have a CA of its own,
- * and what is asked here is whether somebody answers. Rejects with the socket's error.
+ * Opens a TLS 1.3 connection. The certificate is not verified without `roots` (PEM): a service behind an l4 route may have a CA of
+ * its own, and what is asked here is whether somebody answers. Rejects with the socket's error.
  */
 export async function connectTls(
   { ip, port, hostname }: Endpoint,
   alpn: readonly string[],
   signal: AbortSignal,
+  roots?: string,
 ): Promise<tls.TLSSocket> {
   // The connection apart from the handshake: an abort finds the raw socket at any moment.
   const raw = net.connect({ host: ip, port });
@@ -44,7 +45,7 @@ export async function connectTls(
   await opened(raw, 'connect');
   const socket = tls.connect({
     socket: raw,
-    rejectUnauthorized: false,
+    ...(roots === undefined ? { rejectUnauthorized: false } : { rejectUnauthorized: true, ca: roots }),
     minVersion: 'TLSv1.3',
     ...(net.isIP(hostname) === 0 ? { servername: hostname } : {}),
     ...(alpn.length === 0 ? {} : { ALPNProtocols: [...alpn] }),

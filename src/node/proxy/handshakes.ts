@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import pLimit from 'p-limit';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../../base/clock.ts';
@@ -10,6 +11,9 @@ const TRY_TIMEOUT_MS = 5_000;
 const AT_ONCE = 8;
 const AGAIN_AFTER_MS = 60_000;
 const AGAIN_AFTER_FAILURE_MS = 5_000;
+/** A proxy that is just taking up another certificate shows the one before for a moment. */
+const OLD_CERTIFICATE_TRIES = 4;
+const OLD_CERTIFICATE_PAUSE_MS = 500;
 
 export interface HandshakeOptions {
   /** Addresses the proxy listens on. */
@@ -21,10 +25,14 @@ export interface HandshakeOptions {
 
 /** Real TLS handshakes by host name through the proxy (L10). They run beside the passes, which see the newest result. */
 export interface Handshakes {
-  /** By `<host name>:<port>`; a route that is not here is being tried for the first time. */
+  /**
+   * By `<host name>:<port>`; a route that is not here is being tried for the first time. `certificates`: fingerprints of what is to be
+   * shown. `held`: keys of routes that are about to be put again, and are not tried before.
+   */
   observe(
     routes: readonly ObservedRoute[],
     certificates: Readonly<Record<string, string>>,
+    held?: ReadonlySet<string>,
   ): Readonly<Record<string, Handshake>>;
 }
 
@@ -40,10 +48,20 @@ export function openHandshakes({ listeners, clock, onSignal }: HandshakeOptions)
   const done = new Map<string, Entry>();
   const running = new Map<string, string>();
 
-  const begin = (key: string, stamp: string, route: ObservedRoute): void => {
+  const attempt = async (route: ObservedRoute, meant: string | undefined): Promise<Handshake> => {
+    const ip = addressOf(listeners, route.listenerPort);
+    for (let tries = 1; ; tries += 1) {
+      const result = await limit(() => handshake(ip, route));
+      if (isMeant(result, meant)) return (await limit(() => behind(route))) ?? result;
+      if (result.kind === 'failed' || tries === OLD_CERTIFICATE_TRIES) return result;
+      await clock.sleep(OLD_CERTIFICATE_PAUSE_MS);
+    }
+  };
+
+  const begin = (key: string, stamp: string, route: ObservedRoute, meant: string | undefined): void => {
     if (running.get(key) === stamp) return;
     running.set(key, stamp);
-    void limit(() => handshake(addressOf(listeners, route.listenerPort), route)).then((result) => {
+    void attempt(route, meant).then((result) => {
       if (running.get(key) === stamp) running.delete(key);
       const before = done.get(key);
       done.set(key, { stamp, at: clock.monotonic(), result });
@@ -52,25 +70,52 @@ export function openHandshakes({ listeners, clock, onSignal }: HandshakeOptions)
   };
 
   return {
-    observe(routes, certificates) {
+    observe(routes, certificates, held) {
       const keys = new Set<string>();
       const seen: Record<string, Handshake> = {};
       for (const route of routes) {
         const key = `${route.hostname}:${route.listenerPort}`;
         keys.add(key);
-        const stamp = `${route.backend} ${certificates[route.hostname] ?? ''}`;
+        const meant = route.mode === 'l7' ? certificates[route.hostname] : undefined;
+        const stamp = [route.backend, certificates[route.hostname], route.backendCa].join(' ');
         const entry = done.get(key);
+        if (held?.has(key) === true) {
+          if (entry !== undefined) seen[key] = entry.result;
+          continue;
+        }
         const age = entry === undefined ? 0 : clock.monotonic() - entry.at;
         const isFresh =
           entry?.stamp === stamp &&
-          age < (entry.result.kind === 'ok' ? AGAIN_AFTER_MS : AGAIN_AFTER_FAILURE_MS);
-        if (!isFresh) begin(key, stamp, route);
+          age < (isMeant(entry.result, meant) ? AGAIN_AFTER_MS : AGAIN_AFTER_FAILURE_MS);
+        if (!isFresh) begin(key, stamp, route, meant);
         if (entry?.stamp === stamp) seen[key] = entry.result;
       }
       for (const key of done.keys()) if (!keys.has(key)) done.delete(key);
       return seen;
     },
   };
+}
+
+function isMeant(result: Handshake, fingerprint256: string | undefined): boolean {
+  return result.kind === 'ok' && (fingerprint256 === undefined || result.fingerprint256 === fingerprint256);
+}
+
+/** The proxy ends TLS by itself, and whoever is behind it may not prove itself: the home node of an edge, which is asked as the proxy does. */
+async function behind({ backend, backendCa, hostname }: ObservedRoute): Promise<Handshake | undefined> {
+  if (backendCa === undefined) return undefined;
+  const { host, port } = parseAddress(backend) ?? {};
+  const endpoint = { ip: host ?? '127.0.0.1', port: port ?? 0, hostname };
+  const tried = `the home node, SNI ${hostname}, verified by ${backendCa} ([mcproxy] edge_ca)`;
+  try {
+    const roots = await readFile(backendCa, 'utf8');
+    const socket = await withDeadline(`the home node of ${hostname}`, TRY_TIMEOUT_MS, (signal) =>
+      connectTls(endpoint, [], signal, roots),
+    );
+    closeGently(socket);
+    return undefined;
+  } catch (error) {
+    return { kind: 'failed', why: describe(error, endpoint, tried) };
+  }
 }
 
 async function handshake(ip: string, { listenerPort, hostname }: ObservedRoute): Promise<Handshake> {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { Desired, EdgeService, Service } from '../../../src/definitions/types.ts';
 import { simulate } from '../../../src/plan/simulate.ts';
+import { causesOf } from '../../../src/report/causes.ts';
 import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
 
@@ -43,6 +44,23 @@ describe('a route that another node serves too (edge)', () => {
       [home.plan(), edge.plan()].flatMap(({ steps, waiting, refused }) => [steps, waiting, refused]),
       'G2',
     ).to.deep.equal([[], [], [], [], [], []]);
+  });
+
+  it('a home node that cannot be reached is told of the edge, which was in line: as waiting and by a notice (L20)', async () => {
+    const { edge } = await running();
+    const why = 'nothing answers on 10.0.0.1:443 (the home node)';
+    edge.handshakes = { [`${NAME}:443`]: { kind: 'failed', why } };
+    const plan = edge.plan();
+    expect(plan.steps).to.deep.equal([]);
+    expect(plan.waiting.map((entry) => `${entry.service} ${entry.for}: ${entry.why}`)).to.deep.equal([
+      `web@n1 handshake: ${why}`,
+    ]);
+    const limits = { sourceAfterMs: 1, degradedAfterMs: 1 };
+    const input = { seen: { ...edge.facts(), plan }, results: [], source: { reachable: true } };
+    expect(causesOf(input, limits).map(({ kind, service: of }) => `${kind} ${of ?? ''}`)).to.deep.equal([
+      'degraded web@n1',
+    ]);
+    expect(edge.names[NAME]?.addresses, 'its record stays').to.deep.equal([EDGE_IP]);
   });
 
   it('l4: bytes are handed on as they are, without a certificate of the edge', async () => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { known, ok, retry } from '../../../src/base/outcome.ts';
+import { known, ok, retry, unknown } from '../../../src/base/outcome.ts';
 import type { ProxyFacts } from '../../../src/node/types.ts';
 import type { ImageState } from '../../../src/node/images/state.ts';
 import { makePlan } from '../../../src/plan/plan.ts';
@@ -110,6 +110,29 @@ describe('what there is a notice for', () => {
       'degraded b: b is degraded: start-container b: the disk is full',
     ]);
     expect(causesOf(input(), LIMITS).map(({ key }) => key)).to.deep.equal(['degraded b']);
+  });
+
+  it('a proxy that is down is one cause, however many services wait for it (L15)', async () => {
+    world = new World();
+    const routed = (name: string) =>
+      component(name, {
+        routes: [{ name: '', port: 443, mode: 'l4', hostname: `${name}.svc.test`, backendTls: false }],
+      });
+    world.desired = desiredOf(['a', 'b'].map((name) => service(name, [routed(name)])));
+    world.present('mcr.example.net/a:v1.0.0', 'mcr.example.net/b:v1.0.0');
+    await world.converge();
+    const { seen } = input();
+    const proxy = seen?.observed.proxy;
+    if (seen === undefined || proxy?.known !== true) throw new Error('no proxy');
+    const observed = {
+      ...seen.observed,
+      proxy: known({ ...proxy.value, live: unknown('the proxy is down') }),
+    };
+    const plan = makePlan({ ...world.facts(), observed });
+    const causes = causesOf({ ...input(), seen: { ...seen, observed, plan } }, LIMITS);
+    expect(causes.map(({ key, text }) => [key, text])).to.deep.equal([
+      ['degraded proxy: the proxy is down', 'the proxy is down: a, b wait for it'],
+    ]);
   });
 
   it('a definition that is held back, with its first error', () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { unknown } from '../../../src/base/outcome.ts';
+import { known, unknown } from '../../../src/base/outcome.ts';
 import type { PushState } from '../../../src/node/images/state.ts';
-import type { ServerRecord } from '../../../src/node/types.ts';
+import type { ProxyFacts, ServerRecord } from '../../../src/node/types.ts';
 import { NOBODY } from '../../../src/base/nobody.ts';
 import type { Plan } from '../../../src/plan/types.ts';
 import type { View } from '../../../src/report/types.ts';
@@ -172,6 +172,23 @@ describe('the view of the node as a whole', () => {
       [false, 'ends within 1 day'],
       [false, 'has ended'],
     ]);
+  });
+
+  it('tells how many of its routes the proxy serves, when it is not all (L09)', () => {
+    const { proxy } = at.input.seen.observed;
+    if (!proxy.known || !proxy.value.live.known) throw new Error('no proxy');
+    const live = known(proxy.value.live.value.slice(1));
+    const told = (value: ProxyFacts): unknown => {
+      const { conditions } = seeing({ observed: { ...at.input.seen.observed, proxy: known(value) } });
+      return conditions.find(({ name }) => name === 'proxy');
+    };
+    const all = proxy.value.table.length;
+    expect(all).to.be.greaterThan(0);
+    expect(told(proxy.value)).to.include({ ok: true });
+    expect(told({ ...proxy.value, live }))
+      .to.include({ ok: false })
+      .and.have.property('text')
+      .that.contains(`serves ${all - 1} of ${all} route`);
   });
 
   it('tells a zone that cannot be searched for records that nobody knows any more, and what to do (L08, L14)', () => {

@@ -1,0 +1,89 @@
+import { expect } from 'chai';
+import { X509Certificate } from 'node:crypto';
+import { createServer, type Server } from 'node:tls';
+import { systemClock, type Clock } from '../../src/base/clock.ts';
+import { openHandshakes, type Handshakes } from '../../src/node/proxy/handshakes.ts';
+import type { ObservedRoute } from '../../src/node/types.ts';
+import { makeCa, type TestCertificate } from '../support/certs.ts';
+import { endWithConnections, listen } from '../support/mcproxy.ts';
+import { until } from '../support/until.ts';
+
+const NAME = 'a.svc.test';
+
+describe('handshakes through a proxy that takes up another certificate', () => {
+  let old: TestCertificate;
+  let renewed: TestCertificate;
+  let server: Server;
+  let end: () => void;
+  let route: ObservedRoute;
+  let handshakes: Handshakes;
+  let connections: number;
+  /** The proxy shows the renewed one from this connection on. */
+  let renewedFrom: number;
+  let aheadMs: number;
+  const clock: Clock = {
+    now: () => Date.now(),
+    monotonic: () => systemClock.monotonic() + aheadMs,
+    sleep: () => systemClock.sleep(1),
+  };
+  const printOf = ({ cert }: TestCertificate): string => new X509Certificate(cert).fingerprint256;
+  const key = (): string => `${NAME}:${route.listenerPort}`;
+  const seen = (held?: ReadonlySet<string>): string | undefined => {
+    const found = handshakes.observe([route], { [NAME]: printOf(renewed) }, held)[key()];
+    return found === undefined ? undefined : found.kind === 'ok' ? found.fingerprint256 : found.why;
+  };
+
+  beforeEach(async () => {
+    const ca = await makeCa();
+    [old, renewed] = [await ca.issue([NAME]), await ca.issue([NAME])];
+    [connections, renewedFrom, aheadMs] = [0, Infinity, 0];
+    server = createServer({ ...old, minVersion: 'TLSv1.3' });
+    // Before the server's own, which takes the certificate of that moment.
+    server.prependListener('connection', () => {
+      connections += 1;
+      server.setSecureContext(connections >= renewedFrom ? renewed : old);
+    });
+    server.on('tlsClientError', () => undefined);
+    end = endWithConnections(server);
+    const listenerPort = await listen(server);
+    route = {
+      ...{ listenerPort, hostname: NAME, backend: '127.0.0.1:1', mode: 'l7', backendTls: false },
+      mark: 'n1/main/a/a/',
+    };
+    handshakes = openHandshakes({
+      listeners: [`127.0.0.1:${listenerPort}`],
+      clock,
+      onSignal: () => undefined,
+    });
+  });
+  afterEach(() => end());
+
+  it('L10 the one before, shown for a moment, is not taken for what clients see from then on', async () => {
+    renewedFrom = 3;
+    expect(await until('a handshake', () => seen())).to.equal(printOf(renewed));
+    expect(connections).to.equal(3);
+  });
+
+  it('a route that is about to be put again is not tried before', async () => {
+    renewedFrom = 1;
+    const held = new Set([key()]);
+    expect(seen(held)).to.equal(undefined);
+    expect(seen(held)).to.equal(undefined);
+    expect(await until('a handshake', () => seen())).to.equal(printOf(renewed));
+    expect(connections).to.equal(1);
+    // What was seen before stays known meanwhile.
+    aheadMs += 120_000;
+    expect(seen(held)).to.equal(printOf(renewed));
+    expect(connections).to.equal(1);
+  });
+
+  it('a wrong one that stays is told, and tried again within seconds and not only after a minute', async () => {
+    expect(await until('a handshake', () => seen())).to.equal(printOf(old));
+    const tries = connections;
+    expect(seen()).to.equal(printOf(old));
+    renewedFrom = 1;
+    aheadMs += 6_000;
+    expect(await until('the renewed one', () => seen() === printOf(renewed))).to.equal(true);
+    expect(connections).to.equal(tries + 1);
+  });
+});
