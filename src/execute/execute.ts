@@ -90,7 +90,8 @@ async function endOrStill(
 ): Promise<Outcome<undefined> | undefined> {
   const { clock, log } = round.tools;
   const done = new AbortController();
-  const whole = ended.finally(() => done.abort());
+  // With a reason: without one an error with its stack is made, for nobody.
+  const whole = ended.finally(() => done.abort('ended'));
   const still = untilStill(clock, () => round.movedAt, done.signal).then(() => undefined);
   const end = await Promise.race([whole, still.then(() => (done.signal.aborted ? whole : undefined))]);
   if (end !== undefined) return end;

@@ -20,7 +20,7 @@ export function recordNames(desired: Desired, promised: Pick<Promised, 'applied'
 }
 
 /** One that cannot be understood holds up no other (L33): that is told where it is planned. */
-function understood<T>(read: (entry: T) => string[]): (entry: T) => string[] {
+function understood<T>(read: (entry: T) => readonly string[]): (entry: T) => readonly string[] {
   return (entry) => {
     try {
       return read(entry);
@@ -109,9 +109,7 @@ export function recordsGone(
   const { observed, promised, desired, settings, now } = facts;
   const { dns } = observed;
   if (dns === undefined || dns.driver === 'none') return { steps: [], waiting: [] };
-  const newest = [...desired.services, ...(desired.edges ?? [])].flatMap((entry) => ownNames(entry));
-  const wanted = new Set([...newest, ...own]);
-  const handed = new Map(desired.services.flatMap((entry) => handedNames(entry)));
+  const { led, handed } = wantedNames(desired);
   const applied = promised.applied.find((entry) => entry.service.name === service);
   const recorded = (promised.records ?? []).filter((record) => record.service === service);
   const names = [
@@ -122,7 +120,7 @@ export function recordsGone(
   const waiting: Waiting[] = [];
   for (const hostname of new Set(names)) {
     const seen = dns.names[hostname];
-    if (wanted.has(hostname) || seen === undefined || 'elsewhere' in seen) continue;
+    if (led.has(hostname) || own.includes(hostname) || seen === undefined || 'elsewhere' in seen) continue;
     const record = recorded.find((entry) => entry.hostname === hostname);
     const isMarked = seen.servers.some(
       ({ seen: at }) =>
@@ -289,10 +287,32 @@ function isServedAtEdge(
   );
 }
 
+interface WantedNames {
+  /** Those that lead to this node. */
+  readonly led: ReadonlySet<string>;
+  /** Those that lead to edge nodes, with these. */
+  readonly handed: ReadonlyMap<string, readonly string[]>;
+}
+
+/** Of all that is wanted: asked for by each service, and the same for as long as these definitions are in force. */
+function wantedNames(desired: Desired): WantedNames {
+  const before = wantedOf.get(desired);
+  if (before !== undefined) return before;
+  const names: WantedNames = {
+    led: new Set([...desired.services, ...(desired.edges ?? [])].flatMap((entry) => ownNames(entry))),
+    handed: new Map(desired.services.flatMap((entry) => handedNames(entry))),
+  };
+  wantedOf.set(desired, names);
+  return names;
+}
+
+const wantedOf = new WeakMap<Desired, WantedNames>();
+
 /** The host names that lead to this node: at home not those that an edge serves. */
-function ownNames(entry: Fronted): string[] {
-  const handed = new Set(handedNames(entry).map(([hostname]) => hostname));
-  return hostnames(entry).filter((hostname) => !handed.has(hostname));
+function ownNames(entry: Fronted): readonly string[] {
+  const all = hostnames(entry);
+  const handed = handedNames(entry).map(([hostname]) => hostname);
+  return handed.length === 0 ? all : all.filter((hostname) => !handed.includes(hostname));
 }
 
 /** Host names of a service of this node that lead to its edge nodes, with these. */
@@ -305,8 +325,13 @@ function handedNames({ home, service }: Fronted): [string, readonly string[]][] 
     );
 }
 
-function hostnames({ service }: Pick<Fronted, 'service'>): string[] {
-  return [
-    ...new Set(service.components.flatMap(({ routes }) => routes.map((route) => route.hostname))),
-  ].sort();
+function hostnames({ service }: Pick<Fronted, 'service'>): readonly string[] {
+  const before = hostnamesOf.get(service);
+  if (before !== undefined) return before;
+  const all = service.components.flatMap(({ routes }) => routes.map((route) => route.hostname));
+  const names = [...new Set(all)].sort();
+  hostnamesOf.set(service, names);
+  return names;
 }
+
+const hostnamesOf = new WeakMap<Fronted['service'], readonly string[]>();

@@ -314,12 +314,11 @@ export function methods<T extends object>(
   target: T,
   around: (name: string, work: () => unknown, args: readonly unknown[]) => () => unknown,
 ): T {
-  return new Proxy(target, {
-    get(object, key) {
-      const found: unknown = Reflect.get(object, key);
-      if (typeof found !== 'function') return found;
-      return (...args: unknown[]) =>
-        around(String(key), () => Reflect.apply(found as () => unknown, object, args), args)();
-    },
-  });
+  const wrapped = Object.entries(target).map(([name, found]: [string, unknown]) => [
+    name,
+    typeof found !== 'function'
+      ? found
+      : (...args: unknown[]) => around(name, () => Reflect.apply(found, target, args), args)(),
+  ]);
+  return Object.fromEntries(wrapped) as T;
 }
