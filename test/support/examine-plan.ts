@@ -153,9 +153,13 @@ function massRemoval(world: World, { facts, plan }: Passed): string[] {
       identity?.owner === settings.owner ? [identity.service] : [],
     ),
   ]);
+  const applied = new Set(promised.applied.map((entry) => entry.service.name));
   const unnamed = new Set(
     plan.steps
-      .filter((step) => step.kind !== 'record-orphan')
+      .filter(({ kind, service }) =>
+        // Of an orphan that a list hid the record alone goes: its containers stay, and are taken in again when they are seen.
+        kind === 'forget-service' ? applied.has(service) : kind !== 'record-orphan',
+      )
       .map((step) => step.service)
       .filter(
         (service) => standing.has(service) && !wanted.has(service) && !settings.removable.includes(service),
