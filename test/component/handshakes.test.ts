@@ -21,6 +21,7 @@ describe('handshakes through a proxy that takes up another certificate', () => {
   /** The proxy shows the renewed one from this connection on. */
   let renewedFrom: number;
   let aheadMs: number;
+  let signals: number;
   const clock: Clock = {
     now: () => Date.now(),
     monotonic: () => systemClock.monotonic() + aheadMs,
@@ -50,6 +51,7 @@ describe('handshakes through a proxy that takes up another certificate', () => {
       ...{ listenerPort, hostname: NAME, backend: '127.0.0.1:1', mode: 'l7', backendTls: false },
       mark: 'n1/main/a/a/',
     };
+    signals = 0;
     handshakes = openHandshakes({
       listeners: [`127.0.0.1:${listenerPort}`],
       clock,
@@ -75,6 +77,25 @@ describe('handshakes through a proxy that takes up another certificate', () => {
     aheadMs += 120_000;
     expect(seen(held)).to.equal(printOf(renewed));
     expect(connections).to.equal(1);
+  });
+
+  it('one that failed calls for a look by itself, until it is as it should be', async () => {
+    renewedFrom = 7;
+    handshakes = openHandshakes({
+      ...{ listeners: [`127.0.0.1:${route.listenerPort}`], clock, failurePauseMs: 20 },
+      onSignal: () => void (signals += 1),
+    });
+    // As the loop does: it looks when it is called, and never by itself.
+    seen();
+    let looks = 0;
+    const result = await until('the renewed one', () => {
+      if (signals === looks) return undefined;
+      looks = signals;
+      const now = seen();
+      return now === printOf(renewed) ? now : undefined;
+    });
+    expect(result).to.equal(printOf(renewed));
+    expect(connections).to.equal(7);
   });
 
   it('a wrong one that stays is told, and tried again within seconds and not only after a minute', async () => {

@@ -142,6 +142,18 @@ describe('proxy driver "haproxy", what is its own', () => {
     expect(await rig.facts()).not.to.have.property('stale');
   });
 
+  it('on all addresses a client of IPv4 has its address as it is, and one of IPv6 too', async () => {
+    const all = await freePort();
+    const driver = rig.driver(`:${all}`);
+    const server = createServer((request, response) => response.end(request.headers['x-forwarded-for']));
+    rig.onStop(endWithConnections(server));
+    const route = await rig.route('e.svc.test', `127.0.0.1:${await listen(server)}`, { listenerPort: all });
+    expect(await driver.put([route])).to.have.property('kind', 'ok');
+    const from = async (host: string): Promise<string> =>
+      (await ask({ port: all, hostname: 'e.svc.test', ca: rig.ca.cert }, { host })).body;
+    expect([await from('127.0.0.1'), await from('::1')]).to.deep.equal(['127.0.0.1', '::1']);
+  });
+
   it('what HAProxy itself refuses is said in its own words, alone, and nothing is left behind', async () => {
     await rig.proxy.put([await rig.route('a.svc.test', backend)]);
     const before = await readFile(config(), 'utf8');

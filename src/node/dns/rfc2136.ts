@@ -14,18 +14,9 @@ import {
 } from '../../base/outcome.ts';
 import type { DnsFacts, NameFacts, ServerRecord, ZoneName } from '../types.ts';
 import type { Dns, WantedRecord } from './dns.ts';
-import {
-  isShared,
-  lookUp,
-  marksOf,
-  textOf,
-  queryFault,
-  resolveAnywhere,
-  serialOf,
-  textsAt,
-  type NameSeen,
-} from './query.ts';
+import { isShared, lookUp, marksOf, textOf, queryFault, serialOf, textsAt, type NameSeen } from './query.ts';
 import { openSearch } from './search.ts';
+import { openElsewhere } from './elsewhere.ts';
 import { keyFault, type KeyFault } from './key.ts';
 import type { RecordMark } from './types.ts';
 import { sendUpdate, textScript, updateScript } from './update.ts';
@@ -33,7 +24,6 @@ import { sendUpdate, textScript, updateScript } from './update.ts';
 const QUERIES_AT_ONCE = 16;
 const FIRST_PAUSE_MS = 30_000;
 const LONGEST_PAUSE_MS = 600_000;
-const ELSEWHERE_EVERY_MS = 300_000;
 
 export interface Rfc2136Options {
   /** `<node>/<instance>`: what the marks say. */
@@ -390,25 +380,4 @@ function failedAgain(before: Failed | undefined, why: string, now: number): Fail
 
 function isQueryError(error: unknown): boolean {
   return (error as { syscall?: string }).syscall?.startsWith('query') === true;
-}
-
-/** Names that others manage are resolved beside the passes: a resolver that hangs holds up nothing (L40). */
-function openElsewhere({ clock, onSignal }: Rfc2136Options): (hostname: string) => Known<readonly string[]> {
-  const seen = new Map<string, { at: number; found: Known<readonly string[]> }>();
-  const asking = new Set<string>();
-  return (hostname) => {
-    const last = seen.get(hostname);
-    const everyMs = last?.found.known === false ? FIRST_PAUSE_MS : ELSEWHERE_EVERY_MS;
-    if ((last === undefined || clock.monotonic() - last.at > everyMs) && !asking.has(hostname)) {
-      asking.add(hostname);
-      void resolveAnywhere(hostname)
-        .then(known, (error: unknown) => unknown(`${hostname} cannot be resolved: ${messageOf(error)}`))
-        .then((found) => {
-          seen.set(hostname, { at: clock.monotonic(), found });
-          asking.delete(hostname);
-          if (JSON.stringify(found) !== JSON.stringify(last?.found)) onSignal?.();
-        });
-    }
-    return last?.found ?? unknown('not resolved yet');
-  };
 }

@@ -11,6 +11,8 @@ const TRY_TIMEOUT_MS = 5_000;
 const AT_ONCE = 8;
 const AGAIN_AFTER_MS = 60_000;
 const AGAIN_AFTER_FAILURE_MS = 5_000;
+/** The look that a timer calls for comes when the pause is surely over. */
+const TIMER_SLACK_MS = 50;
 /** A proxy that is just taking up another certificate shows the one before for a moment. */
 const OLD_CERTIFICATE_TRIES = 4;
 const OLD_CERTIFICATE_PAUSE_MS = 500;
@@ -19,8 +21,9 @@ export interface HandshakeOptions {
   /** Addresses the proxy listens on. */
   readonly listeners: readonly string[];
   readonly clock: Clock;
-  /** A handshake ended otherwise than before: look again. */
+  /** A handshake ended otherwise than before, or one that failed may be tried again: look again. */
   readonly onSignal: () => void;
+  readonly failurePauseMs?: number;
 }
 
 /** Real TLS handshakes by host name through the proxy (L10). They run beside the passes, which see the newest result. */
@@ -41,9 +44,12 @@ interface Entry {
   readonly stamp: string;
   readonly at: number;
   readonly result: Handshake;
+  /** How often in a row it was not as it should be. */
+  readonly failures: number;
 }
 
-export function openHandshakes({ listeners, clock, onSignal }: HandshakeOptions): Handshakes {
+export function openHandshakes(options: HandshakeOptions): Handshakes {
+  const { listeners, clock, onSignal, failurePauseMs = AGAIN_AFTER_FAILURE_MS } = options;
   const limit = pLimit(AT_ONCE);
   const done = new Map<string, Entry>();
   const running = new Map<string, string>();
@@ -64,7 +70,15 @@ export function openHandshakes({ listeners, clock, onSignal }: HandshakeOptions)
     void attempt(route, meant).then((result) => {
       if (running.get(key) === stamp) running.delete(key);
       const before = done.get(key);
-      done.set(key, { stamp, at: clock.monotonic(), result });
+      const failures = isMeant(result, meant) ? 0 : (before?.stamp === stamp ? before.failures : 0) + 1;
+      const entry = { stamp, at: clock.monotonic(), result, failures };
+      done.set(key, entry);
+      // Nothing else may call for a look: the node behind an edge comes without a word.
+      const pauseMs = Math.min(failurePauseMs * 2 ** (failures - 1), AGAIN_AFTER_MS);
+      if (failures > 0)
+        setTimeout(() => {
+          if (done.get(key) === entry) onSignal();
+        }, pauseMs + TIMER_SLACK_MS).unref();
       if (before?.stamp !== stamp || JSON.stringify(before.result) !== JSON.stringify(result)) onSignal();
     });
   };
@@ -85,8 +99,7 @@ export function openHandshakes({ listeners, clock, onSignal }: HandshakeOptions)
         }
         const age = entry === undefined ? 0 : clock.monotonic() - entry.at;
         const isFresh =
-          entry?.stamp === stamp &&
-          age < (isMeant(entry.result, meant) ? AGAIN_AFTER_MS : AGAIN_AFTER_FAILURE_MS);
+          entry?.stamp === stamp && age < (isMeant(entry.result, meant) ? AGAIN_AFTER_MS : failurePauseMs);
         if (!isFresh) begin(key, stamp, route, meant);
         if (entry?.stamp === stamp) seen[key] = entry.result;
       }

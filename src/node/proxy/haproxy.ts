@@ -288,11 +288,22 @@ function tryListen(host: string | undefined, port: number): Promise<string | und
   });
 }
 
+/** A worker that began with a file of this version which somebody had changed says the same: only the next one has read ours. */
+function isAnother(
+  worker: { version: string; pid: number },
+  before: Awaited<ReturnType<typeof askVersion>>,
+): boolean {
+  return (
+    before.kind !== 'answer' || before.value.version !== worker.version || before.value.pid !== worker.pid
+  );
+}
+
 /** Tells the master to reload, and waits until the worker says that it has this version. */
 async function takeOver(version: string, rig: Rig): Promise<Outcome<undefined>> {
   const { options, clock } = rig;
   const { masterSocket, runtimeSocket, configPath, liveTimeoutMs = LIVE_TIMEOUT_MS } = options;
   const failedBefore = await failedReloads(masterSocket);
+  const before = await askVersion(runtimeSocket);
   const told = await tellMaster(rig);
   if (told.kind !== 'down') rig.reloadedAt = clock.monotonic();
   const hint = `Start it: haproxy -W -S ${masterSocket} -f ${configPath}; the routes are written and will be served.`;
@@ -300,7 +311,8 @@ async function takeOver(version: string, rig: Rig): Promise<Outcome<undefined>> 
   const begun = clock.monotonic();
   for (;;) {
     const asked = await askVersion(runtimeSocket);
-    if (asked.kind === 'answer' && asked.value.version === version) return ok();
+    if (asked.kind === 'answer' && asked.value.version === version && isAnother(asked.value, before))
+      return ok();
     const isLate = clock.monotonic() - begun >= liveTimeoutMs;
     if (isLate || (await failedReloads(masterSocket)) > failedBefore) {
       if (asked.kind === 'answer') {

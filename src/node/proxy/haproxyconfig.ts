@@ -312,7 +312,8 @@ function binds(addr: string, ipv6: boolean): string {
   const parsed = parseAddress(addr);
   const port = parsed?.port ?? 0;
   const { host } = parsed ?? {};
-  if (host === undefined) return ipv6 ? `  bind :::${port} v4v6` : `  bind *:${port}`;
+  // One socket for both would have clients of IPv4 called ::ffff:192.0.2.1.
+  if (host === undefined) return `  bind *:${port}${ipv6 ? `\n  bind :::${port} v6only` : ''}`;
   return host.includes(':') ? `  bind [${host}]:${port}` : `  bind ${host}:${port}`;
 }
 
