@@ -1,5 +1,5 @@
 import type { Deploy, Desired, DesiredService, Route } from '../definitions/types.ts';
-import type { ObservedContainer, Observed } from '../node/types.ts';
+import type { ObservedContainer, Observed, PublishedPort } from '../node/types.ts';
 import type { Applied, FailureRecord, Lease, Promised, Trial } from '../registry/types.ts';
 import type { Plan, PlanSettings, Step, Waiting } from './types.ts';
 
@@ -13,6 +13,10 @@ export interface Facts {
   readonly now: number;
   /** `<service>/<component>` of those that have the ports of slot b; absent: all are in slot a. */
   readonly slotB?: ReadonlySet<string>;
+  /** Fixed ports that services before this one get in the same plan; absent: none. */
+  readonly givenPorts?: readonly (Pick<PublishedPort, 'ip' | 'host' | 'protocol'> & {
+    readonly service: string;
+  })[];
   /** Steps of earlier passes that were under way when this look began; absent: none. */
   readonly busy?: readonly Busy[];
 }

@@ -18,6 +18,7 @@ import {
 import { heldTo, holdsOfAfter, holdsOfLoss, rolloutOf, type Rollout } from './holds.ts';
 import { judgeEngine } from './identity.ts';
 import { withLeases } from './leases.ts';
+import { withGivenPorts } from './ring.ts';
 import { restAfterFailure } from './rest.ts';
 import { strayServices } from './routes.ts';
 import { planReturnedPlace, planRunning, planVerdict } from './service.ts';
@@ -58,10 +59,8 @@ export function makePlan(given: Facts): Plan {
     const before = seen;
     const part = alone(service.service.name, () => planService(before, service, rollout));
     parts.push(part);
-    seen = withLeases(
-      seen,
-      part.steps.flatMap((step) => (step.kind === 'lease-ports' ? step.leases : [])),
-    );
+    const leases = part.steps.flatMap((step) => (step.kind === 'lease-ports' ? step.leases : []));
+    seen = withGivenPorts(withLeases(seen, leases), part.steps);
   }
   parts.push(...edgePlans(facts));
   const ofNobody = [

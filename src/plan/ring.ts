@@ -1,7 +1,8 @@
 import type { Component, FixedPort } from '../definitions/types.ts';
-import type { ObservedContainer } from '../node/types.ts';
+import type { ObservedContainer, PublishedPort } from '../node/types.ts';
 import { ours, type Facts } from './facts.ts';
 import { isUp } from './swap.ts';
+import type { Step } from './types.ts';
 
 /**
  * Services that wait for each other for ever: each wants a fixed port or a container name that the next one has, and none begins,
@@ -39,6 +40,20 @@ export function publishersOf(
   return containers.filter(({ publish }) =>
     publish.some((one) => one.host === host && one.protocol === protocol && clash(one.ip, ip)),
   );
+}
+
+/** The facts as they are once these steps are taken: a fixed port that one service gets is not free for the next (L39). */
+export function withGivenPorts(facts: Facts, steps: readonly Step[]): Facts {
+  const { engine } = facts.observed;
+  const publishedBy = (step: Step): readonly PublishedPort[] => {
+    if (step.kind === 'create-container') return step.spec.publish;
+    if (step.kind !== 'start-container' || !engine.known) return [];
+    return engine.value.containers.find(({ name }) => name === step.from)?.publish ?? [];
+  };
+  const given = steps.flatMap((step) =>
+    publishedBy(step).map(({ ip, host, protocol }) => ({ service: step.service, ip, host, protocol })),
+  );
+  return given.length === 0 ? facts : { ...facts, givenPorts: [...(facts.givenPorts ?? []), ...given] };
 }
 
 export function clash(a: string, b: string | undefined): boolean {

@@ -145,6 +145,14 @@ function stageFixedPort(
     const isUp = holder.state !== 'exited' || finishedAt === undefined;
     return held(`container ${holder.name}`, isUp ? undefined : finishedAt + PORT_LINGER_MS);
   }
+  const given = facts.givenPorts?.find(
+    (one) =>
+      one.service !== service &&
+      one.host === port.host &&
+      one.protocol === port.protocol &&
+      clash(one.ip, port.ip),
+  );
+  if (given !== undefined) return held(`service ${given.service}, which gets it now`);
   // Not known is not free (G9): what runs is not stopped for a successor that may not start.
   if (!ports.known) {
     const hint = 'It goes on once the listening sockets can be read.';

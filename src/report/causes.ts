@@ -8,6 +8,7 @@ import type { Plan, StepKind } from '../plan/types.ts';
 import type { Promised } from '../registry/types.ts';
 import type { SourceHealth } from '../source/types.ts';
 import { expiring } from './expiry.ts';
+import { withoutNumbers } from './told.ts';
 
 type NoticeKind =
   | 'held back'
@@ -163,7 +164,7 @@ function refused({ refused: entries }: Plan): Cause[] {
     const services = group.map(({ service }) => service).sort();
     const only = services.length === 1 ? services[0] : undefined;
     // How many services there are by now makes it no other cause.
-    const digest = createHash('sha256').update(why.replaceAll(/\d+/g, '#')).digest('hex').slice(0, 12);
+    const digest = createHash('sha256').update(withoutNumbers(why)).digest('hex').slice(0, 12);
     return {
       ...{ key: `refused ${services.join(',')} ${digest}`, kind: 'refused', afterMs: 0 },
       ...(only === undefined ? {} : { service: only }),

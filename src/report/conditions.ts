@@ -7,6 +7,8 @@ const FINE: readonly ServiceState[] = ['converged', 'changing', 'stopped', 'paus
 type Facts = Pick<View, 'source' | 'engine' | 'proxy' | 'dns' | 'disk' | 'services' | 'issues'> & {
   readonly node?: string;
   readonly mode?: 'observe' | undefined;
+  /** The registry was lost, and the file beside it too, under this commit. */
+  readonly isLost?: boolean;
   /** What is refused or awaited and belongs to no service. */
   readonly tidying?: readonly { readonly why: string; readonly hint?: string; readonly for?: string }[];
 };
@@ -15,6 +17,7 @@ type Facts = Pick<View, 'source' | 'engine' | 'proxy' | 'dns' | 'disk' | 'servic
 export function conditionsOf(facts: Facts, looked: boolean, at = 0): Condition[] {
   return [
     ...(facts.mode === undefined ? [] : [observing(facts.node ?? '')]),
+    ...(facts.isLost === true ? [LOST] : []),
     git(facts.source, looked),
     ...(looked ? [definitions(facts.issues), engine(facts.engine)] : []),
     ...(looked && facts.proxy.driver !== 'none' ? [proxy(facts.proxy)] : []),
@@ -27,6 +30,13 @@ export function conditionsOf(facts: Facts, looked: boolean, at = 0): Condition[]
 }
 
 const NOTHING_YET = 'No commit was accepted yet: nothing is done before its first answer.';
+
+/** Nobody knows what was held back, or is to go (L34). */
+const LOST: Condition = {
+  ...{ name: 'registry', ok: false },
+  text: 'it was lost, and the file beside it too: under this commit only what is missing is made, and nothing is stopped or removed',
+  hint: 'All goes on with the next commit.',
+};
 
 /** Whoever looks at a node on which nothing is done must see why, before anything else. */
 function observing(node: string): Condition {

@@ -125,6 +125,6 @@ function named(services: readonly string[]): string {
 }
 
 /** Counters and times in a sentence do not make it another one. */
-function withoutNumbers(text: string): string {
+export function withoutNumbers(text: string): string {
   return text.replaceAll(/\d+/g, '#');
 }

@@ -99,6 +99,7 @@ interface DnsView {
 export interface Condition {
   readonly name:
     | 'mode'
+    | 'registry'
     | 'git'
     | 'definitions'
     | 'engine'

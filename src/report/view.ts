@@ -76,7 +76,10 @@ export function makeView(input: ViewInput): View {
     ...(input.idle === undefined ? {} : { idle: clean(input.idle) }),
     ...(seen === undefined ? {} : { commit: commitOf(seen.desired) }),
     conditions: conditionsOf(
-      { ...facts, node: input.node, mode: seen?.mode, tidying: tidying.map(clean) },
+      {
+        ...{ ...facts, node: input.node, mode: seen?.mode, tidying: tidying.map(clean) },
+        isLost: seen?.promised.lostAt !== undefined && seen.promised.lostAt === seen.desired.commit.oid,
+      },
       seen !== undefined,
       seen?.at,
     ),

@@ -56,6 +56,33 @@ describe('services that want what the others have', () => {
     ]);
   });
 
+  it('a port that one service gets back in this plan is not free for another one, whose container would be stopped for nothing', async () => {
+    for (const gone of ['a', 'b']) {
+      const world = await settled(one('a', { port: 53 }), one('b', { port: 54 }));
+      change(world, one('a', { port: 54 }), one('b', { port: 53 }));
+      await world.converge();
+      world.containers = world.containers.filter(({ name }) => name !== gone);
+      const publishing = world
+        .plan()
+        .steps.flatMap((step) => (step.kind === 'create-container' ? step.spec.publish : []))
+        .map(({ host }) => host);
+      expect(new Set(publishing).size, gone).to.equal(publishing.length);
+      let stopped = 0;
+      for (let pass = 0; pass < 20; pass += 1) {
+        const { plan, results } = await world.pass();
+        stopped += plan.steps.filter(({ kind }) => kind === 'retire-container').length;
+        expect(results.filter(({ outcome }) => outcome.kind !== 'ok')).to.deep.equal([]);
+        if (plan.steps.length === 0) world.now = Math.max(world.now, plan.wakeAt ?? 0);
+      }
+      expect(stopped, gone).to.be.at.most(1);
+      expect(
+        ports(world)
+          .map((line) => line.split(' ')[1])
+          .sort(),
+      ).to.deep.equal(['53', '54']);
+    }
+  });
+
   it('who waits behind a ring, or for one that is paused or goes, is not said to be in it', async () => {
     const world = await settled(...['a', 'b', 'c'].map((name, at) => one(name, { port: 53 + at })));
     change(world, one('a', { port: 54 }), one('b', { port: 53 }), one('c', { port: 53 }));

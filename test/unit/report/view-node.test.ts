@@ -75,6 +75,14 @@ describe('the view of the node as a whole', () => {
       );
   });
 
+  it('L34 that the registry was lost, and the file beside it too, is said as long as nothing is stopped or removed for it', () => {
+    const { promised, desired } = at.input.seen;
+    const of = (lostAt: string): unknown =>
+      seeing({ promised: { ...promised, lostAt } }).conditions.find(({ name }) => name === 'registry');
+    expect(of(desired.commit.oid)).to.deep.include({ ok: false, hint: 'All goes on with the next commit.' });
+    expect(of('f'.repeat(40))).to.equal(undefined);
+  });
+
   it('says what lies on the disk of the engine, and when it is too little for a build', () => {
     const GIB = 2 ** 30;
     const disk = {
