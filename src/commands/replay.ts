@@ -1,10 +1,13 @@
 import { digestOf } from '../base/json.ts';
 import { messageOf } from '../base/outcome.ts';
+import { redact } from '../base/secret.ts';
+import { visible } from '../base/visible.ts';
 import type { Facts } from '../plan/facts.ts';
 import { makePlan } from '../plan/plan.ts';
 import type { Plan } from '../plan/types.ts';
 import { openReader } from '../registry/reader.ts';
 import type { StoredPlan } from '../registry/types.ts';
+import { reasonOf } from '../report/shown.ts';
 import { loadSettings } from '../settings.ts';
 import { VERSION } from '../version.ts';
 import { fail } from './fail.ts';
@@ -26,6 +29,8 @@ export interface Replay {
   readonly stored: string;
   readonly replayed: string;
   readonly same: boolean;
+  /** What is planned, a line each: steps with their reasons, what waits, what is refused. */
+  readonly plan: readonly string[];
   /** What only one of the two plans has, at most a few of each. */
   readonly differences: readonly string[];
 }
@@ -95,8 +100,21 @@ export function replay(stored: StoredPlan): Replay {
     inputs: digestOf(stored.inputs),
     ...digests,
     same: digests.stored === digests.replayed,
+    plan: linesOf(plan),
     differences: differences(stored.plan as Plan, plan),
   };
+}
+
+function linesOf({ steps, waiting, refused }: Plan): string[] {
+  return [
+    ...steps.map(({ service, kind, subject, because }) => {
+      const { summary, commit, file } = reasonOf(because);
+      const from = [commit?.slice(0, 12), file].filter((part) => part !== undefined).join(', ');
+      return `step     ${service}: ${kind} ${subject}, because ${summary}${from === '' ? '' : ` (${from})`}`;
+    }),
+    ...waiting.map((entry) => `waiting  ${entry.service}: ${entry.for}: ${redact(entry.why)}`),
+    ...refused.map((entry) => `refused  ${entry.service}: ${redact(entry.why)}`),
+  ].map(visible);
 }
 
 function differences(stored: Plan, replayed: Plan): string[] {
@@ -130,6 +148,7 @@ function told(result: Replay): string {
     `inputs   ${inputs}`,
     `stored   ${stored}`,
     `replayed ${replayed}`,
+    ...result.plan,
     same ? 'the same plan' : 'ANOTHER PLAN',
     ...(same ? [] : result.differences),
     ...(same || madeBy === replayedBy

@@ -121,7 +121,13 @@ describe('the journal', () => {
     for (const id of ids) {
       const stored = registry.plan(id);
       if (stored === undefined) throw new Error('not stored');
-      expect(replay(stored)).to.include({ same: true, pass: id, madeBy: 'test' });
+      const replayed = replay(stored);
+      expect(replayed).to.include({ same: true, pass: id, madeBy: 'test' });
+      const { steps } = stored.plan as Plan;
+      for (const { service: of, kind, subject, because } of steps)
+        expect(replayed.plan.join('\n'), 'why it was done').to.contain(
+          `step     ${of}: ${kind} ${subject}, because ${because.summary}`,
+        );
     }
   });
 
