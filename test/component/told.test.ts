@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { LABELS } from '../../src/node/types.ts';
 import { stringifyToml } from '../../src/base/toml.ts';
 import { runReplay } from '../../src/commands/replay.ts';
 import { runSnapshot } from '../../src/commands/snapshot.ts';
@@ -143,7 +144,10 @@ describe('what a running agent tells, on real Docker', () => {
     const silent = facts.kind === 'ok' && facts.value.containers.find((c) => c.name === 'silent');
     if (silent === false || silent === undefined) throw new Error('no container');
     const name = `mcg-mute-${rig.instance}`;
-    const labels = Object.entries(silent.labels).flatMap(([key, value]) => ['--label', `${key}=${value}`]);
+    // Of another instance, which the running agent does not take away under the test's hands.
+    const labels = Object.entries({ ...silent.labels, [LABELS.owner]: 'other/test' }).flatMap(
+      ([key, value]) => [...['--label', `${key}=${value}`]],
+    );
     const docker_ = ['-H', `unix://${docker.socketPath}`];
     const made = await run('docker', [
       ...docker_,
