@@ -13,6 +13,7 @@ import {
   type NewStep,
   type StepEnd,
 } from './journal.ts';
+import { clockWatch, onRightClock } from './clock.ts';
 import { failureOf, openFile, writeAgain, type RegistryFile } from './open.ts';
 import { acceptanceOn, type Acceptance } from './acceptance.ts';
 import { noticesOn, type Notices } from './notices.ts';
@@ -111,9 +112,6 @@ export interface Registry {
   close(): void;
 }
 
-/** Less than this is drift, or a moment between two questions. */
-const CLOCK_SET_MS = 5_000;
-
 /** Opens the registry, or says why not: another agent has it, it is from a newer version, its disk refuses. */
 export function openRegistry(options: RegistryOptions): Outcome<Registry> {
   const { path, clock, log } = options;
@@ -123,18 +121,10 @@ export function openRegistry(options: RegistryOptions): Outcome<Registry> {
   let inode = inodeOf(path);
   let isDoubtful = false;
   const doubt = (): void => void (isDoubtful = true);
-  let current = registryOn(file, options, doubt);
-  let setBy = clock.now() - clock.monotonic();
-  /** A clock that somebody put right is no time in which a version could have been proved (G42). */
-  const lookAtClock = (): Outcome<undefined> => {
-    const movedMs = Math.round(clock.now() - clock.monotonic() - setBy);
-    if (Math.abs(movedMs) < CLOCK_SET_MS) return ok();
-    const moved = current.moveTrials(movedMs);
-    if (moved.kind !== 'ok') return moved;
-    setBy += movedMs;
-    log.warn({ ms: movedMs }, 'the clock was set: what is being tried keeps the time that it has left');
-    return ok();
-  };
+  const lookAtClock = clockWatch(options, (byMs) => current.moveTrials(byMs));
+  const begun = (): ReturnType<typeof registryOn> =>
+    onRightClock(registryOn(file, options, doubt), lookAtClock);
+  let current = begun();
   const check = (): Outcome<undefined> => {
     const there = lookAtFile();
     return there.kind === 'ok' ? lookAtClock() : there;
@@ -153,7 +143,7 @@ export function openRegistry(options: RegistryOptions): Outcome<Registry> {
     const next = file.reopen();
     if (next.kind !== 'ok') return next;
     file = next.value;
-    current = registryOn(file, options, doubt);
+    current = begun();
     inode = inodeOf(path);
     isDoubtful = false;
     return ok();

@@ -170,6 +170,28 @@ describe('the registry', () => {
     expect(b).to.deep.equal({ ...TRIAL, service: 'b' });
   });
 
+  it('G42 a clock that is set in the middle of a pass: what was tried before keeps its time, what is tried from then on has its own', () => {
+    let wall = 1_000_000_000_000;
+    const registry = must(
+      openRegistry({ path: at.path, clock: { ...systemClock, now: () => wall, monotonic: () => 5 }, log }),
+    );
+    opened.push(registry);
+    for (const byMs of [3_600_000, -3_600_000]) {
+      const since = wall;
+      must(registry.recordTrial({ ...TRIAL, service: 'before', phase: 'trying', since }));
+      must(registry.check());
+      wall += byMs;
+      expect(registry.promised().trials.find(({ service }) => service === 'before')?.since).to.equal(
+        since + byMs,
+      );
+      wall -= byMs;
+      must(registry.recordTrial({ ...TRIAL, service: 'after', phase: 'trying', since: wall }));
+      must(registry.check());
+      const trials = registry.promised().trials.map((trial) => trial.since);
+      expect(trials, String(byMs)).to.deep.equal([wall, wall]);
+    }
+  });
+
   it('G42 a clock that is set, forward or back, by a minute, a day or ten years, leaves a trial the time that it has left', () => {
     let wall = 1_000_000_000_000;
     let monotonic = 5;
