@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringifyToml } from '../../src/base/toml.ts';
@@ -18,9 +18,16 @@ import type { Row } from './table.ts';
 const SIZES = [100, 1_000];
 const PASSES = 30;
 const WARM_UP = 5;
+const RESTARTS = 5;
 const IMAGE = 'mc/box:v1.0.0';
 /** From nothing to 1,000 services, certificates and all. */
 const PATIENCE_MS = 600_000;
+
+interface Quiet {
+  readonly passes: readonly PassTimes[];
+  /** From opening the rooms to the end of the first pass (G16). */
+  readonly restartsMs: readonly number[];
+}
 
 interface QuietInput {
   readonly size: number;
@@ -36,9 +43,15 @@ export async function measureQuietPass(bench: Bench): Promise<Row[]> {
     bench.onEnd(() => rm(dir, { recursive: true, force: true }));
     const socketPath = join(dir, 'engine.sock');
     await keepChild(bench, 'fakeengine', socketPath, 10_000);
-    const passes = await askChild<PassTimes[]>(bench, 'quiet', { size, socketPath }, PATIENCE_MS);
+    const { passes, restartsMs } = await askChild<Quiet>(bench, 'quiet', { size, socketPath }, PATIENCE_MS);
     const note = 'fake engine on a socket, in a process of its own; registry, git, proxy real';
-    rows.push(...passRows('quiet', size, passes, note));
+    rows.push(...passRows('quiet', size, passes, note), {
+      bench: 'quiet',
+      what: `  ${size}: agent started again → end of its first pass`,
+      unit: 'ms',
+      values: restartsMs,
+      note: '0 steps, no container and no route touched; without the start of the process',
+    });
   }
   return rows;
 }
@@ -51,7 +64,7 @@ export async function runFakeEngine(socketPath: string): Promise<true> {
 }
 
 /** In another. */
-export async function runQuiet({ size, socketPath }: QuietInput): Promise<readonly PassTimes[]> {
+export async function runQuiet({ size, socketPath }: QuietInput): Promise<Quiet> {
   const dir = await mkdtemp(join(tmpdir(), 'mcg-rooms-'));
   try {
     return await measureIn(dir, size, socketPath);
@@ -60,7 +73,7 @@ export async function runQuiet({ size, socketPath }: QuietInput): Promise<readon
   }
 }
 
-async function measureIn(dir: string, size: number, socketPath: string): Promise<PassTimes[]> {
+async function measureIn(dir: string, size: number, socketPath: string): Promise<Quiet> {
   for (const part of ['data', 'certs']) await mkdir(join(dir, part));
   const webPort = await freePort();
   const repository = await makeRepository(join(dir, 'definitions.git'));
@@ -86,7 +99,7 @@ async function measureIn(dir: string, size: number, socketPath: string): Promise
   const log = makeLog('silent');
   const proxy = await startProxy({ tablePath: mcproxy.table, statusSocketPath: mcproxy.status_socket, log });
   if (proxy.kind !== 'ok') throw new Error(proxy.why);
-  const rooms = openRooms(parsed.value);
+  let rooms = openRooms(parsed.value);
   try {
     await rooms.settle(PATIENCE_MS);
     const { engine } = rooms.memory.seen?.observed ?? {};
@@ -99,7 +112,19 @@ async function measureIn(dir: string, size: number, socketPath: string): Promise
       if (times.steps > 0) throw new Error('a pass over a quiet node took a step');
       passes.push(times);
     }
-    return passes;
+    const table = await readFile(mcproxy.table, 'utf8');
+    const restartsMs: number[] = [];
+    for (let i = 0; i < RESTARTS; i += 1) {
+      await rooms.close();
+      const begun = performance.now();
+      rooms = openRooms(parsed.value);
+      const { steps } = await rooms.pass('start');
+      restartsMs.push(performance.now() - begun);
+      if (steps > 0) throw new Error('an agent that was started again took a step');
+      await rooms.settle(PATIENCE_MS);
+    }
+    if ((await readFile(mcproxy.table, 'utf8')) !== table) throw new Error('a restart changed the routes');
+    return { passes, restartsMs };
   } finally {
     await rooms.close();
     await proxy.value.close();

@@ -157,7 +157,7 @@ async function failing(
   fault: CallFault,
   isLasting: boolean,
 ): Promise<number> {
-  const fake = await startFakeEngine(socketPath);
+  const fake = await startFakeEngine(socketPath, { isMeasured: true });
   const open = async (callDeadlineMs: number): Promise<Engine> =>
     valueOf(await openEngine({ socket: socketPath, owner: OWNER, callDeadlineMs, log: makeLog('silent') }));
   const patient = await open(PATIENT_MS);

@@ -75,11 +75,13 @@ const NEVER = '0001-01-01T00:00:00Z';
 export interface FakeOptions {
   /** Behind each published port somebody answers HTTP, as a service that works. */
   readonly answers?: boolean;
+  /** It tells what lies on its disk; else it does not know the question, and nobody looks at each container for its log. */
+  readonly isMeasured?: boolean;
 }
 
 export async function startFakeEngine(
   socketPath: string,
-  { answers = false }: FakeOptions = {},
+  { answers = false, isMeasured = false }: FakeOptions = {},
 ): Promise<FakeEngine> {
   let containers: Container[] = [];
   let networks: { Name: string; Id: string; Labels: Record<string, string> }[] = [];
@@ -204,6 +206,7 @@ export async function startFakeEngine(
     if (room === 'networks') return onNetwork(method, id, action, body);
     if (room === 'volumes') return [201, {}];
     if (room === 'exec') return onCheck(id, action);
+    if (room === 'system' && !isMeasured) return missing(`page: ${path}`);
     return images.answer(method, path, query) ?? missing(`page: ${path}`);
   };
 

@@ -74,4 +74,21 @@ describe(`a node of ${SIZE} services on which nothing changes, with an engine on
       await rooms.close();
     }
   });
+
+  it('G16 an agent that is started again sees all of it in its first pass: no step, nothing asked of the engine but looks', async () => {
+    fake.requests();
+    const before = fake.shape();
+    const rooms = openRooms(settings);
+    try {
+      const { steps } = await rooms.pass('start');
+      const { engine } = rooms.memory.seen?.observed ?? {};
+      expect([steps, engine?.known === true && engine.value.containers.length]).to.deep.equal([0, SIZE]);
+      expect(rooms.memory.seen?.plan.refused).to.deep.equal([]);
+      expect(fake.requests().filter((request) => !request.startsWith('GET '))).to.deep.equal([]);
+      await rooms.settle();
+      expect(fake.shape()).to.equal(before);
+    } finally {
+      await rooms.close();
+    }
+  });
 });
