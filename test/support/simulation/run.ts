@@ -16,8 +16,8 @@ import { callFault, CALLS, dies, strikes } from './strikes.ts';
 import { happen, hide, lasting, strayContainer } from './weather.ts';
 
 /**
- * A life is much code, each part of it run a little: making it faster costs V8 more than it gains, a third of the whole time. It
- * begins with that later.
+ * A life is much code, each part of it run a little: in its first hundred lives a thread spends a third of its time on making code
+ * faster. It begins with that later; canaries, which live a few lives each, gain most.
  */
 setFlagsFromString('--interrupt-budget=1000000');
 
