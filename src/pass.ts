@@ -1,4 +1,4 @@
-import type { Clock } from './base/clock.ts';
+import { onSteadyClock, type Clock } from './base/clock.ts';
 import type { Log } from './base/log.ts';
 import { blocked, messageOf, ok, type Failure, type Outcome } from './base/outcome.ts';
 import type { Desired, EnvValues } from './definitions/types.ts';
@@ -188,7 +188,7 @@ async function look(
     );
     return { ...facts, observed };
   };
-  const facts = await once();
+  const facts = await onSteadyClock(clock, once);
   const rebuilt = rebuild(facts);
   if (rebuilt === undefined) return facts;
   const written = registry.rebuild(rebuilt);
@@ -204,7 +204,7 @@ async function look(
         : 'the registry was rebuilt from the labels of the containers and git; the file beside it is lost too: until the next commit only what is missing is made',
     );
   // Readiness is asked for by leases, and they are known only now.
-  return once();
+  return onSteadyClock(clock, once);
 }
 
 function notWritten(house: House, failure: Failure): PassReport {

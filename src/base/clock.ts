@@ -26,3 +26,16 @@ export const systemClock: Clock = {
       signal?.addEventListener('abort', finish, { once: true });
     }),
 };
+
+/** By less than this a clock drifts; by more somebody set it (milliseconds). */
+export const CLOCK_SET_MS = 5_000;
+const LOOKS = 3;
+
+/** What began on one clock and ended on another cannot be compared: it is looked at again when the clock was set meanwhile (G42). */
+export async function onSteadyClock<T>(clock: Clock, look: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    const before = clock.now() - clock.monotonic();
+    const seen = await look();
+    if (Math.abs(clock.now() - clock.monotonic() - before) < CLOCK_SET_MS || tries === LOOKS) return seen;
+  }
+}

@@ -203,7 +203,13 @@ export interface ProxyFacts {
 
 /** What came of a TLS handshake by host name through the proxy. */
 export type Handshake =
-  | { readonly kind: 'ok'; readonly fingerprint256: string; readonly notAfter: number }
+  | {
+      readonly kind: 'ok';
+      readonly fingerprint256: string;
+      readonly notAfter: number;
+      /** The names that it is for, when the host name is none of them: clients refuse it. */
+      readonly otherNames?: string;
+    }
   | { readonly kind: 'failed'; readonly why: string };
 
 /** What one name server has for a host name. */

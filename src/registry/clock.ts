@@ -1,9 +1,6 @@
-import type { Clock } from '../base/clock.ts';
+import { CLOCK_SET_MS, type Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { ok, type Outcome } from '../base/outcome.ts';
-
-/** Less than this is drift, or a moment between two questions. */
-const CLOCK_SET_MS = 5_000;
 
 /**
  * A clock that somebody put right is no time in which a version could have been proved (G42). Asked at the beginning of every

@@ -84,6 +84,23 @@ function findingsOf(wanted: DesiredService | undefined, observed: Observed): Iss
   return [
     ...imagesOf(wanted.service).flatMap((image) => findings[image] ?? []),
     ...wanted.service.components.flatMap((component) => imageWarnings(wanted, component, observed)),
+    ...wanted.service.components.flatMap(({ routes }) =>
+      routes.flatMap((route) => nameWarnings(wanted, route, observed)),
+    ),
+  ];
+}
+
+/** An l4 service shows its own certificate, which nobody here can mend; clients refuse one of another name (L10). */
+function nameWarnings(wanted: DesiredService, { mode, hostname, port }: Route, observed: Observed): Issue[] {
+  const shown = observed.handshakes?.[`${hostname}:${port}`];
+  if (mode !== 'l4' || shown?.kind !== 'ok' || shown.otherNames === undefined) return [];
+  return [
+    {
+      ...{ rule: 'certificate/name', severity: 'warning', file: wanted.file, line: 1, column: 1, path: '' },
+      message: `the service shows a certificate for ${hostname}:${port} that is for ${redact(shown.otherNames)}`,
+      hint: 'Clients refuse it: give the service a certificate with this host name, or the route the host name of the certificate.',
+      service: wanted.service.name,
+    },
   ];
 }
 

@@ -66,6 +66,19 @@ describe('handshakes through a proxy that takes up another certificate', () => {
     expect(connections).to.equal(3);
   });
 
+  it('L10 a certificate of other names than the one that was asked for is told with them', async () => {
+    const result = async (): Promise<unknown> =>
+      until('a handshake', () => handshakes.observe([{ ...route, mode: 'l4' }], {})[key()]);
+    expect(await result()).to.not.have.property('otherNames');
+    const strange = await (await makeCa()).issue(['x.example.net', 'y.example.net']);
+    [old, renewed] = [strange, strange];
+    aheadMs += 120_000;
+    await until('the other one', async () => {
+      const seenNow = handshakes.observe([{ ...route, mode: 'l4' }], {})[key()];
+      return seenNow?.kind === 'ok' && seenNow.otherNames === 'DNS:x.example.net, DNS:y.example.net';
+    });
+  });
+
   it('a route that is about to be put again is not tried before', async () => {
     renewedFrom = 1;
     const held = new Set([key()]);

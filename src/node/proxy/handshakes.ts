@@ -9,6 +9,8 @@ import type { Handshake, ObservedRoute } from '../types.ts';
 
 const TRY_TIMEOUT_MS = 5_000;
 const AT_ONCE = 8;
+/** Whoever made a certificate may have written a book into it. */
+const MAX_NAMES_LENGTH = 200;
 const AGAIN_AFTER_MS = 60_000;
 const AGAIN_AFTER_FAILURE_MS = 5_000;
 /** The look that a timer calls for comes when the pause is surely over. */
@@ -137,7 +139,7 @@ async function handshake(ip: string, { listenerPort, hostname }: ObservedRoute):
     const socket = await withDeadline(`the proxy on port ${listenerPort}`, TRY_TIMEOUT_MS, (signal) =>
       connectTls(endpoint, [], signal),
     );
-    const shown = shownBy(socket);
+    const shown = shownBy(socket, hostname);
     closeGently(socket);
     return shown ?? { kind: 'failed', why: `${hostname}:${listenerPort} shows no certificate` };
   } catch (error) {
@@ -145,11 +147,14 @@ async function handshake(ip: string, { listenerPort, hostname }: ObservedRoute):
   }
 }
 
-function shownBy(socket: TLSSocket): Handshake | undefined {
+function shownBy(socket: TLSSocket, hostname: string): Handshake | undefined {
   const leaf = socket.getPeerX509Certificate();
-  return leaf === undefined
-    ? undefined
-    : { kind: 'ok', fingerprint256: leaf.fingerprint256, notAfter: Date.parse(leaf.validTo) };
+  if (leaf === undefined) return undefined;
+  const isMine = leaf.checkHost(hostname) !== undefined;
+  return {
+    ...{ kind: 'ok', fingerprint256: leaf.fingerprint256, notAfter: Date.parse(leaf.validTo) },
+    ...(isMine ? {} : { otherNames: (leaf.subjectAltName ?? leaf.subject).slice(0, MAX_NAMES_LENGTH) }),
+  };
 }
 
 /** Where the proxy is reached from its own node. */

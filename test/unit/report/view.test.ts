@@ -129,6 +129,31 @@ describe('the view', () => {
     expect(told).to.include.members(['warning image/user', 'warning image/volume']);
   });
 
+  it('L10 an l4 service that shows a certificate of another name has a warning; the names stand in it', () => {
+    const shown = { kind: 'ok', fingerprint256: 'AB', notAfter: at.input.seen.at + 90 * 86_400_000 } as const;
+    const told = (otherNames?: string): string[] =>
+      of(
+        'metacrypt',
+        seeing({
+          observed: {
+            ...at.input.seen.observed,
+            handshakes: {
+              'metacrypt.svc.mcp.metacircular.net:8443': {
+                ...shown,
+                ...(otherNames === undefined ? {} : { otherNames }),
+              },
+            },
+          },
+        }),
+      )
+        .issues.filter(({ rule }) => rule === 'certificate/name')
+        .map(({ message }) => message);
+    expect(told()).to.deep.equal([]);
+    expect(told('DNS:other.example.net')).to.deep.equal([
+      'the service shows a certificate for metacrypt.svc.mcp.metacircular.net:8443 that is for DNS:other.example.net',
+    ]);
+  });
+
   it('L13 keeps desired, applied and observed apart', () => {
     const { desired, applied, observed } = of('docs');
     expect(desired).to.include({ active: true, heldBack: false });
