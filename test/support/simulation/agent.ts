@@ -3,6 +3,7 @@ import { ok, retry, type Outcome } from '../../../src/base/outcome.ts';
 import type { Loop } from '../../../src/loop.ts';
 import type { runPass as RunPass, House, Memory } from '../../../src/pass.ts';
 import type { StepKind } from '../../../src/plan/types.ts';
+import type { clockWatch as ClockWatch, onRightClock as OnRightClock } from '../../../src/registry/clock.ts';
 import type { registryOn as RegistryOn, Registry } from '../../../src/registry/registry.ts';
 import type { Fired, Crash, WriteFault } from './faults.ts';
 import type { Git } from './git.ts';
@@ -13,6 +14,8 @@ import type { RegistryFile } from '../../../src/registry/open.ts';
 export interface Program {
   readonly runPass: typeof RunPass;
   readonly registryOn: typeof RegistryOn;
+  readonly clockWatch: typeof ClockWatch;
+  readonly onRightClock: typeof OnRightClock;
 }
 
 export interface AgentOptions {
@@ -70,7 +73,8 @@ export class SimulatedAgent {
       throw new Error('the file in memory does not go away by itself');
     };
     const opened = program.registryOn({ ...file, reopen, close: () => undefined }, { path, clock, log });
-    this.registry = this.#guarded({ ...opened, check: () => ok() });
+    const check = program.clockWatch({ clock, log }, (byMs) => opened.moveTrials(byMs));
+    this.registry = this.#guarded({ ...program.onRightClock(opened, check), check });
     this.#tokensAt = machine.time.monotonic();
     this.#house = {
       source: git.source(isAlive),

@@ -278,6 +278,11 @@ export const CANARIES: readonly Canary[] = [
       ],
     ],
   },
+  {
+    bug: 'a clock that was set forward takes the time of what is being tried',
+    file: 'registry/clock.ts',
+    patches: [['Math.abs(movedMs) < CLOCK_SET_MS', 'movedMs < CLOCK_SET_MS * Infinity']],
+  },
 ];
 
 /** A copy of the program with the bug in it. A bug whose place is gone is an error: it has to be planted anew. */
@@ -302,5 +307,13 @@ export async function planted({
     (await import(pathToFileURL(join(copy, 'src', name)).href)) as T;
   const { runPass } = await load<Pick<Program, 'runPass'>>('pass.ts');
   const { registryOn } = await load<Pick<Program, 'registryOn'>>('registry/registry.ts');
-  return { runPass, registryOn, remove: () => rmSync(copy, { recursive: true, force: true }) };
+  const { clockWatch, onRightClock } =
+    await load<Pick<Program, 'clockWatch' | 'onRightClock'>>('registry/clock.ts');
+  return {
+    runPass,
+    registryOn,
+    clockWatch,
+    onRightClock,
+    remove: () => rmSync(copy, { recursive: true, force: true }),
+  };
 }

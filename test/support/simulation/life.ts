@@ -92,6 +92,10 @@ export interface Life {
   settling: number;
   quiet: number;
   before: World['containers'];
+  /** On the clock that nobody sets. */
+  passBegunAt: number;
+  /** When the pass began that recorded each trial, by service and digest, on the same clock. */
+  readonly trialsBegunAt: Map<string, number>;
   /** Names with a record when the registry was lost with the file beside it: nobody lists a name server. */
   readonly forgotten: Set<string>;
   linesSeen: number;
@@ -149,6 +153,8 @@ export function newLife(seed: number, program: Program, trace: (line: string) =>
       calmUntil: 0,
     },
     before: [],
+    passBegunAt: 0,
+    trialsBegunAt: new Map(),
     forgotten: new Set(),
   };
 }

@@ -1,8 +1,10 @@
 import { setFlagsFromString } from 'node:v8';
 import { runPass, type Memory } from '../../../src/pass.ts';
+import type { StepResult } from '../../../src/execute/types.ts';
 import { type Facts } from '../../../src/plan/facts.ts';
 import { NOBODY } from '../../../src/base/nobody.ts';
 import { removableServices } from '../../../src/plan/guard.ts';
+import { clockWatch, onRightClock } from '../../../src/registry/clock.ts';
 import { registryOn } from '../../../src/registry/registry.ts';
 import { examine } from '../examine.ts';
 import { foreignIs } from '../examine-world.ts';
@@ -12,6 +14,7 @@ import { end, heal, needsPerson, person } from './ending.ts';
 import { WRITE_FAULTS, type Fired } from './faults.ts';
 import { commit, find, forget, newLife, settingsOf, signal, weatherIs, WISHED, type Life } from './life.ts';
 import { SECRET } from './story.ts';
+import { examineTrials } from './trials.ts';
 import { callFault, CALLS, dies, strikes } from './strikes.ts';
 import { happen, hide, lasting, strayContainer } from './weather.ts';
 
@@ -21,7 +24,7 @@ import { happen, hide, lasting, strayContainer } from './weather.ts';
  */
 setFlagsFromString('--interrupt-budget=1000000');
 
-const REAL: Program = { runPass, registryOn };
+const REAL: Program = { runPass, registryOn, clockWatch, onRightClock };
 
 export interface Report {
   readonly seed: number;
@@ -144,6 +147,7 @@ function start(life: Life): void {
     },
     onPassBegun: () => {
       life.before = [...life.world.containers];
+      life.passBegunAt = life.time.monotonic();
       life.passes += 1;
     },
     onPassEnded: (memory) => passed(life, agent, memory),
@@ -232,7 +236,8 @@ function passed(life: Life, agent: SimulatedAgent, memory: Memory): void {
     before: life.before,
     ...(rows === undefined ? {} : { rows }),
   });
-  find(life, found);
+  find(life, [...found, ...examineTrials(life, facts, results)]);
+  setClock(life, results);
   if (!life.chaos && plan.steps.length > 0) life.settling += 1;
   const isQuiet =
     plan.steps.length === 0 &&
@@ -244,6 +249,18 @@ function passed(life: Life, agent: SimulatedAgent, memory: Memory): void {
     memory.polling === undefined;
   life.quiet = isQuiet ? life.quiet + 1 : 0;
 }
+
+/** Somebody puts the clock right just when a version was started, and is not ready yet. */
+function setClock(life: Life, results: readonly StepResult[]): void {
+  const isTried = results.some(({ step }) => step.kind === 'record-trial' && step.trial.phase === 'trying');
+  if (!isTried || !weatherIs(life, 'clock forward', 0.3)) return;
+  life.time.after(300, () => {
+    life.time.jump(HOUR_MS);
+    signal(life, 'engine event');
+  });
+}
+
+const HOUR_MS = 3_600_000;
 
 /** What a dead or ending agent wrote counts too. */
 function collect(life: Life, agent: SimulatedAgent): void {
