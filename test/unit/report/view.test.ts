@@ -149,8 +149,8 @@ describe('the view', () => {
         .issues.filter(({ rule }) => rule === 'certificate/name')
         .map(({ message }) => message);
     expect(told()).to.deep.equal([]);
-    expect(told('DNS:other.example.net')).to.deep.equal([
-      'the service shows a certificate for metacrypt.svc.mcp.metacircular.net:8443 that is for DNS:other.example.net',
+    expect(told('DNS:strange.example.net')).to.deep.equal([
+      'the service shows a certificate for metacrypt.svc.mcp.metacircular.net:8443 that is for DNS:strange.example.net',
     ]);
   });
 
