@@ -1,6 +1,7 @@
 import type { World } from './world.ts';
 
-const CONTAINER = {
+/** What a foreign container is besides its id and name. */
+export const FOREIGN_PARTS = {
   image: 'x',
   imageId: 'y',
   state: 'running',
@@ -13,8 +14,8 @@ const CONTAINER = {
 export function addForeign(world: Pick<World, 'containers' | 'table'>, name: string, service: string): void {
   const identity = { owner: 'n2/main', service, component: service, spec: 's', leases: {}, format: '1' };
   world.containers.push(
-    { ...CONTAINER, id: 'f1', name: 'legacy' },
-    { ...CONTAINER, id: 'f2', name, identity },
+    { ...FOREIGN_PARTS, id: 'f1', name: 'legacy' },
+    { ...FOREIGN_PARTS, id: 'f2', name, identity },
   );
   world.table.push({
     listenerPort: 443,

@@ -1,19 +1,11 @@
 import { expect } from 'chai';
-import type { Desired, EdgeService, Service } from '../../../src/definitions/types.ts';
+import type { EdgeService } from '../../../src/definitions/types.ts';
 import { simulate } from '../../../src/plan/simulate.ts';
 import { causesOf } from '../../../src/report/causes.ts';
-import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
-import { World } from '../../support/world.ts';
+import { component, desiredOf, SUFFIX } from '../../support/definitions.ts';
+import { running, node, web, named, atHome, atEdge, edgeOf, kinds, HOME_IP, EDGE_IP } from './edge.kit.ts';
 
 const NAME = `web.${SUFFIX}`;
-const HOME_IP = '10.0.0.1';
-const EDGE_IP = '10.0.0.2';
-
-/** Two nodes: `n1` runs the service, `n2` is its edge. They share nothing but the name server. */
-interface Pair {
-  readonly home: World;
-  readonly edge: World;
-}
 
 describe('a route that another node serves too (edge)', () => {
   it('certificate, route to the listener at home, record, in that order; the name leads to the edge only', async () => {
@@ -341,73 +333,3 @@ describe('a route that another node serves too (edge)', () => {
     expect([end.steps, end.waiting]).to.deep.equal([[], []]);
   });
 });
-
-async function running(text: Service = web()): Promise<Pair> {
-  const home = node('n1', HOME_IP);
-  const edge = node('n2', EDGE_IP);
-  edge.names = home.names;
-  home.present(component('web').image.reference);
-  home.desired = atHome(text);
-  const isEdge = text.components[0]?.routes[0]?.edge !== undefined;
-  edge.desired = isEdge ? atEdge(text) : { ...desiredOf([]), node: 'n2' };
-  await home.converge();
-  await edge.converge();
-  return { home, edge };
-}
-
-function node(name: string, address: string): World {
-  const world = new World();
-  world.nodeName = name;
-  world.zones = [SUFFIX];
-  world.addresses = [address];
-  return world;
-}
-
-function web(
-  route: Partial<Omit<Service['components'][number]['routes'][number], 'edge'>> & {
-    readonly edge?: readonly string[] | undefined;
-  } = {},
-  change: Partial<Service> = {},
-): Service {
-  return named('web', route, change);
-}
-
-function named(name: string, route: Parameters<typeof web>[0] = {}, change: Partial<Service> = {}): Service {
-  const { edge, ...rest } = { edge: ['n2'], ...route };
-  const plain = {
-    name: '',
-    port: 443,
-    mode: 'l7',
-    hostname: `${name}.${SUFFIX}`,
-    backendTls: false,
-  } as const;
-  const routes = [{ ...plain, ...rest, ...(edge === undefined ? {} : { edge }) }];
-  return service(name, [component(name, { routes })], change);
-}
-
-function atHome(text: Service): Desired {
-  return desiredOf([text]);
-}
-
-function atEdge(text: Service, change: Partial<EdgeService> = {}): Desired {
-  return { ...desiredOf([]), node: 'n2', edges: [{ ...edgeOf(text), ...change }] };
-}
-
-function edgeOf(text: Service): EdgeService {
-  const components = text.components.map(({ name, routes }) => ({ name, routes }));
-  return {
-    service: { name: `${text.name}@${text.node}`, components },
-    home: text.node,
-    address: HOME_IP,
-    active: text.active,
-    file: `services/${text.name}.toml`,
-    oid: 'b'.repeat(40),
-    commit: 'c'.repeat(40),
-    digest: JSON.stringify(components),
-    heldBack: false,
-  };
-}
-
-function kinds(world: World): string[] {
-  return world.journal.map((line) => line.split(' ')[0] ?? '');
-}

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { retry } from '../../../src/base/outcome.ts';
 import type { Component, Route, Service } from '../../../src/definitions/types.ts';
 import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
+import { FOREIGN_PARTS } from '../../support/foreign.ts';
 import { World } from '../../support/world.ts';
 
 const L7: Route = { name: '', port: 443, mode: 'l7', hostname: `web.${SUFFIX}`, backendTls: false };
@@ -176,16 +177,7 @@ describe('the planner', () => {
   it('G3 never touches a foreign container that has our name', async () => {
     const world = worldWith(web());
     world.present('mcr.example.net/web:v1.0.0');
-    world.containers.push({
-      id: 'f',
-      name: 'web',
-      image: 'x',
-      imageId: 'y',
-      state: 'running',
-      restartCount: 0,
-      labels: {},
-      publish: [],
-    });
+    world.containers.push({ id: 'f', name: 'web', ...FOREIGN_PARTS });
     await world.converge();
     expect(world.journal).to.deep.equal([]);
     expect(world.plan().refused[0]?.why).to.contain('not ours');
