@@ -14,7 +14,7 @@ const SHOWN_FILES = 25;
 class Counting extends reporters.Spec {
   constructor(runner, options) {
     super(runner, options);
-    const counts = { passed: 0, failed: 0, ended: false, table: [] };
+    const counts = { passed: 0, failed: 0, ended: false, table: [], failures: [] };
     const keep = () => writeFileSync(process.env.TEST_COUNTS_FILE, JSON.stringify(counts));
     keep();
     const kinds = new Map();
@@ -25,8 +25,10 @@ class Counting extends reporters.Spec {
     });
     runner.on('fail', (test, error) => {
       counts.failed += 1;
+      const said = indented(`${test.fullTitle()}\n${error?.stack ?? error}`);
+      counts.failures.push(said);
       keep();
-      console.log(indented(`${test.fullTitle()}\n${error?.stack ?? error}`));
+      console.log(said);
     });
     const times = new Times(runner);
     runner.on('end', () => {

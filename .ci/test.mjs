@@ -22,11 +22,13 @@ const codes = await Promise.all(runs);
 let passed = 0;
 let failed = 0;
 const table = [];
+const failures = [];
 for (const { name, code } of codes) {
   const count = read(join(counts, `${name}.json`));
   passed += count.passed;
   failed += count.failed;
   table.push(...(count.table ?? []));
+  failures.push(...(count.failures ?? []));
   if (!count.ended) {
     console.log(`== ${name}: the tests did not come to their end (exit code ${code})`);
     failed += 1;
@@ -36,6 +38,8 @@ for (const { name, code } of codes) {
   }
 }
 tell(table);
+// Once more, last: thousands of lines stand between a failure and the end, and who reads a log reads its end.
+for (const said of failures) console.log(`\nFAILED\n${said}`);
 if (own) rmSync(counts, { recursive: true });
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 export async function until<T>(
   what: string,
   condition: () => T | Promise<T>,
-  timeoutMs = 15_000,
+  timeoutMs = 45_000,
   everyMs = 20,
 ): Promise<NonNullable<T>> {
   const deadline = performance.now() + timeoutMs;
