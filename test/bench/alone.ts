@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type Dockerode from 'dockerode';
 import { pack } from 'tar-stream';
 import { ask } from '../support/ask.ts';
-import { freePort } from '../support/mcproxy.ts';
+import { freePort } from '../support/ports.ts';
 import { inParallel, SERVE, timed } from './bench.ts';
 
 /** The same work by the engine alone: nobody plans, leases, journals or routes. */

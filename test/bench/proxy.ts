@@ -9,7 +9,7 @@ import {
 import type { AddressInfo, Server } from 'node:net';
 import { makeCa } from '../support/certs.ts';
 import type { ObservedRoute } from '../../src/node/types.ts';
-import { freePort } from '../support/mcproxy.ts';
+import { freePort } from '../support/ports.ts';
 import { DRIVERS, startDriver, type DriverRig } from '../support/proxyrig.ts';
 import type { Bench } from './bench.ts';
 import { CROWD, measureCrowd } from './crowd.ts';

@@ -8,7 +8,7 @@ import { parseSettings } from '../../src/settings.ts';
 import { makeLog } from '../../src/base/log.ts';
 import { definitionOf, fileProxy } from '../support/agentrig.ts';
 import { startFakeEngine } from '../support/fakeengine.ts';
-import { freePort } from '../support/mcproxy.ts';
+import { freePort } from '../support/ports.ts';
 import type { Bench } from './bench.ts';
 import { askChild, keepChild } from './child.ts';
 import { passRows } from './fleet.ts';

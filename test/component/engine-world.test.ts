@@ -7,7 +7,6 @@ import { until } from '../support/until.ts';
 import {
   boxDockerfile,
   buildBox,
-  freePort,
   isOpen,
   listen,
   makeKit,
@@ -17,6 +16,7 @@ import {
   valueOf,
   type Kit,
 } from './engine.kit.ts';
+import { freePort } from '../support/ports.ts';
 
 const noEnv = new Map<string, string>();
 

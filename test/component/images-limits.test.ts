@@ -5,6 +5,8 @@ import { endProcesses } from '../../src/demo/leftovers.ts';
 import { until } from '../support/until.ts';
 import { DOCKERFILE, ENGINES, imagesRig, okOf } from './images.kit.ts';
 
+const HALF_AN_HOUR_MS = 1_800_000;
+
 /** Where Podman keeps what it was sent, as long as it builds. */
 async function contextsOf(unique: string): Promise<string[]> {
   const copies = (await readdir('/var/tmp')).filter((entry) => entry.startsWith('libpod_builder'));
@@ -24,7 +26,7 @@ for (const { name, start } of ENGINES) {
       const images = rig.open({}, { timeoutMs: 3_000 });
       const state = await rig.build(images, rig.wanted('endless'));
       expect(state.kind === 'failed' ? state.why : JSON.stringify(state)).to.match(/deadline of 3 s/);
-      const other = rig.open();
+      const other = rig.open({}, { timeoutMs: HALF_AN_HOUR_MS });
       // Another one: Podman is still at the first.
       const image = rig.wanted('other', 'v1.0.0');
       okOf(other.startBuild({ image, dockerfile: 'Dockerfile', path: 'hello', service: 'hello' }));
@@ -34,9 +36,8 @@ for (const { name, start } of ENGINES) {
           rig.steps().length > 0 && seen.kind === 'building' && /^step \d+ of \d+$/.test(seen.progress ?? '')
         );
       });
-      const begun = performance.now();
+      // A stop that waited for the build would take longer than this test may.
       await other.stop();
-      expect(performance.now() - begun).to.be.below(2_000);
       if (name === 'docker')
         await until('the builder to end the step', () => rig.steps().length === 0, 30_000);
       // Podman lets a step that nobody waits for run on.
@@ -152,6 +153,15 @@ for (const { name, start } of ENGINES) {
       const endless = (): Promise<unknown> => until('the endless step', () => rig.steps().length > 0, 30_000);
       await endless();
       expect((await rig.build(images, good)).kind, 'behind a build without end').to.equal('present');
+      if (name === 'podman') {
+        // There its step goes on, and the next try is refused until that has ended.
+        await until(
+          'the next try to be refused',
+          async () => (await rig.look(images, bad)).kind === 'absent',
+        );
+        expect(await rig.failureOf(images, bad)).to.contain('the step of the try before is still under way');
+        return endProcesses(() => rig.steps());
+      }
       const again = await rig.look(images, bad);
       expect(again.kind === 'building' && again.failed?.why).to.contain('no such tag');
       await endless();
@@ -159,9 +169,7 @@ for (const { name, start } of ENGINES) {
       expect(Object.keys(seen.strayWork)).to.deep.equal([bad.reference]);
       okOf(images.cancel(bad.reference));
       await until('it to be gone', async () => (await rig.look(images, bad)).kind === 'absent');
-      if (name === 'docker')
-        await until('the builder to end the step', () => rig.steps().length === 0, 30_000);
-      else await endProcesses(() => rig.steps());
+      await until('the builder to end the step', () => rig.steps().length === 0, 30_000);
     });
   });
 }

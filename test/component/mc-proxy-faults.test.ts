@@ -10,7 +10,8 @@ import { makeLog } from '../../src/base/log.ts';
 import { routeTableDigest, type Route, type TerminatedRoute } from '../../src/base/routetable.ts';
 import type { RouteFault } from '../../src/mc-proxy/certificates.ts';
 import { startProxy } from '../../src/mc-proxy/server.ts';
-import { freePort, listen, startRig, type ProxyRig } from '../support/mcproxy.ts';
+import { listen, startRig, type ProxyRig } from '../support/mcproxy.ts';
+import { freePort } from '../support/ports.ts';
 import { ask, connectTo, type Target } from '../support/tlsclient.ts';
 import { until } from '../support/until.ts';
 

@@ -2,7 +2,8 @@ import { Metadata, ServerCredentials, status, type Client } from '@grpc/grpc-js'
 import { expect } from 'chai';
 import { createServer } from 'node:net';
 import { BYTES, failureOf, grpcClient, grpcService, unary } from '../support/grpcservice.ts';
-import { endWithConnections, freePort, listen, startRig, type ProxyRig } from '../support/mcproxy.ts';
+import { endWithConnections, listen, startRig, type ProxyRig } from '../support/mcproxy.ts';
+import { freePort } from '../support/ports.ts';
 import { ask } from '../support/tlsclient.ts';
 import { until } from '../support/until.ts';
 

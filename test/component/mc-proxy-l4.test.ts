@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { connect as connectTcp, createServer as createTcp, type Socket } from 'node:net';
 import { createServer as createTls, type Server as TlsServer } from 'node:tls';
-import { endWithConnections, freePort, listen, startRig, type ProxyRig } from '../support/mcproxy.ts';
+import { endWithConnections, listen, startRig, type ProxyRig } from '../support/mcproxy.ts';
+import { freePort } from '../support/ports.ts';
 import { connectTo, type Target } from '../support/tlsclient.ts';
 import { until } from '../support/until.ts';
 

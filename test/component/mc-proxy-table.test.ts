@@ -10,7 +10,8 @@ import { writeFileAtomic } from '../../src/base/files.ts';
 import { makeLog } from '../../src/base/log.ts';
 import { formatRouteTable, routeTableDigest, type Route } from '../../src/base/routetable.ts';
 import { startProxy } from '../../src/mc-proxy/server.ts';
-import { freePort, listen, startRig, type ProxyRig } from '../support/mcproxy.ts';
+import { listen, startRig, type ProxyRig } from '../support/mcproxy.ts';
+import { freePort } from '../support/ports.ts';
 import { ask, connectTo, type Target } from '../support/tlsclient.ts';
 import { until } from '../support/until.ts';
 

@@ -8,7 +8,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { openHandshakes } from '../../src/node/proxy/handshakes.ts';
 import type { ObservedRoute } from '../../src/node/types.ts';
 import { grpcClient, unary } from '../support/grpcservice.ts';
-import { freePort } from '../support/mcproxy.ts';
+import { freePort } from '../support/ports.ts';
 import { makeCa } from '../support/certs.ts';
 import { startDriver, type Driver, type DriverRig } from '../support/proxyrig.ts';
 import { ask, connectTo, type Target } from '../support/tlsclient.ts';

@@ -9,7 +9,7 @@ import { run } from '../../src/demo/process.ts';
 import { makeAgentRig, plainDefinition, type AgentRig } from '../support/agentrig.ts';
 import { startDocker, type TestEngine } from '../support/engines.ts';
 import { buildNodeImage } from '../support/images.ts';
-import { freePort } from '../support/mcproxy.ts';
+import { freePort } from '../support/ports.ts';
 import { until } from '../support/until.ts';
 
 const IMAGE = 'localhost/mcg-takeover-test/web:v1.0.0';
@@ -150,12 +150,13 @@ async function answers(ports: readonly number[]): Promise<boolean[]> {
   );
 }
 
+/** An answer that comes late on a busy machine is one. */
 async function up(port: number): Promise<boolean> {
   try {
     await httpRequest({
       method: 'GET',
       url: `http://127.0.0.1:${port}/`,
-      deadlineMs: 1_000,
+      deadlineMs: 30_000,
       maxBytes: 100_000,
     });
     return true;

@@ -14,7 +14,7 @@ import { driftOf } from '../../src/plan/drift.ts';
 import { allEngines } from '../support/engines.ts';
 import { startFakeEngine } from '../support/fakeengine.ts';
 import { buildBusyboxImage } from '../support/images.ts';
-import { freePort } from '../support/mcproxy.ts';
+import { freePort } from '../support/ports.ts';
 import { tally } from '../support/tally.ts';
 import { until } from '../support/until.ts';
 

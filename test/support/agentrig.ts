@@ -12,7 +12,7 @@ import { openEngine, type Engine } from '../../src/node/engine/engine.ts';
 import type { ServiceView, View } from '../../src/report/types.ts';
 import { parseSettings, type Settings } from '../../src/settings.ts';
 import type { TestEngine } from './engines.ts';
-import { freePort } from './mcproxy.ts';
+import { freePort } from './ports.ts';
 import { until } from './until.ts';
 
 /** An agent with its node, in a temporary directory and under an instance of its own; definitions in a local repository. */

@@ -1,6 +1,6 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../src/base/files.ts';
@@ -94,14 +94,6 @@ function readStatus(socketPath: string): Promise<ProxyStatus> {
     });
     request.on('error', reject).end();
   });
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(host = '127.0.0.1'): Promise<number> {
-  const server = createServer();
-  const port = await listen(server, host);
-  await new Promise((done) => server.close(done));
-  return port;
 }
 
 /** Listens on a port that the kernel chooses. */

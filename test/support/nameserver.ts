@@ -5,7 +5,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { freePort } from './mcproxy.ts';
+import { freePort } from './ports.ts';
 import { until } from './until.ts';
 
 const run = promisify(execFile);

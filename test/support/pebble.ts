@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { httpRequest } from '../../src/base/http.ts';
 import { makeCa } from './certs.ts';
-import { freePort } from './mcproxy.ts';
+import { freePort } from './ports.ts';
 import { until } from './until.ts';
 
 const EAB_KEY = 'zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W';

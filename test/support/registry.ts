@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from '../../src/demo/process.ts';
 import type { TokenIssuer } from './tokenserver.ts';
 import { until } from './until.ts';
+import { freePort } from './ports.ts';
 
 export interface RegistryOptions {
   /** Asks for a user and a password, drawn for this registry. */
@@ -140,13 +140,4 @@ async function writeCertificate(directory: string): Promise<string> {
     ...['-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'],
   );
   return readFile(join(directory, 'ca.pem'), 'utf8');
-}
-
-/** The registry cannot say which port it drew itself: one is drawn for it, and is free a moment later. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
