@@ -221,8 +221,8 @@ function judge(
     const hint = 'Look at the name server, its zone and [mcns] key_file. The service itself is served.';
     return { kind: 'waiting', waiting: { why: failed.why, hint, until: failed.retryAt } };
   }
-  // One server that is down does not keep the others from being right: it follows when it is back.
-  if (unknown !== undefined)
+  // One server that is down does not keep the others from being right: it follows when it is back (L20).
+  if (unknown !== undefined && !differs)
     return {
       kind: 'waiting',
       waiting: { why: unknown, hint: 'Records follow when it answers; the service itself is served.' },

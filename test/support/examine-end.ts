@@ -6,6 +6,8 @@ import { specDigest, specOf } from '../../src/plan/spec.ts';
 import { inTurn } from '../../src/plan/turn.ts';
 import type { ObservedContainer } from '../../src/node/types.ts';
 import type { World } from './world.ts';
+import { servedInVain } from './worldcertificates.ts';
+import { nameServers } from './worldnames.ts';
 
 /** What must hold once nothing is left to do: the node is what git says, and holds nothing else of ours. */
 export function examineEnd(world: World): string[] {
@@ -92,12 +94,13 @@ export function examineEnd(world: World): string[] {
     [],
   );
   if (world.zones.length > 0) expectRecords(world, desired, expect);
+  if (world.takenUp !== undefined) expect('served with a certificate that is over', servedInVain(world), []);
   return findings;
 }
 
 type Expect = (what: string, actual: readonly unknown[], wanted: readonly unknown[]) => void;
 
-/** Each name of a service that runs has its record, and no name of ours is left that no service has. */
+/** On each server: each name of a service that runs has its record, and no name of ours is left that no service has. */
 function expectRecords(world: World, desired: readonly DesiredService[], expect: Expect): void {
   const { owner, addresses = [] } = world.settings();
   const namesOf = (services: readonly DesiredService[]): string[] => [
@@ -111,12 +114,13 @@ function expectRecords(world: World, desired: readonly DesiredService[], expect:
   ];
   const active = namesOf(desired.filter(({ service }) => service.active));
   const stopped = namesOf(desired).filter((name) => !active.includes(name));
-  expect(
-    'records',
-    Object.entries(world.names)
-      .filter(([name, { mark }]) => mark?.owner === owner && !stopped.includes(name))
-      .map(([name, record]) => `${name} ${record.addresses.join()}`)
-      .sort(),
-    active.map((name) => `${name} ${[...addresses].sort().join()}`).sort(),
-  );
+  for (const { server, names } of nameServers(world))
+    expect(
+      `records on ${server}`,
+      Object.entries(names)
+        .filter(([name, { mark }]) => mark?.owner === owner && !stopped.includes(name))
+        .map(([name, record]) => `${name} ${record.addresses.join()}`)
+        .sort(),
+      active.map((name) => `${name} ${[...addresses].sort().join()}`).sort(),
+    );
 }

@@ -1,5 +1,6 @@
 import type { World } from './world.ts';
 import { isUp } from './examine-plan.ts';
+import { nameServers } from './worldnames.ts';
 
 /** What must hold of a node at any time, whoever looks and whatever was done. */
 export function examineWorld(world: World): string[] {
@@ -67,7 +68,9 @@ function foreign(world: World): string {
     world.containers.filter(
       (container) => container.identity?.owner !== world.settings().owner && !isByHand(container.name),
     ),
-    Object.entries(world.names).filter(([, { mark }]) => mark?.owner !== world.settings().owner),
+    nameServers(world).map(({ names }) =>
+      Object.entries(names).filter(([, { mark }]) => mark?.owner !== world.settings().owner),
+    ),
     world.table.filter((route) => route.mark?.startsWith(`${world.settings().owner}/`) !== true),
   ]);
 }

@@ -1,3 +1,4 @@
+import { examineEdge } from './examine-edge.ts';
 import { examinePass, type Passed } from './examine-plan.ts';
 import { examineWorld } from './examine-world.ts';
 import type { World } from './world.ts';
@@ -7,5 +8,8 @@ import type { World } from './world.ts';
  * G1 and G2 are about the end: see `examineEnd`. G8 is about two runs, which `test/simulation` compares.
  */
 export function examine(world: World, seen?: Passed): string[] {
-  return [...examineWorld(world), ...(seen === undefined ? [] : examinePass(world, seen))];
+  return [
+    ...examineWorld(world),
+    ...(seen === undefined ? [] : [...examinePass(world, seen), ...examineEdge(seen)]),
+  ];
 }

@@ -8,7 +8,6 @@ import type { CertificateState } from '../../src/node/certs/types.ts';
 import type {
   ContainerParts,
   Handshake,
-  NameFacts,
   Observed,
   ObservedContainer,
   ObservedRoute,
@@ -26,7 +25,8 @@ import type { Plan, PlanSettings } from '../../src/plan/types.ts';
 import type { EngineIdentity } from '../../src/registry/types.ts';
 import { desiredOf, SUFFIX } from './definitions.ts';
 import { Ledger } from './ledger.ts';
-import { leftNames } from './leftnames.ts';
+import { certificatesSeen, outdatedRoutes } from './worldcertificates.ts';
+import { dnsFacts, type NotTaken } from './worldnames.ts';
 import { writerOf } from './worldwriter.ts';
 
 /** A node that lives in memory: registry, engine, images, proxy and CA, with time that only moves when told. */
@@ -77,9 +77,20 @@ export class World extends Ledger {
   addresses: string[] = [];
   /** What the name server has, by host name. */
   names: Record<string, ServerRecord> = {};
+  /** What the second name server has; undefined: there is only one. */
+  secondNames: Record<string, ServerRecord> | undefined;
+  /** False: none of them does. */
   dnsAnswers = true;
+  /** Name servers (`ns`, `ns2`) that do not answer. */
+  readonly silent = new Set<string>();
+  /** Those that answer, and refuse each update. */
+  readonly refusing = new Set<string>();
+  /** By host name; as long as the agent lives. */
+  readonly notTaken = new Map<string, NotTaken>();
   /** Host names whose certificate the proxy has not taken up yet. */
   readonly staleRoutes = new Set<string>();
+  /** By host name: the fingerprint that the proxy took up with its route; undefined: nobody asks. */
+  takenUp: Map<string, string> | undefined;
   /** The listening sockets can be read. */
   portsKnown = true;
   /** By container id: when the engine started it again. */
@@ -265,32 +276,12 @@ export class World extends Ledger {
             table,
             live,
             connections: this.connections,
-            stale: table.filter((route) => this.staleRoutes.has(route.hostname)),
+            stale: outdatedRoutes(this),
           })
         : unknown('the route table cannot be read'),
-      certificates: new Proxy(this.certificates, {
-        get: (all, name) =>
-          all[String(name)] ?? { kind: 'absent', certPath: `/certs/${String(name)}.pem`, hint: 'issue it' },
-      }),
+      certificates: certificatesSeen(this),
       ...(this.handshakes === undefined ? {} : { handshakes: this.handshakes }),
-      dns: {
-        driver: this.zones.length === 0 ? 'none' : 'rfc2136',
-        zones: this.zones,
-        names: new Proxy(
-          {},
-          {
-            get: (_all, name): NameFacts => {
-              const zone = this.zones.find((one) => String(name).endsWith(`.${one}`));
-              if (zone === undefined) return { elsewhere: known([]) };
-              const seen = this.dnsAnswers
-                ? known(this.names[String(name)] ?? { addresses: [] })
-                : unknown('name server ns does not answer');
-              return { zone, servers: [{ server: 'ns', seen }] };
-            },
-          },
-        ),
-        ...leftNames(this),
-      },
+      dns: dnsFacts(this),
       mounts: new Proxy(
         {},
         {

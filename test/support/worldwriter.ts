@@ -1,10 +1,11 @@
-import { blocked, ok, retry, wait, type Outcome } from '../../src/base/outcome.ts';
+import { blocked, ok, retry, type Outcome } from '../../src/base/outcome.ts';
 import type { NodeWriter } from '../../src/execute/types.ts';
-import type { ObservedRoute, ServerRecord } from '../../src/node/types.ts';
+import type { ObservedRoute } from '../../src/node/types.ts';
 import type { ImageState } from '../../src/node/images/state.ts';
-import type { RecordMark } from '../../src/node/dns/types.ts';
 import type { World } from './world.ts';
 import { partsOfSpec } from './parts.ts';
+import { takeUp } from './worldcertificates.ts';
+import { putNames, removeNames } from './worldnames.ts';
 
 /** The writing half of a node in memory. Each call is a line of the world's journal; `failing` says which ones fail. */
 export function writerOf(world: World): NodeWriter {
@@ -164,7 +165,7 @@ export function writerOf(world: World): NodeWriter {
               ...world.table.filter((old) => !routes.some((route) => same(old, route))),
               ...routes,
             ];
-            for (const { hostname } of routes) world.staleRoutes.delete(hostname);
+            takeUp(world, routes);
             return ok();
           },
         ),
@@ -182,36 +183,9 @@ export function writerOf(world: World): NodeWriter {
     },
     dns: {
       put: (service, records) =>
-        act('name', records.map((r) => r.hostname).join(), () => {
-          for (const { hostname, addresses, before = [] } of records) {
-            const there = world.names[hostname];
-            const marks = marksIn(there);
-            const mine = marks.find((mark) => mark.owner === owner);
-            const others = marks.filter((mark) => mark !== mine);
-            const isShared = [service, ...others.map((mark) => mark.service)].some((name) =>
-              name.includes('@'),
-            );
-            const isOurs =
-              mine !== undefined ||
-              (others.length > 0 && isShared) ||
-              there?.addresses.every((ip) => before.includes(ip));
-            if (there !== undefined && isOurs !== true) return wait(`${hostname} is not ours`);
-            world.names[hostname] = recordOf([{ owner, service, addresses }, ...others]);
-            world.cutHere('put');
-          }
-          return ok();
-        }),
+        act('name', records.map((r) => r.hostname).join(), () => putNames(world, service, records)),
       remove: (_service, records) =>
-        act('unname', records.map((r) => r.hostname).join(), () => {
-          for (const { hostname } of records) {
-            const marks = marksIn(world.names[hostname]);
-            const others = marks.filter((mark) => mark.owner !== owner);
-            if (others.length < marks.length && others.length === 0)
-              Reflect.deleteProperty(world.names, hostname);
-            else if (others.length < marks.length) world.names[hostname] = recordOf(others);
-          }
-          return ok();
-        }),
+        act('unname', records.map((r) => r.hostname).join(), () => removeNames(world, records)),
     },
     certificates: {
       issue: (hostname) =>
@@ -226,20 +200,6 @@ export function writerOf(world: World): NodeWriter {
           return ok();
         }),
     },
-  };
-}
-
-function marksIn(record: ServerRecord | undefined): RecordMark[] {
-  return [...(record?.mark === undefined ? [] : [record.mark]), ...(record?.others ?? [])];
-}
-
-/** A name as its server has it: the values of all marks, each once. */
-function recordOf([mark, ...others]: RecordMark[]): ServerRecord {
-  const addresses = [...new Set([mark, ...others].flatMap((one) => one?.addresses ?? []))].sort();
-  return {
-    addresses,
-    ...(mark === undefined ? {} : { mark }),
-    ...(others.length === 0 ? {} : { others }),
   };
 }
 

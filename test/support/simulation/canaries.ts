@@ -283,6 +283,57 @@ export const CANARIES: readonly Canary[] = [
     file: 'registry/clock.ts',
     patches: [['Math.abs(movedMs) < CLOCK_SET_MS', 'movedMs < CLOCK_SET_MS * Infinity']],
   },
+  {
+    bug: 'a name that a name server refused once is never tried again',
+    file: 'plan/records.ts',
+    patches: [
+      [
+        'if (differs && failed !== undefined && failed.retryAt > facts.now) {',
+        "if (failed !== undefined && failed.retryAt <= facts.now) return { kind: 'good' };\n  if (differs && failed !== undefined) {",
+      ],
+    ],
+  },
+  {
+    bug: 'only the first name server is looked at',
+    file: 'plan/records.ts',
+    patches: [
+      [
+        'let differs = false;\n  for (const { server, seen: at } of seen.servers) {',
+        'let differs = false;\n  for (const { server, seen: at } of seen.servers.slice(0, 1)) {',
+      ],
+    ],
+  },
+  {
+    bug: 'a name server that is down keeps the other from its records',
+    file: 'plan/records.ts',
+    patches: [['if (unknown !== undefined && !differs)', 'if (unknown !== undefined)']],
+  },
+  {
+    bug: 'the proxy goes on with a certificate that has ended',
+    file: 'plan/routes.ts',
+    patches: [['(route) => stale.has(keyOf(route)) || !proxy', '(route) => !proxy']],
+  },
+  {
+    bug: 'a route goes when its certificate has ended',
+    file: 'plan/routes.ts',
+    patches: [
+      [
+        'const keep = new Set(all.map((route) => keyOf({ listenerPort: route.port, hostname: route.hostname })));',
+        'const keep = new Set(wanted.map((route) => keyOf(route)));',
+      ],
+      ['complete && wanted.length === all.length\n', 'complete\n'],
+    ],
+  },
+  {
+    bug: 'a certificate that has ended is not issued again',
+    file: 'plan/certificates.ts',
+    patches: [
+      [
+        "if (facts.settings.certificates !== 'files') return order();",
+        "if (facts.settings.certificates !== 'files' && state.endedAt === undefined) return order();",
+      ],
+    ],
+  },
 ];
 
 /** A copy of the program with the bug in it. A bug whose place is gone is an error: it has to be planted anew. */

@@ -1,6 +1,7 @@
 import type { DesiredService } from '../../../src/definitions/types.ts';
 import { examineEnd } from '../examine-end.ts';
 import { examineWorld, foreignIs } from '../examine-world.ts';
+import { nameServers, takeNames } from '../worldnames.ts';
 import { commit, find, references, type Life } from './life.ts';
 
 export function heal(life: Life): void {
@@ -13,9 +14,12 @@ export function heal(life: Life): void {
   world.listening = [];
   world.failing.clear();
   world.dnsAnswers = true;
+  world.silent.clear();
+  world.refusing.clear();
+  life.machine.endNext = undefined;
   life.findings.push(...examineWorld(world));
   // Whoever took our names and routes gives them back; the container by hand stays.
-  world.names = Object.fromEntries(Object.entries(world.names).filter(([, one]) => one.foreign !== true));
+  takeNames(nameServers(world), (_name, { foreign }) => foreign === true);
   world.table = world.table.filter(
     (route) => route.mark !== undefined || route.hostname === 'legacy.example.net',
   );
@@ -47,9 +51,7 @@ export function person(life: Life): void {
     (one) => one.identity?.owner !== 'n1/main' || !orphans.includes(one.identity.service),
   );
   world.table = world.table.filter((route) => !orphans.includes(route.mark?.split('/')[2] ?? '-'));
-  world.names = Object.fromEntries(
-    Object.entries(world.names).filter(([, { mark }]) => !orphans.includes(mark?.service ?? '-')),
-  );
+  takeNames(nameServers(world), (_name, { mark }) => orphans.includes(mark?.service ?? '-'));
   commit(life, life.story.mended());
   for (const reference of references(life.story.files())) life.machine.remote.add(reference);
   for (const [reference, state] of Object.entries(world.images))
@@ -72,7 +74,7 @@ export function end(life: Life): void {
   });
   life.world.desired = memory.seen.desired;
   const wanted = new Set(memory.seen.desired.services.flatMap(hostnames));
-  for (const name of life.forgotten) if (!wanted.has(name)) Reflect.deleteProperty(life.world.names, name);
+  takeNames(nameServers(life.world), (name) => life.forgotten.has(name) && !wanted.has(name));
   const { waiting, refused } = memory.seen.plan;
   const said = [...waiting, ...refused].map(({ service, why }) => `${service}: ${why}`).join('; ');
   find(

@@ -68,12 +68,15 @@ export const WEATHERS = [
   'agent restarted',
   'registry lost',
   'name server down',
+  'one name server down',
+  'one name server refuses',
   'records lost',
   'record edited',
   'foreign record',
   'foreign route',
   'stray route',
   'CA down',
+  'certificate ends in a pass',
   'settings changed',
   'slow look',
 ] as const;
@@ -184,7 +187,9 @@ export function impossible(fault: StepFault | Weather, kind: StepKind): string |
   if (kind === 'prune-build-cache')
     return 'nothing of these lives measures the disk: see housekeeping.test.ts';
   if (fault === 'name server down' && actor === 'dns')
-    return 'no record is written while a name server is not seen';
+    return 'no record is written while no name server is seen';
+  if (fault === 'one name server down' && kind === 'remove-records')
+    return 'no record is taken away while a name server is not seen';
   const isCall = (CALL_FAULTS as readonly string[]).includes(fault);
   if (isCall && !CALLED.includes(actor)) return 'a step on the registry calls nothing outside';
   if (isCall && actor === 'images' && fault !== 'refused' && fault !== 'success, not done')

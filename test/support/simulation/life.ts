@@ -11,6 +11,7 @@ import { parseSettings } from '../../../src/settings.ts';
 import { definitionOptions } from '../../../src/wiring.ts';
 import { SUFFIX } from '../definitions.ts';
 import { World } from '../world.ts';
+import { namesAnywhere } from '../worldnames.ts';
 import type { Program, SimulatedAgent } from './agent.ts';
 import {
   CALL_FAULTS,
@@ -111,7 +112,13 @@ export function newLife(seed: number, program: Program, trace: (line: string) =>
   const dice = diceOf(seed, 'run');
   const world = new World();
   // Records are written for each host name in this zone.
-  Object.assign(world, { zones: [SUFFIX], addresses: ['10.0.0.1', 'fd00::1'], keepImages: 1 });
+  Object.assign(world, {
+    zones: [SUFFIX],
+    addresses: ['10.0.0.1', 'fd00::1'],
+    secondNames: {},
+    keepImages: 1,
+  });
+  world.takenUp = new Map();
   const time = new VirtualTime();
   const machine = new Machine(world, time, dice.fork('machine'));
   machine.latencyMs = dice.chance(0.3) ? 200 : 0;
@@ -161,7 +168,7 @@ export function newLife(seed: number, program: Program, trace: (line: string) =>
 
 /** The file beside the registry goes too. */
 export function forget(life: Life): void {
-  for (const name of Object.keys(life.world.names)) life.forgotten.add(name);
+  for (const name of namesAnywhere(life.world)) life.forgotten.add(name);
   for (const name of readdirSync(directory).filter((one) => one.includes(`life-${life.seed}.`)))
     rmSync(join(directory, name));
 }

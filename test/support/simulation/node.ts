@@ -25,6 +25,7 @@ export interface Trouble {
 export const TWO_HALVES: readonly string[] = ['start', 'retire', 'takeOver', 'giveBack', 'put'];
 
 const READY_AFTER_MS = 700;
+const MOMENT_MS = 5;
 const JOB_MS = 4_000;
 
 /** The machine that outlives its agents: containers, images, routes, and time. */
@@ -43,6 +44,11 @@ export class Machine {
   pending = 0;
   /** Jobs and probes that will have news by themselves. */
   jobs = 0;
+  /** A host name whose certificate is to end within a pass: after a look that finds it good, and before what is done then. */
+  endNext: string | undefined;
+  /** Called when one has ended so. */
+  onEnded: (hostname: string) => void = () => undefined;
+  #ending: { readonly hostname: string; readonly at: number } | undefined;
   readonly #readyAt = new Map<string, number>();
   #lastSeen: Pick<Observed, 'engine' | 'ports' | 'proxy'> | undefined;
 
@@ -62,6 +68,8 @@ export class Machine {
     const never = <T>(): Promise<T> => new Promise<T>(() => undefined);
     const wrapped = (actor: string, group: object): object =>
       methods(group, (name, work) => async () => {
+        if (!isAlive()) return never();
+        await this.#end();
         if (!isAlive()) return never();
         this.tick();
         const call = `${actor}.${name}`;
@@ -96,12 +104,35 @@ export class Machine {
         if (ms > 0) await this.sleep(ms);
         if (!isAlive()) return never();
         this.tick();
+        this.#endSoon(sight);
         return this.#observe(sight, targetsOf, trouble.hidden(), startedAt);
       },
       stop: async () => undefined,
     };
     // The pass asks a node for nothing else.
     return node as unknown as Node;
+  }
+
+  /** The look that follows still finds a certificate that may be used, for a moment. */
+  #endSoon({ certificates }: Wanted): void {
+    const { endNext: hostname, world } = this;
+    this.#ending = undefined;
+    const state = certificates.some((one) => one.hostname === hostname)
+      ? world.certificates[hostname ?? '']
+      : undefined;
+    if (hostname === undefined || state?.kind !== 'valid' || state.notAfter <= world.now) return;
+    this.#ending = { hostname, at: world.now + MOMENT_MS };
+    world.certificates[hostname] = { ...state, notAfter: this.#ending.at };
+  }
+
+  /** What is done after that look takes longer. Where nothing is done it ends too, and the next one that is good is taken. */
+  async #end(): Promise<void> {
+    const ending = this.#ending;
+    if (ending === undefined) return;
+    this.#ending = undefined;
+    this.endNext = undefined;
+    if (this.time.wall() < ending.at) await this.sleep(ending.at - this.time.wall());
+    this.onEnded(ending.hostname);
   }
 
   async #plain(work: () => unknown): Promise<unknown> {

@@ -107,11 +107,17 @@ function prepare(life: Life): void {
   addForeign(life.world, 'hh', 'aa');
   foreignIs(life.world);
   life.machine.onNews = (trigger) => signal(life, trigger);
+  life.machine.onEnded = (hostname) => {
+    life.trace(`  certificate ends in a pass: ${hostname}`);
+    life.weather.add('certificate ends in a pass');
+  };
   commit(life, life.story.next());
 }
 
 function start(life: Life): void {
   life.linesSeen = 0;
+  // A driver remembers that as long as its agent lives.
+  life.world.notTaken.clear();
   const agent: SimulatedAgent = new SimulatedAgent({
     program: life.program,
     machine: life.machine,

@@ -1,6 +1,7 @@
 import { retry } from '../../../src/base/outcome.ts';
 import { examineWorld, foreignIs } from '../examine-world.ts';
 import type { World } from '../world.ts';
+import { nameServers, takeNames } from '../worldnames.ts';
 import type { Weather } from './faults.ts';
 import { BUILT, commit, forget, newDatabase, signal, weatherIs, WISHED, type Life } from './life.ts';
 
@@ -23,6 +24,8 @@ export function lasting(life: Life): Weather[] {
     ...(life.world.missingMounts.size > 0 ? ['mount missing' as const] : []),
     ...(life.world.unready.size > 0 ? ['never ready' as const] : []),
     ...(life.world.dnsAnswers ? [] : ['name server down' as const]),
+    ...(life.world.silent.size > 0 ? ['one name server down' as const] : []),
+    ...(life.world.refusing.size > 0 ? ['one name server refuses' as const] : []),
     ...(life.world.failing.has('certificate') ? ['CA down' as const] : []),
   ];
 }
@@ -164,30 +167,48 @@ export function strayContainer({ world, time }: Life): void {
 /** What happens around the node: its names, its routes, its CA. */
 function strikeEdge(life: Life, weather: Weather): boolean {
   const { world, dice } = life;
-  const ours = Object.keys(world.names).filter((name) => world.names[name]?.mark?.owner === 'n1/main');
+  const { server, names } = dice.pick(nameServers(world));
+  const ours = Object.keys(names).filter((name) => names[name]?.mark?.owner === 'n1/main');
   const name = ours.length === 0 ? undefined : dice.pick(ours);
   switch (weather) {
     case 'name server down':
       world.dnsAnswers = !world.dnsAnswers;
       return true;
+    case 'one name server down':
+      if (world.silent.size > 0) world.silent.clear();
+      else world.silent.add(server);
+      return true;
+    case 'one name server refuses':
+      if (world.refusing.size > 0) world.refusing.clear();
+      else world.refusing.add(server);
+      return true;
+    case 'certificate ends in a pass': {
+      const used = world.table.filter(({ mode, mark }) => mode === 'l7' && mark?.startsWith('n1/main/'));
+      if (used.length === 0) return false;
+      life.machine.endNext = dice.pick(used).hostname;
+      // It counts once it came about, and only when a step follows the look.
+      return false;
+    }
     case 'CA down':
       if (!world.failing.delete('certificate'))
         world.failing.set('certificate', retry('the CA does not answer'));
       return true;
     case 'records lost':
-      world.names = Object.fromEntries(
-        Object.entries(world.names).filter(([, { mark }]) => mark === undefined),
+      // Of one server, or of all.
+      takeNames(
+        dice.chance(0.5) ? nameServers(world) : [{ server, names }],
+        (_name, { mark }) => mark !== undefined,
       );
       return true;
     case 'record edited':
       if (name === undefined) return false;
-      world.names[name] = { ...world.names[name], addresses: ['192.0.2.7'] };
+      names[name] = { ...names[name], addresses: ['192.0.2.7'] };
       return true;
     case 'foreign record': {
-      const free = wantedNames(life).filter((one) => world.names[one] === undefined);
+      const free = wantedNames(life).filter((one) => names[one] === undefined);
       if (free.length === 0) return false;
       return foreignFromHere(life, () => {
-        world.names[dice.pick(free)] = { addresses: ['192.0.2.9'], foreign: true };
+        names[dice.pick(free)] = { addresses: ['192.0.2.9'], foreign: true };
       });
     }
     case 'foreign route': {

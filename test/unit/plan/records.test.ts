@@ -107,6 +107,45 @@ describe('records in DNS', () => {
     expect(world.container('a')).to.equal(undefined);
   });
 
+  it('of two name servers one is down: the other is right at once, and the first follows when it is back (L20)', async () => {
+    const world = prepared(one('a'));
+    world.secondNames = {};
+    for (const down of ['ns', 'ns2']) {
+      world.addresses = down === 'ns' ? ADDRESSES : ['10.0.0.3'];
+      const [there, other] =
+        down === 'ns' ? [world.secondNames, world.names] : [world.names, world.secondNames];
+      const before = other[NAME]?.addresses;
+      world.silent.add(down);
+      await world.converge();
+      expect([there[NAME]?.addresses, other[NAME]?.addresses]).to.deep.equal([world.addresses, before]);
+      expect(world.plan().steps, 'nothing is sent again and again').to.deep.equal([]);
+      expect(world.plan().waiting.map(({ why }) => why)).to.deep.equal([
+        `name server ${down} does not answer`,
+      ]);
+      world.silent.clear();
+      await world.converge();
+      expect(other[NAME]?.addresses).to.deep.equal(world.addresses);
+      expect(world.plan(), 'G2').to.deep.include({ steps: [], waiting: [] });
+    }
+  });
+
+  it('of two name servers one refuses: the other is right, the pause is told, and the first follows (L20)', async () => {
+    const world = prepared(one('a'));
+    world.secondNames = {};
+    world.refusing.add('ns2');
+    while ((await world.pass()).plan.steps.length > 0);
+    const refusedAt = world.now;
+    world.now += 10_000;
+    while ((await world.pass()).plan.steps.length > 0);
+    expect([world.names[NAME]?.addresses, world.secondNames[NAME]]).to.deep.equal([ADDRESSES, undefined]);
+    expect(world.plan().waiting.map(({ why, until }) => [why, until])).to.deep.equal([
+      [`name server ns2 did not take the update of ${NAME}: REFUSED`, refusedAt + 30_000],
+    ]);
+    world.refusing.clear();
+    await world.converge();
+    expect(world.secondNames[NAME]?.addresses).to.deep.equal(ADDRESSES);
+  });
+
   it('after the loss of the registry a record is ours by its mark: nothing is sent again, and an undeploy takes it away', async () => {
     const world = await running(one('a'));
     const from = world.journal.length;
