@@ -201,7 +201,7 @@ function tell(
   teller: Teller,
   notifier: Notifier,
   { notify }: Settings,
-  { source, clock }: House,
+  { source, clock, registry }: House,
   { seen, idle }: Memory,
 ): void {
   const situation: Situation = {
@@ -215,8 +215,21 @@ function tell(
     sourceAfterMs: notify.source_after_s * 1000,
     degradedAfterMs: notify.degraded_after_s * 1000,
   };
-  const causes = causesOf({ ...situation, results, ...(seen === undefined ? {} : { seen }) }, limits);
+  const printed = printedIn(registry);
+  const causes = causesOf(
+    { ...situation, results, printed, ...(seen === undefined ? {} : { seen }) },
+    limits,
+  );
   notifier.look(causes, seen?.observed.engine.known !== true);
+}
+
+/** Services of whose failed version the last lines are kept. A registry that cannot be read keeps nothing else from being told. */
+function printedIn(registry: House['registry']): ReadonlySet<string> {
+  try {
+    return new Set(registry.printed().keys());
+  } catch {
+    return new Set();
+  }
 }
 
 function logOf(
@@ -231,6 +244,7 @@ function logOf(
     services: (memory.seen?.desired.services ?? []).map(({ service }) => service),
     buildLog: (reference) => house.node.images()?.buildLog(reference) ?? [],
     values: memory.resolved?.values ?? new Map(),
+    printed: printedIn(house.registry),
     read: async (id, tail) => {
       const engine = await house.node.engine();
       if (engine.kind !== 'ok') return engine;
@@ -260,6 +274,7 @@ function viewOf(settings: Settings, house: House, memory: Memory, startedAt: num
     ...(seen === undefined ? {} : { seen }),
     passes: registry.passes(SHOWN_PASSES),
     notices: registry.notices.recent(SHOWN_NOTICES),
+    printed: registry.printed(),
     buildLog: (reference) => house.node.images()?.buildLog(reference) ?? [],
     history: (service) => {
       const steps = registry.history(service, RECENT_STEPS);

@@ -76,3 +76,13 @@ export function withoutSecretWords(line: string): string {
     )
     .replaceAll(WORD, (word) => (isSecretValue(word) && !word.includes(MASK) ? MASK : word));
 }
+
+/** The same for lines that come one after the other: of a private key each line is covered. */
+export function coverOf(): (line: string) => string {
+  let inKey = false;
+  return (line) => {
+    if (!inKey && !/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(line)) return withoutSecretWords(line);
+    inKey = !/-----END [A-Z ]*PRIVATE KEY-----/.test(line);
+    return MASK;
+  };
+}

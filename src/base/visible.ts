@@ -16,3 +16,9 @@ export function visibleLine(line: string): string {
     .replace(/\r$/, '')
     .replaceAll(/[^\P{C}\t]|[\u2028\u2029]/gu, (found) => '·'.repeat(found.length));
 }
+
+/** Without what a terminal would act on. */
+export function plain(line: string): string {
+  // eslint-disable-next-line no-control-regex
+  return line.replaceAll(/\u001b\[[0-9;?]*[A-Za-z]|[\u0000-\u0008\u000b-\u001f\u007f]/g, '');
+}

@@ -44,6 +44,7 @@ export function Service({ service, now, unseen }: Props & { readonly unseen: boo
         </Column>
       </div>
       <Ways service={service} now={now} />
+      <Printed service={service} now={now} />
       <Builds service={service} />
       <LastReason service={service} now={now} />
     </article>
@@ -292,6 +293,24 @@ function linkOf(url: string | undefined): string | undefined {
   if (url === undefined || !URL.canParse(url)) return undefined;
   const parsed = new URL(url);
   return parsed.protocol === 'https:' || parsed.protocol === 'http:' ? parsed.href : undefined;
+}
+
+/** What a version that gave way printed last: its containers are gone. */
+function Printed({ service: { trial }, now }: Props): VNode | null {
+  const printed = trial?.printed ?? [];
+  if (printed.length === 0) return null;
+  return (
+    <>
+      {printed.map(({ component, at, lines }) => (
+        <details class="build" open>
+          <summary>
+            last lines of {component} before it gave way, <Time at={at} now={now} />
+          </summary>
+          <pre>{lines.join('\n')}</pre>
+        </details>
+      ))}
+    </>
+  );
 }
 
 /** What a build prints, or printed before it failed. */

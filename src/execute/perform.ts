@@ -1,6 +1,7 @@
 import { ok, type Outcome } from '../base/outcome.ts';
 import type { Step, StepBody, StepHead, StepKind } from '../plan/types.ts';
 import type { RouteRecord } from '../registry/types.ts';
+import { lastLinesOf } from './lastlines.ts';
 import type { Tools } from './types.ts';
 
 type Handler<K extends StepKind> = (
@@ -87,7 +88,7 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
       step.routes.map(({ hostname, listenerPort }) => ({ hostname, port: listenerPort })),
     );
   },
-  'record-trial': (step, { registry, clock }) => registry.recordTrial({ ...step.trial, since: clock.now() }),
+  'record-trial': recordTrial,
   'put-records': async (step, { node, registry }) => {
     // Recorded before it stands in DNS, with what stood there before: a record of ours is never without an owner (L08).
     const recorded = registry.putRecords(
@@ -115,6 +116,22 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
     return forgotten.kind === 'ok' ? ok() : forgotten;
   },
 };
+
+/** Read before the first of them is stopped: with the return they are removed, and nobody could say any more why it was. */
+async function recordTrial(
+  { trial, blamed = [] }: Extract<Step, { kind: 'record-trial' }>,
+  tools: Tools,
+): Promise<Outcome<unknown>> {
+  const { registry, clock, log } = tools;
+  if (blamed.length > 0) {
+    const printed = await lastLinesOf(trial.service, blamed, tools);
+    const kept = registry.recordPrinted(trial.service, trial.digest, printed);
+    // It gives way all the same.
+    if (kept.kind !== 'ok')
+      log.warn({ service: trial.service, why: kept.why }, 'its last lines are not kept');
+  }
+  return registry.recordTrial({ ...trial, since: clock.now() });
+}
 
 /** The values are those of the definition that the container is made for: the one in force, or one that was applied before. */
 async function createContainer(

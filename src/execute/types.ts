@@ -16,6 +16,7 @@ import type {
   ImageRecord,
   Lease,
   OrphanRecord,
+  Printed,
   RouteRecord,
   StepRecord,
   Trial,
@@ -47,6 +48,7 @@ export interface NodeWriter {
     giveBack(id: string, renameTo: string): Promise<Outcome<undefined>>;
     stop(id: string, stopTimeoutS: number): Promise<Outcome<undefined>>;
     remove(id: string, stopTimeoutS: number, name?: string): Promise<Outcome<undefined>>;
+    logs(id: string, options: { readonly tail: number }): Promise<Outcome<string[]>>;
   };
   readonly images: {
     startPull(image: ImageRef): Outcome<undefined>;
@@ -91,6 +93,7 @@ export interface RegistryWriter {
   recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined>;
   clearFailure(service: string): Outcome<undefined>;
   recordTrial(trial: Trial): Outcome<undefined>;
+  recordPrinted(service: string, digest: string, printed: readonly Printed[]): Outcome<undefined>;
   recordFlap(flap: FlapRecord): Outcome<undefined>;
   beginPass(pass: {
     trigger: string;

@@ -23,6 +23,7 @@ export async function writerOf(node: Node): Promise<NodeWriter> {
       giveBack: fail,
       stop: fail,
       remove: fail,
+      logs: fail,
     },
     images: {
       startPull: () => down,

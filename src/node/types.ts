@@ -87,6 +87,8 @@ export interface ObservedContainer {
   /** When it ended last, milliseconds since the epoch; absent while it runs. */
   readonly finishedAt?: number;
   readonly exitCode?: number;
+  /** With which it ended before the engine started it again; absent where that was not heard of. */
+  readonly lastExitCode?: number;
   /** What the engine says of the last failed start, for example that a port is taken. */
   readonly startError?: string;
   readonly restartCount: number;

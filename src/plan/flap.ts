@@ -21,7 +21,8 @@ export function flapSteps(facts: Facts, desired: DesiredService): Step[] {
     if (!desired.service.components.some((component) => component.container === container.name)) return [];
     const before = recordOf(facts, container);
     const { service = '', component = '', spec = '' } = container.identity ?? {};
-    const code = container.exitCode === undefined ? '' : `, last with exit code ${container.exitCode}`;
+    const last = container.exitCode ?? container.lastExitCode;
+    const code = last === undefined ? '' : `, last with exit code ${last}`;
     const why = `container ${container.name} exited ${exits.length} times in ${minutes(flapping.windowMs)}${code}`;
     const flap: FlapRecord = {
       ...{ service, component, spec, why, heldAt: facts.now },

@@ -33,8 +33,10 @@ export function readiness(
     const probe = facts.observed.probes[container.id];
     if (probe?.kind === 'ready') return { kind: 'ready', since: probe.since };
     if (probe?.kind === 'unwell') return { ...wait(`is unwell: ${probe.last}`, probe.since), unwell: probe };
-    const restarts = container.restartCount > 0 ? ` (restarted ${container.restartCount} times)` : '';
-    return wait(`${probe?.last ?? 'not ready yet'}${restarts}`, probe?.since ?? container.startedAt);
+    return wait(
+      `${probe?.last ?? 'not ready yet'}${exitsOf(container)}`,
+      probe?.since ?? container.startedAt,
+    );
   }
   if (container.state === 'restarting') {
     return wait(
@@ -61,4 +63,12 @@ export function readiness(
       ? (container.startError ?? 'is not started yet')
       : `ended with exit code ${code}`;
   return { kind: 'start', why: `${container.name}: ${why}` };
+}
+
+/** The engine starts again what exits: that it runs now does not say that it did not end. */
+function exitsOf({ restartCount, lastExitCode }: ObservedContainer): string {
+  if (restartCount === 0) return '';
+  const times = restartCount === 1 ? 'exited once' : `exited ${restartCount} times`;
+  const code = lastExitCode === undefined ? '' : `, last with exit code ${lastExitCode}`;
+  return ` (${times}${code})`;
 }

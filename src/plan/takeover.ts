@@ -4,7 +4,15 @@ import type { Because } from '../registry/types.ts';
 import { appliedOf, failureOf, oursOf, waitEnds, type Facts, type ServicePlan } from './facts.ts';
 import { stopTimeoutOf } from './settle.ts';
 import type { Standing } from './standing.ts';
-import { currentTrial, gaveWayWaiting, heldBackStep, lateVerdict, outsideStep, timeoutOf } from './trial.ts';
+import {
+  blame,
+  currentTrial,
+  gaveWayWaiting,
+  heldBackStep,
+  lateVerdict,
+  outsideStep,
+  timeoutOf,
+} from './trial.ts';
 import { retryAt } from './turn.ts';
 import type { Step } from './types.ts';
 
@@ -74,7 +82,8 @@ export function planGivenBack(
     if (late === undefined || places.every((place) => takenFrom(facts, place) === undefined))
       return undefined;
     const end = late.isOutside ? outsideStep : heldBackStep;
-    return { steps: [end(desired, trial, late.why)], waiting: [], refused: [] };
+    const given = { ...end(desired, trial, late.why), ...blame(facts, desired, standings) };
+    return { steps: [given], waiting: [], refused: [] };
   }
   if (trial.phase === 'outside' && retryAt(trial) <= facts.now) return undefined;
   const unable = failureOf(facts, service.name, desired.digest);

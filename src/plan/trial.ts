@@ -5,7 +5,7 @@ import { readiness } from './ready.ts';
 import { isShownWrong } from './routes.ts';
 import type { Standing } from './standing.ts';
 import { lastProved, retryAt } from './turn.ts';
-import type { Step, Waiting } from './types.ts';
+import type { Blamed, Step, Waiting } from './types.ts';
 
 /** What a service's files allow a version that takes its time; what they do not say, the node's settings do. */
 export function timeoutOf(facts: Facts, desired: DesiredService): number {
@@ -45,14 +45,13 @@ export function judge(
     if (predecessor === undefined || late === undefined) return undefined;
     const { why, isOutside } = late;
     const version = predecessor.commit.slice(0, 8);
-    return only(
-      step(desired, `gives way to the version of ${version}: ${why}`, {
-        ...trial,
-        phase: 'returning',
-        why,
-        ...(isOutside ? { cause: 'outside' } : {}),
-      }),
-    );
+    const returning = step(desired, `gives way to the version of ${version}: ${why}`, {
+      ...trial,
+      phase: 'returning',
+      why,
+      ...(isOutside ? { cause: 'outside' } : {}),
+    });
+    return only({ ...returning, ...blame(facts, desired, standings) });
   }
   const isLate = (deadlineOf(facts, desired) ?? Infinity) <= facts.now;
   if (trial.phase !== 'returning' || desired.insteadOf === undefined || !isLate) return undefined;
@@ -195,6 +194,20 @@ function unreadyOf(
   const missing = standings.find(({ current }) => current === undefined);
   if (missing === undefined) return undefined;
   return { why: `container ${missing.component.container} is missing`, isMissing: true };
+}
+
+/** Containers that are not ready: they go with the version, and what they printed goes with them. */
+export function blame(
+  facts: Facts,
+  desired: DesiredService,
+  standings: readonly Standing[],
+): { readonly blamed?: readonly Blamed[] } {
+  const blamed = standings.flatMap(({ component, current }) =>
+    current === undefined || readiness(facts, desired, component, current).kind === 'ready'
+      ? []
+      : [{ component: component.name, container: current.name, containerId: current.id }],
+  );
+  return blamed.length === 0 ? {} : { blamed };
 }
 
 /** When something is decided although nothing signals. */

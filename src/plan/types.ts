@@ -119,8 +119,12 @@ export type StepBody =
     }
   /** Takes away routes that still carry this mark. */
   | { readonly kind: 'remove-routes'; readonly routes: readonly RouteKey[] }
-  /** `since` is the moment in which it is recorded. */
-  | { readonly kind: 'record-trial'; readonly trial: Omit<Trial, 'since'> }
+  /** `since` is the moment in which it is recorded. `blamed`: what they printed last is kept with it. */
+  | {
+      readonly kind: 'record-trial';
+      readonly trial: Omit<Trial, 'since'>;
+      readonly blamed?: readonly Blamed[];
+    }
   /** A and AAAA records with our mark, on every name server. */
   | {
       readonly kind: 'put-records';
@@ -138,6 +142,13 @@ export interface AppliedFrom {
   readonly file: string;
   readonly oid: string;
   readonly commit: string;
+}
+
+/** A container because of which a version gives way. */
+export interface Blamed {
+  readonly component: string;
+  readonly container: string;
+  readonly containerId: string;
 }
 
 /** A route in the table, with the mark it must carry to be ours. */

@@ -100,4 +100,5 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE routes ADD COLUMN put_at INTEGER;
   `,
   'CREATE TABLE seals (name TEXT PRIMARY KEY, digest TEXT NOT NULL) STRICT',
+  'ALTER TABLE trials ADD COLUMN printed TEXT',
 ];

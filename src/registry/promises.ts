@@ -217,7 +217,8 @@ function trialsOn(tables: Tables): Trials {
     `INSERT INTO trials (service, digest, phase, since, tries, cause, why, file, "commit")
      VALUES (@service, @digest, @phase, @since, @tries, @cause, @why, @file, @commit)
      ON CONFLICT DO UPDATE SET resumes = 0, digest = excluded.digest, phase = excluded.phase, since = excluded.since,
-       tries = excluded.tries, cause = excluded.cause, why = excluded.why, file = excluded.file, "commit" = excluded."commit"`,
+       tries = excluded.tries, cause = excluded.cause, why = excluded.why, file = excluded.file, "commit" = excluded."commit",
+       printed = CASE WHEN digest = excluded.digest THEN printed END`,
   );
   const end = tables.write('trials', 'DELETE FROM trials WHERE service = ?');
   const resume = tables.write(

@@ -17,6 +17,7 @@ import { clockWatch, onRightClock } from './clock.ts';
 import { failureOf, openFile, writeAgain, type RegistryFile } from './open.ts';
 import { acceptanceOn, type Acceptance } from './acceptance.ts';
 import { noticesOn, type Notices } from './notices.ts';
+import { printedOn } from './printed.ts';
 import { promisesOn, type Promises } from './promises.ts';
 import { sealsOn } from './seal.ts';
 import { tablesOn } from './tables.ts';
@@ -33,6 +34,7 @@ import type {
   NodeFileRecord,
   OrphanRecord,
   PassRecord,
+  Printed,
   Promised,
   Rebuilt,
   RouteRecord,
@@ -90,6 +92,10 @@ export interface Registry {
   clearFailure(service: string): Outcome<undefined>;
   /** A version that is being tried, or gave way. It ends with `recordApplied`; the failures so far are forgotten. */
   recordTrial(trial: Trial): Outcome<undefined>;
+  /** The last lines of a version that is about to give way: kept as long as its trial. */
+  recordPrinted(service: string, digest: string, printed: readonly Printed[]): Outcome<undefined>;
+  /** Of versions that gave way, by service. */
+  printed(): ReadonlyMap<string, readonly Printed[]>;
   /** The wall clock was set by so much: every trial keeps the time that it has left. */
   moveTrials(byMs: number): Outcome<undefined>;
   recordFlap(flap: FlapRecord): Outcome<undefined>;
@@ -198,6 +204,7 @@ function prove(db: Database.Database): void {
   promisesOn(db, tables, acceptanceOn(db, tables)).promised();
   journalOn(db);
   noticesOn(db);
+  printedOn(db, tables).read();
 }
 
 /** The registry on an open file; puts its journal in order first. */
@@ -213,6 +220,7 @@ export function registryOn(
   const acceptance = acceptanceOn(db, tables);
   const promises = promisesOn(db, tables, acceptance);
   const journal = journalOn(db);
+  const printed = printedOn(db, tables);
   const side = (): string => sideText({ ...acceptance.read(), ...keptOf(promises.promised()) });
   const { numbered, write, keep, seal } = writingTo({ path, log, seals, side, doubt });
   const prune = (): void => journal.prune({ ...(options.journal ?? JOURNAL), now: clock.now() });
@@ -248,6 +256,8 @@ export function registryOn(
     recordFailure: (failure) => write(() => promises.recordFailure(failure)),
     clearFailure: (service) => write(() => promises.clearFailure(service)),
     recordTrial: (trial) => keep(() => promises.recordTrial(trial)),
+    recordPrinted: (service, digest, lines) => write(() => printed.record(service, digest, lines)),
+    printed: () => printed.read(),
     moveTrials: (byMs) => keep(() => promises.moveTrials(byMs)),
     recordFlap: (flap) => write(() => promises.recordFlap(flap)),
     notices: noticesOn(db),

@@ -51,6 +51,16 @@ export interface Trial {
   readonly commit: string;
 }
 
+/** The last lines of a container because of which a version gave way; masked. They go with the trial. */
+export interface Printed {
+  readonly component: string;
+  readonly container: string;
+  /** When they were read, milliseconds since the epoch. */
+  readonly at: number;
+  /** Oldest first. */
+  readonly lines: readonly string[];
+}
+
 /** A route of ours in the proxy. */
 export interface RouteRecord {
   readonly service: string;

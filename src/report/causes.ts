@@ -52,6 +52,8 @@ export interface CauseInput {
     readonly plan: Plan;
   };
   readonly results: readonly StepResult[];
+  /** Services of whose failed version the last lines are kept; absent: none. */
+  readonly printed?: ReadonlySet<string>;
   readonly source: SourceHealth;
   readonly idle?: { readonly why: string; readonly hint?: string };
 }
@@ -71,7 +73,7 @@ export function causesOf(input: CauseInput, limits: CauseLimits): Cause[] {
       : [
           ...engineCauses(seen.observed),
           ...heldBack(seen.desired),
-          ...gaveWay(seen.promised),
+          ...gaveWay(seen.promised, input.printed),
           ...refused(seen.plan),
           ...withoutTwice([...waiting(seen, limits), ...untaken(seen, input.results, limits)]),
           ...unmade(seen, limits),
@@ -134,15 +136,17 @@ function heldBack({ services, refused: unusable, issues }: Desired): Cause[] {
 }
 
 /** A version that was not proved: it is on its way back, or held back until git changes its service. */
-function gaveWay({ trials }: Promised): Cause[] {
+function gaveWay({ trials }: Promised, printed: ReadonlySet<string> = new Set()): Cause[] {
   return trials.flatMap(({ service, digest, phase, why }): Cause[] => {
     const because = why === undefined ? '' : `: ${redact(why)}`;
     const of = { service, afterMs: 0 };
+    const where = printed.has(service) ? [`\`mc-gitops status ${service}\` has what it printed last.`] : [];
     if (phase === 'returning')
       return [
         {
           ...{ key: `returned ${service} ${digest}`, kind: 'returned', ...of },
           text: `${service} returns to its last proved version${because}`,
+          ...(where.length === 0 ? {} : { hint: where.join('') }),
         },
       ];
     if (phase !== 'held back') return [];
@@ -150,7 +154,10 @@ function gaveWay({ trials }: Promised): Cause[] {
       {
         ...{ key: `held back ${service} ${digest}`, kind: 'held back', ...of },
         text: `a version of ${service} was not proved and is held back${because}`,
-        hint: 'Push a changed definition, or raise `generation` to have the same one tried again.',
+        hint: [
+          ...where,
+          'Push a changed definition, or raise `generation` to have the same one tried again.',
+        ].join(' '),
       },
     ];
   });

@@ -1,4 +1,5 @@
 import { blocked, ok, type Outcome } from '../base/outcome.ts';
+import { masked, secretsOf } from '../base/masked.ts';
 import { redact } from '../base/secret.ts';
 import type { EnvValues, Service } from '../definitions/types.ts';
 import type { ImageState } from '../node/images/state.ts';
@@ -8,9 +9,6 @@ import type { LogView } from './types.ts';
 
 const MAX_LINES = 2_000;
 const DEFAULT_LINES = 200;
-/** Shorter values are words of every day: masking them would make a log unreadable. */
-const MIN_SECRET_LENGTH = 6;
-const SECRET_NAME = /pass|pwd|secret|token|key|credential|auth|dsn|_url$|^url$/i;
 
 export interface LogQuestion {
   readonly service: string;
@@ -28,6 +26,8 @@ export interface LogSources {
   readonly services?: readonly Pick<Service, 'name' | 'components'>[];
   /** What the newest build of an image printed, as far as it is kept. */
   readonly buildLog: (reference: string) => readonly string[];
+  /** Services of whose failed version the last lines are kept. */
+  readonly printed?: ReadonlySet<string>;
   /** Values of variables whose name looks like a secret's are masked. */
   readonly values: EnvValues;
   readonly read: (id: string, tail: number) => Promise<Outcome<{ lines: string[]; driver: string }>>;
@@ -51,21 +51,30 @@ export async function readServiceLog(question: LogQuestion, sources: LogSources)
   if (log.kind !== 'ok') return log;
   const { driver, lines } = log.value;
   const secrets = secretsOf(values.get(`${question.service}/${component}`) ?? new Map());
-  const shown = lines.map((line) => masked(line, secrets));
-  const failed = builds.find(({ why }) => why !== undefined);
+  const shown = lines.map((line) => visible(masked(line, secrets)));
+  const note = noteOn(question.service, builds, sources);
   return ok({
     ...{ service: question.service, component, container: container.name, driver, lines: shown },
-    ...(failed === undefined
-      ? {}
-      : {
-          note: `the build of ${failed.reference} failed: \`mc-gitops logs ${question.service} --build\` has its log`,
-        }),
+    ...(note === undefined ? {} : { note }),
     ...(shown.length > 0
       ? {}
       : {
           empty: `the log of ${container.name} (driver ${driver}) is empty: the program has written nothing to its standard output or error since the container was made`,
         }),
   });
+}
+
+/** This log says nothing of the version that is in question: where something of it is. */
+function noteOn(
+  service: string,
+  builds: readonly Build[],
+  { printed }: Pick<LogSources, 'printed'>,
+): string | undefined {
+  const failed = builds.find(({ why }) => why !== undefined);
+  if (failed !== undefined)
+    return `the build of ${failed.reference} failed: \`mc-gitops logs ${service} --build\` has its log`;
+  if (printed?.has(service) !== true) return undefined;
+  return `a newer version gave way: \`mc-gitops status ${service}\` has what it printed last`;
 }
 
 interface Build {
@@ -104,7 +113,7 @@ function buildView(question: LogQuestion, build: Build, values: EnvValues): LogV
   const { component, reference, why } = build;
   const of = [...values].filter(([name]) => name.startsWith(`${question.service}/`));
   const secrets = of.flatMap(([, env]) => secretsOf(env));
-  const lines = build.lines.slice(-tailOf(question)).map((line) => masked(redact(line), secrets));
+  const lines = build.lines.slice(-tailOf(question)).map((line) => visible(masked(redact(line), secrets)));
   const failed = why === undefined ? '' : `, which failed: ${visible(redact(why))}`;
   return {
     ...{ service: question.service, component, build: reference, lines },
@@ -131,10 +140,6 @@ function hasContainer({ service }: LogQuestion, owner: string, observed: Observe
 
 function tailOf({ tail }: LogQuestion): number {
   return Math.min(MAX_LINES, Math.max(1, tail ?? DEFAULT_LINES));
-}
-
-function masked(line: string, secrets: readonly string[]): string {
-  return visible(secrets.reduce((text, one) => text.replaceAll(one, '•••'), line));
 }
 
 function choose(
@@ -167,11 +172,4 @@ function choose(
 
 function rank({ state }: ObservedContainer): number {
   return state === 'running' || state === 'restarting' ? 1 : 0;
-}
-
-function secretsOf(env: ReadonlyMap<string, string>): string[] {
-  return [...env]
-    .filter(([name, value]) => SECRET_NAME.test(name) && value.length >= MIN_SECRET_LENGTH)
-    .map(([, value]) => value)
-    .sort((a, b) => b.length - a.length);
 }

@@ -1,7 +1,7 @@
 import { redact } from '../base/secret.ts';
 import type { Component, DesiredService, EdgeService, Issue, Route, Service } from '../definitions/types.ts';
 import type { Observed, ObservedContainer, ProbeState } from '../node/types.ts';
-import type { Applied, StepRecord, Trial } from '../registry/types.ts';
+import type { Applied, Printed, StepRecord, Trial } from '../registry/types.ts';
 import { endOf } from './expiry.ts';
 import { imagePushed } from './pushed.ts';
 import { clean, issueShown, reasonOf, resultShown } from './shown.ts';
@@ -14,6 +14,7 @@ export function serviceView(
   seen: Seen,
   owner: string,
   last: StepRecord | undefined,
+  printed?: readonly Printed[],
 ): ServiceView {
   const { desired, promised, observed, plan } = seen;
   const wanted = desired.services.find((entry) => entry.service.name === name);
@@ -55,7 +56,7 @@ export function serviceView(
       ...findingsOf(wanted, observed),
     ].map(issueShown),
     ...conditionsIn(wanted, observed),
-    ...(trial === undefined ? {} : { trial: trialShown(trial) }),
+    ...(trial === undefined ? {} : { trial: trialShown(trial, printed) }),
     ...(last === undefined ? {} : { lastReason: lastReasonOf(last) }),
     ...(failure === undefined
       ? {}
@@ -140,8 +141,19 @@ function lastReasonOf(step: StepRecord): NonNullable<ServiceView['lastReason']> 
   };
 }
 
-function trialShown({ phase, since, tries, commit, why }: Trial): NonNullable<ServiceView['trial']> {
-  return { phase, since, tries, commit, ...(why === undefined ? {} : { why: redact(why) }) };
+function trialShown(
+  { phase, since, tries, commit, why }: Trial,
+  printed: readonly Printed[] = [],
+): NonNullable<ServiceView['trial']> {
+  // Of one that is being tried the log itself is there.
+  const isOver = phase !== 'trying' && printed.length > 0;
+  return {
+    ...{ phase, since, tries, commit },
+    ...(why === undefined ? {} : { why: redact(why) }),
+    ...(isOver
+      ? { printed: printed.map((one) => ({ ...one, lines: one.lines.map((line) => redact(line)) })) }
+      : {}),
+  };
 }
 
 /** The worst that is so now; the columns beside it say the rest. */

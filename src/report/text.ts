@@ -99,6 +99,10 @@ function serviceLines(service: ServiceView, at = 0): string[] {
     ...service.waiting
       .filter((w) => w.for !== 'image push')
       .flatMap((w) => [`  waiting   ${w.for}: ${w.why}${timesOf(w)}`, ...hint(w.hint)]),
+    ...(service.trial?.printed ?? []).flatMap(({ component, lines, at: readAt }) => [
+      `  printed   by ${component} of the version that gave way, its last lines at ${time(readAt)}:`,
+      ...lines.map((line) => `            | ${line}`),
+    ]),
     ...(service.conditions ?? []).flatMap((c) => [
       `  condition ${c.type}=${c.status} (${c.reason}): ${c.message}`,
       ...hint(c.hint),

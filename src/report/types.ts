@@ -1,7 +1,7 @@
 import type { FixedPort, Issue } from '../definitions/types.ts';
 import type { DiskFacts } from '../node/types.ts';
 import type { Refused, Waiting } from '../plan/types.ts';
-import type { Because, NoticeRecord, PassRecord, StepRecord } from '../registry/types.ts';
+import type { Because, NoticeRecord, PassRecord, Printed, StepRecord } from '../registry/types.ts';
 
 /** The one word for a service, derived at every look and never latched. */
 export type ServiceState =
@@ -161,6 +161,8 @@ export interface ServiceView {
     readonly tries: number;
     readonly commit: string;
     readonly why?: string;
+    /** What its containers printed last, read before they were stopped; absent: nothing that could be read. */
+    readonly printed?: readonly Printed[];
   };
   /** What builds print that are under way or failed: their last lines. */
   readonly builds?: readonly { readonly reference: string; readonly lines: readonly string[] }[];

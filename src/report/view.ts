@@ -4,7 +4,7 @@ import type { Desired } from '../definitions/types.ts';
 import type { DnsFacts, ZoneName, Observed, ProxyFacts } from '../node/types.ts';
 import { isNobody } from '../base/nobody.ts';
 import type { Plan } from '../plan/types.ts';
-import type { NoticeRecord, PassRecord, Promised, StepRecord } from '../registry/types.ts';
+import type { NoticeRecord, PassRecord, Printed, Promised, StepRecord } from '../registry/types.ts';
 import type { SourceHealth } from '../source/types.ts';
 import { conditionsOf } from './conditions.ts';
 import { serviceView } from './service.ts';
@@ -36,6 +36,8 @@ export interface ViewInput {
   readonly passes: readonly PassRecord[];
   readonly notices?: readonly NoticeRecord[];
   readonly history: (service: string) => StepRecord | undefined;
+  /** What versions that gave way printed last, by service; absent: nothing. */
+  readonly printed?: ReadonlyMap<string, readonly Printed[]>;
   /** What the newest build of an image printed; absent: nothing is built here. */
   readonly buildLog?: (reference: string) => readonly string[];
 }
@@ -61,7 +63,7 @@ export function makeView(input: ViewInput): View {
       seen === undefined
         ? []
         : names(seen).map((name) => ({
-            ...serviceView(name, seen, input.owner, input.history(name)),
+            ...serviceView(name, seen, input.owner, input.history(name), input.printed?.get(name)),
             ...buildsOf(name, seen, input.buildLog),
           })),
     issues: (seen?.desired.issues ?? []).map(issueShown),

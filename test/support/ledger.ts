@@ -11,6 +11,7 @@ import type {
   ImageRecord,
   Lease,
   OrphanRecord,
+  Printed,
   Promised,
   RouteRecord,
   Trial,
@@ -28,6 +29,7 @@ export class Ledger implements RegistryWriter {
   flaps: FlapRecord[] = [];
   orphans: OrphanRecord[] = [];
   trials: Trial[] = [];
+  printed: Record<string, { readonly digest: string; readonly lines: readonly Printed[] }> = {};
   engine: EngineIdentity | undefined;
   named: string[] = [];
   /** The registry was made anew; `kept`: the file beside it was there. */
@@ -150,6 +152,10 @@ export class Ledger implements RegistryWriter {
     this.journal.push(`${trial.phase} ${trial.service}`);
     this.trials = [...this.trials.filter((old) => old.service !== trial.service), trial];
     this.failures = this.failures.filter((f) => f.service !== trial.service);
+    return ok();
+  }
+  recordPrinted(service: string, digest: string, lines: readonly Printed[]): Outcome<undefined> {
+    this.printed[service] = { digest, lines };
     return ok();
   }
   recordFailure(failure: Omit<FailureRecord, 'count'>): Outcome<undefined> {

@@ -47,6 +47,8 @@ export class World extends Ledger {
   bad = new Set<string>();
   /** What the engine says when a container of this image is started. */
   startErrors = new Map<string, Failure>();
+  /** What containers of this image print. */
+  prints = new Map<string, readonly string[]>();
   /** Container names that run and are unwell, until they are started again; how often in a row. */
   unwell = new Map<string, number>();
   engineUp = true;

@@ -119,6 +119,11 @@ export function writerOf(world: World): NodeWriter {
           world.containers = world.containers.filter((c) => c.id !== id);
           return ok();
         }),
+      logs: async (id) => {
+        const failure = world.failing.get('logs');
+        if (failure !== undefined && failure.kind !== 'ok') return failure;
+        return ok([...(world.prints.get(world.containers.find((c) => c.id === id)?.image ?? '') ?? [])]);
+      },
     },
     images: {
       startPull: (image) => begin('pull', image.reference),

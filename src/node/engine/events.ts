@@ -15,6 +15,8 @@ interface EngineEvent {
   readonly id: string;
   /** Of a network that a container joined or left. */
   readonly container?: string;
+  /** With which a container ended. */
+  readonly exitCode?: number;
 }
 
 /** What a stream of events tells its listeners; `gap`: events may have been missed, so nothing remembered counts. */
@@ -25,7 +27,8 @@ export interface EventListener {
 
 /**
  * The engine's event stream, which reconnects by itself. An event is never trusted for its content: it says "look now"
- * and which remembered inspection is no longer good.
+ * and which remembered inspection is no longer good. The code with which a container ended is told, and nothing goes by it: no
+ * look shows it any more once the engine has started the container again.
  */
 export class EventStream {
   readonly #api: Api;
@@ -128,14 +131,18 @@ function eventOf(item: unknown): EngineEvent | undefined {
   const { Type, Action, Actor } = item as {
     Type?: unknown;
     Action?: unknown;
-    Actor?: { ID?: unknown; Attributes?: { container?: unknown } | null } | null;
+    Actor?: { ID?: unknown; Attributes?: Readonly<Record<string, unknown>> | null } | null;
   };
   if (typeof Type !== 'string' || typeof Action !== 'string') return undefined;
   const container = Type === 'network' ? Actor?.Attributes?.container : undefined;
+  // Docker's word, and Podman's.
+  const code = Actor?.Attributes?.exitCode ?? Actor?.Attributes?.containerExitCode;
+  const hasEnded = Type === 'container' && Action.startsWith('die') && /^\d{1,3}$/.test(String(code));
   return {
     type: Type,
     action: Action,
     id: typeof Actor?.ID === 'string' ? Actor.ID : '',
     ...(typeof container === 'string' ? { container } : {}),
+    ...(hasEnded ? { exitCode: Number(code) } : {}),
   };
 }

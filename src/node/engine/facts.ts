@@ -53,6 +53,8 @@ export class FactsReader {
   readonly #events: EventStream;
   readonly #inspections = new Map<string, RememberedContainer>();
   readonly #mentioned = new Map<string, number>();
+  /** With which each container ended last. */
+  readonly #codes = new Map<string, number>();
   /** By id: the same image never has another configuration. */
   readonly #images = new Map<string, ImageConfig>();
   readonly #hash: ((value: string) => string) | undefined;
@@ -71,8 +73,9 @@ export class FactsReader {
     this.#owner = owner;
     this.#events = events;
     events.listen({
-      event: ({ type, id, container }) => {
+      event: ({ type, id, container, exitCode }) => {
         this.#sequence++;
+        if (exitCode !== undefined) this.#codes.set(id, exitCode);
         if (type === 'network') this.#networks = undefined;
         const about = type === 'container' ? id : container;
         if (about === undefined) return;
@@ -97,6 +100,7 @@ export class FactsReader {
     this.#listed = new Map(mine.map((one) => [one.Id, listedName(one)]));
     for (const id of this.#inspections.keys()) if (!ids.has(id)) this.#inspections.delete(id);
     for (const id of this.#mentioned.keys()) if (!ids.has(id)) this.#mentioned.delete(id);
+    for (const id of this.#codes.keys()) if (!ids.has(id)) this.#codes.delete(id);
     return {
       ...identity,
       networks,
@@ -192,7 +196,7 @@ export class FactsReader {
       const path = `/containers/${listed.Id}/json`;
       const seen = await this.#api.call<Inspection>(`inspect ${listedName(listed)}`, 'GET', path);
       const config = this.#hash === undefined ? undefined : await this.#imageConfig(seen.Image);
-      const plain = observedFromInspection(seen);
+      const plain = this.#withLastCode(observedFromInspection(seen));
       const value = this.#hash === undefined ? plain : { ...plain, parts: partsOf(seen, config, this.#hash) };
       // An event that came while the answer was under way: it may be older than the event.
       const overtaken = Math.max(this.#mentioned.get(listed.Id) ?? 0, this.#forgotAt) > asked;
@@ -204,6 +208,14 @@ export class FactsReader {
       if (isMissing(error)) return undefined;
       throw error;
     }
+  }
+
+  /** One that was started again does not show any more with which code it ended. */
+  #withLastCode(seen: ObservedContainer): ObservedContainer {
+    if (seen.exitCode !== undefined) this.#codes.set(seen.id, seen.exitCode);
+    const code = this.#codes.get(seen.id);
+    if (seen.state !== 'running' || seen.restartCount === 0 || code === undefined) return seen;
+    return { ...seen, lastExitCode: code };
   }
 
   /** Undefined while it cannot be had: an image that was removed by force leaves its containers behind. */

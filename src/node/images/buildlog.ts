@@ -1,5 +1,6 @@
-import { withoutSecretWords } from '../../base/secretlike.ts';
+import { coverOf } from '../../base/secretlike.ts';
 import { redact } from '../../base/secret.ts';
+import { plain } from '../../base/visible.ts';
 import { keepNewest } from './newest.ts';
 
 /** What builds printed, newest builds only, each with its last lines: a build that prints 1 GB costs no memory. */
@@ -13,8 +14,8 @@ interface Kept {
   readonly lines: string[];
   bytes: number;
   dropped: number;
-  /** Inside of a private key that is printed. */
-  inKey: boolean;
+  /** A build may print what it likes, and its log is shown to whoever asks (G10). */
+  readonly cover: (line: string) => string;
 }
 
 const KEPT_BUILDS = 20;
@@ -24,14 +25,14 @@ export function openBuildLogs(maxLogBytes: number): BuildLogs {
   const logs = new Map<string, Kept>();
   return {
     begin: (reference) => {
-      keepNewest(logs, reference, { lines: [], bytes: 0, dropped: 0, inKey: false }, KEPT_BUILDS);
+      keepNewest(logs, reference, { lines: [], bytes: 0, dropped: 0, cover: coverOf() }, KEPT_BUILDS);
     },
     add: (reference, text) => {
       const log = logs.get(reference);
       if (log === undefined) return;
       for (const line of text.split(/\r?\n|\r/)) {
         if (line === '') continue;
-        const kept = covered(log, redact(plain(line)).slice(0, LONGEST_LINE));
+        const kept = log.cover(redact(plain(line)).slice(0, LONGEST_LINE));
         log.lines.push(kept);
         log.bytes += Buffer.byteLength(kept);
       }
@@ -52,18 +53,4 @@ export function openBuildLogs(maxLogBytes: number): BuildLogs {
         : [`… ${log.dropped} earlier lines are not kept`, ...log.lines];
     },
   };
-}
-
-/** Without what a terminal would act on. */
-function plain(line: string): string {
-  // eslint-disable-next-line no-control-regex
-  return line.replaceAll(/\u001b\[[0-9;?]*[A-Za-z]|[\u0000-\u0008\u000b-\u001f\u007f]/g, '');
-}
-
-/** Without what looks like a secret: a build may print what it likes, and its log is shown to whoever asks (G10). */
-function covered(log: Kept, line: string): string {
-  const isKey = log.inKey || /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(line);
-  if (!isKey) return withoutSecretWords(line);
-  log.inKey = !/-----END [A-Z ]*PRIVATE KEY-----/.test(line);
-  return '•••';
 }

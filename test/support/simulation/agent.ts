@@ -208,7 +208,7 @@ const WRITES = new Set([
     'putRoutes',
   ],
   ...['removeRoutes', 'recordApplied', 'forgetService', 'recordFailure', 'clearFailure', 'recordTrial'],
-  ...['beginPass', 'storePlan', 'putRecords', 'removeRecords', 'imageRemoved', 'recordFlap'],
+  ...['beginPass', 'storePlan', 'putRecords', 'removeRecords', 'imageRemoved', 'recordFlap', 'recordPrinted'],
 ]);
 
 function refused(fault: WriteFault): Outcome<never> {

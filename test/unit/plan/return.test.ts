@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { retry } from '../../../src/base/outcome.ts';
 import { makePlan } from '../../../src/plan/plan.ts';
 import { World } from '../../support/world.ts';
 import { plain, push, ref, restart, started, web } from './return.kit.ts';
@@ -64,6 +65,39 @@ describe('return to the last proved version', () => {
     };
     expect(seen()).to.deep.equal([]);
     expect(seen('nothing answers').join()).to.contain('not proved within 60 s');
+  });
+
+  it('keeps what a failed container printed last before that is stopped; a log that cannot be read keeps no version from giving way', async () => {
+    for (const failing of [false, true]) {
+      const world = await started(web('v1'));
+      world.prints.set(ref('v1'), ['the first one']);
+      world.prints.set(ref('v2'), ['cannot open the store']);
+      if (failing) world.failing.set('logs', retry('no log'));
+      push(world, web('v2'), 'v2');
+      await world.converge();
+      expect(world.trials[0]?.phase).to.equal('held back');
+      expect(world.container('web')?.image).to.equal(ref('v1'));
+      const kept = world.printed.web?.lines.map(({ component, lines }) => [component, lines]);
+      expect(kept).to.deep.equal(failing ? [] : [['web', ['cannot open the store']]]);
+      expect(world.printed.web?.digest).to.equal(world.trials[0]?.digest);
+    }
+  });
+
+  it('says of one that runs and ended before how often, and with which code last', async () => {
+    const world = await started(web('v1'));
+    push(world, web('v2'), 'v2');
+    await world.pass();
+    const whyOf = (change: object): string | undefined => {
+      Object.assign(world.container('web') ?? {}, change);
+      return world.plan().waiting[0]?.why;
+    };
+    expect(whyOf({})).to.not.contain('exited');
+    expect(whyOf({ restartCount: 1 })).to.match(/ \(exited once\)$/);
+    expect(whyOf({ restartCount: 2, lastExitCode: 4 })).to.match(
+      / \(exited 2 times, last with exit code 4\)$/,
+    );
+    world.now += 60_000;
+    expect(world.plan().steps[0]?.because.summary).to.match(/exited 2 times, last with exit code 4\)$/);
   });
 
   it('L07 L32 G41 puts the kept container back when a version is not proved in time, and holds that version back', async () => {

@@ -7,7 +7,7 @@ import type { Outcome } from '../../../src/base/outcome.ts';
 import { openFile } from '../../../src/registry/open.ts';
 import { registryOn } from '../../../src/registry/registry.ts';
 import { component, service } from '../../support/definitions.ts';
-import { APPLIED, filledRegistry, log, must, scratch, TRIAL } from './registry.kit.ts';
+import { APPLIED, filledRegistry, log, must, PRINTED, scratch, TRIAL } from './registry.kit.ts';
 
 type Opened = Omit<ReturnType<typeof registryOn>, 'seal' | 'close' | 'notices'>;
 
@@ -39,6 +39,7 @@ const WRITES: Readonly<Record<string, (registry: Opened) => Outcome<unknown>>> =
   clearFailure: (registry) => registry.clearFailure('s2'),
   moveTrials: (registry) => registry.moveTrials(60_000),
   recordTrial: (registry) => registry.recordTrial({ ...TRIAL, service: 's1' }),
+  recordPrinted: (registry) => registry.recordPrinted('s3', TRIAL.digest, [PRINTED]),
   recordFlap: (registry) =>
     registry.recordFlap({ service: 's1', component: 'web', spec: 's', count: 1, heldAt: 1, why: 'w' }),
   beginPass: (registry) => registry.beginPass({ trigger: 'git', commit: 'c1', startedAt: 1 }),
@@ -123,7 +124,7 @@ describe('a registry whose disk or neighbour refuses', () => {
     const path = join(dir, 'registry.db');
     const registry = registryOn(must(openFile(path, log, 0)), { path, clock: systemClock, log });
     const others = [
-      ...['promised', 'passes', 'pass', 'changes', 'history', 'plan', 'planKey', 'notices'],
+      ...['promised', 'passes', 'pass', 'changes', 'history', 'plan', 'planKey', 'notices', 'printed'],
       ...['snapshot', 'seal', 'close'],
     ];
     expect([...Object.keys(WRITES), ...others].sort()).to.deep.equal(Object.keys(registry).sort());

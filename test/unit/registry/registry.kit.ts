@@ -5,7 +5,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { makeLog } from '../../../src/base/log.ts';
 import type { Outcome } from '../../../src/base/outcome.ts';
 import { openRegistry, type Registry } from '../../../src/registry/registry.ts';
-import type { Applied, Trial } from '../../../src/registry/types.ts';
+import type { Applied, Printed, Trial } from '../../../src/registry/types.ts';
 import { component, service } from '../../support/definitions.ts';
 export const log = makeLog('silent');
 
@@ -34,6 +34,13 @@ export const TRIAL: Trial = {
   why: 'nothing answers',
   file: 'services/web.toml',
   commit: 'c2',
+};
+
+export const PRINTED: Printed = {
+  component: 'web',
+  container: 'web',
+  at: 12,
+  lines: ['cannot open the store'],
 };
 
 /** A directory in memory where there is one: how long a disk takes to sync is no matter of these tests. */

@@ -3,7 +3,7 @@ import Database from 'better-sqlite3';
 import { expect } from 'chai';
 import { systemClock } from '../../../src/base/clock.ts';
 import { openRegistry } from '../../../src/registry/registry.ts';
-import { APPLIED, log, must, TRIAL, useRegistry } from './registry.kit.ts';
+import { APPLIED, log, must, PRINTED, TRIAL, useRegistry } from './registry.kit.ts';
 
 describe('the registry', () => {
   const { open, opened, at } = useRegistry();
@@ -99,6 +99,32 @@ describe('the registry', () => {
     expect(registry.promised().trials).to.deep.equal([TRIAL]);
     must(registry.recordApplied(APPLIED));
     expect(registry.promised().trials).to.deep.equal([]);
+  });
+
+  it('keeps what a version printed last that gave way as long as it is held back, and nothing of another version', () => {
+    const registry = open();
+    const other = { ...PRINTED, component: 'db' };
+    must(registry.recordTrial({ ...TRIAL, phase: 'trying' }));
+    must(registry.recordPrinted('web', TRIAL.digest, [PRINTED, other]));
+    must(registry.recordPrinted('web', TRIAL.digest, [PRINTED]));
+    must(registry.recordTrial(TRIAL));
+    expect([...registry.printed()], 'in the place of what was kept before').to.deep.equal([
+      ['web', [PRINTED]],
+    ]);
+    registry.close();
+    opened.pop();
+    const again = open();
+    expect([...again.printed()], 'after a restart').to.deep.equal([['web', [PRINTED]]]);
+    must(again.recordTrial({ ...TRIAL, digest: 'd9', phase: 'trying' }));
+    expect([...again.printed()]).to.deep.equal([]);
+    must(again.recordTrial(TRIAL));
+    must(again.recordApplied(APPLIED));
+    must(again.recordTrial(TRIAL));
+    expect([...again.printed()], 'it went with its trial').to.deep.equal([]);
+    must(again.recordPrinted('web', TRIAL.digest, [PRINTED]));
+    must(again.forgetService('web'));
+    must(again.recordTrial(TRIAL));
+    expect([...again.printed()]).to.deep.equal([]);
   });
 
   it('L32 L34 a lost registry still knows what is held back, and which version is in force instead', () => {

@@ -4,6 +4,7 @@ import type { ProxyFacts } from '../../../src/node/types.ts';
 import type { ImageState } from '../../../src/node/images/state.ts';
 import { makePlan } from '../../../src/plan/plan.ts';
 import type { Step, Waiting } from '../../../src/plan/types.ts';
+import type { Trial } from '../../../src/registry/types.ts';
 import { causesOf, type CauseInput } from '../../../src/report/causes.ts';
 import { component, desiredOf, service } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
@@ -133,6 +134,23 @@ describe('what there is a notice for', () => {
     expect(causes.map(({ key, text }) => [key, text])).to.deep.equal([
       ['degraded proxy: the proxy is down', 'the proxy is down: a, b wait for it'],
     ]);
+  });
+
+  it('a version that gave way, with where its last lines are, and not the lines themselves', () => {
+    const { seen } = input();
+    if (seen === undefined) throw new Error('nothing seen');
+    const trial = { service: 'a', digest: 'd', since: 1, tries: 0, file: 'f', commit: 'c', why: 'w' };
+    const hintOf = (phase: Trial['phase'], printed?: ReadonlySet<string>): string | undefined => {
+      const promised = { ...seen.promised, trials: [{ ...trial, phase }] };
+      const change = { seen: { ...seen, promised }, ...(printed === undefined ? {} : { printed }) };
+      return causesOf(input(change), LIMITS)[0]?.hint;
+    };
+    const where = '`mc-gitops status a` has what it printed last.';
+    const push = 'Push a changed definition, or raise `generation` to have the same one tried again.';
+    expect(hintOf('returning', new Set(['a']))).to.equal(where);
+    expect(hintOf('held back', new Set(['a']))).to.equal(`${where} ${push}`);
+    expect(hintOf('held back', new Set(['b']))).to.equal(push);
+    expect(hintOf('returning')).to.equal(undefined);
   });
 
   it('a definition that is held back, with its first error', () => {

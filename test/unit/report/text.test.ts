@@ -48,6 +48,19 @@ describe('the text of status and ps', () => {
     expect(textOf((view.at ?? 0) - 1)).to.match(/, certificate ended \d{4}-/);
   });
 
+  it('status has what a version that gave way printed last', () => {
+    const [first, ...rest] = view.services;
+    if (first === undefined) throw new Error('no service');
+    const printed = [
+      { component: 'web', container: 'w', at: 0, lines: ['opening', 'cannot open the store'] },
+    ];
+    const trial = { phase: 'held back', since: 1, tries: 0, commit: 'c', printed } as const;
+    expect(formatStatus({ ...view, services: [{ ...first, trial }, ...rest] })).to.contain(
+      '\n  printed   by web of the version that gave way, its last lines at 1970-01-01T00:00:00Z:\n' +
+        '            | opening\n            | cannot open the store\n',
+    );
+  });
+
   it('status of one service is only that one', () => {
     const text = formatStatus(view, 'docs');
     expect(text).to.contain('docs: degraded').and.not.contain('hello: ').and.not.contain('source ');

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { unknown } from '../../../src/base/outcome.ts';
 import type { Trial } from '../../../src/registry/types.ts';
-import type { Seen } from '../../../src/report/view.ts';
+import { makeView, type Seen } from '../../../src/report/view.ts';
 import { renderPage } from '../../../src/dashboard/page.tsx';
 import { lintDockerfile } from '../../../src/definitions/dockerfile/lint.ts';
 import { formatStatus } from '../../../src/report/text.ts';
@@ -64,6 +64,22 @@ describe('the view', () => {
     expect(words.slice(1)).to.deep.equal(['degraded', 'returning', 'held back', 'degraded', 'degraded']);
     const held = seen('held back', wait('git'));
     expect(of('hello', held).trial).to.include({ phase: 'held back', since: 7, why: trial.why });
+    const printed = new Map([
+      ['hello', [{ component: 'web', container: 'hello', at: 3, lines: ['no \u001b store'] }]],
+    ]);
+    const shown = (phase: Trial['phase']): unknown =>
+      of(
+        'hello',
+        makeView({
+          ...at.input,
+          printed,
+          seen: { ...at.input.seen, promised: { ...at.input.seen.promised, trials: [{ ...trial, phase }] } },
+        }),
+      ).trial?.printed;
+    expect(shown('held back')).to.deep.equal([
+      { component: 'web', container: 'hello', at: 3, lines: [String.raw`no \u001b store`] },
+    ]);
+    expect(shown('trying'), 'its log is there').to.equal(undefined);
     expect(held.conditions.find((condition) => condition.name === 'services')?.text).to.contain(
       '2 held back',
     );
