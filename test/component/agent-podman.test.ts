@@ -11,7 +11,7 @@ const IDLE = 'localhost/mcg-agent-podman/idle:v1.0.0';
 
 for (const { name, start } of allEngines.filter((engine) => engine.name !== 'docker')) {
   describe(`the agent, on ${name}`, function () {
-    this.timeout(180_000);
+    this.timeout(300_000);
     let engine: TestEngine;
     let rig: AgentRig;
 

@@ -23,7 +23,7 @@ const FLAGS = [
 ];
 
 describe('the dashboard in a browser', function () {
-  this.timeout(60_000);
+  this.timeout(300_000);
   let view: View;
   let dashboard: Dashboard;
   let browser: BrowserContext;

@@ -44,7 +44,7 @@ const EDITS: Readonly<Record<string, { readonly change: Partial<ContainerSpec>; 
 
 for (const { name: engineName, start } of allEngines) {
   describe(`what was changed by hand, on ${engineName}`, function () {
-    this.timeout(240_000);
+    this.timeout(300_000);
     let engine: TestEngine;
     let rig: AgentRig;
 

@@ -39,7 +39,7 @@ function between(edgeKind: Driver, homeKind: Driver): void {
   let site: Site;
 
   before(async function () {
-    this.timeout(180_000);
+    this.timeout(300_000);
     const lan = await openLan(2);
     ends.push(() => lan.close());
     const engines: HostEngine[] = [];

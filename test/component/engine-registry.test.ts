@@ -7,7 +7,7 @@ import { makeKit, valueOf, type Kit } from './engine.kit.ts';
 
 for (const { name: engineName, start } of allEngines) {
   describe(`a registry that asks for a password, and ${engineName}`, function () {
-    this.timeout(60_000);
+    this.timeout(300_000);
     let kit: Kit;
     let registry: TestRegistry;
     let reference: string;
@@ -21,7 +21,7 @@ for (const { name: engineName, start } of allEngines) {
     });
 
     before(async function () {
-      this.timeout(180_000);
+      this.timeout(300_000);
       kit = await makeKit((await start()).socketPath);
       registry = await startRegistry({ auth: true });
       reference = `${registry.host}/mc/pushed-${kit.mark}:v1.0.0`;

@@ -22,11 +22,11 @@ const noEnv = new Map<string, string>();
 
 for (const { name: engineName, start } of allEngines) {
   describe(`networks, ports, images and events on ${engineName}`, function () {
-    this.timeout(60_000);
+    this.timeout(300_000);
     let kit: Kit;
 
     before(async function () {
-      this.timeout(180_000);
+      this.timeout(300_000);
       kit = await makeKit((await start()).socketPath);
     });
 

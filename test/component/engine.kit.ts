@@ -97,7 +97,7 @@ export function buildBox(
   reference: string,
   dockerfile: string,
   onProgress: (line: string) => void = () => undefined,
-  signal: AbortSignal = AbortSignal.timeout(60_000),
+  signal: AbortSignal = AbortSignal.timeout(300_000),
 ): Promise<Outcome<{ imageId: string }>> {
   return engine.buildImage(boxContext(dockerfile), {
     ...{ reference, dockerfile: 'Dockerfile', buildArgs: { VERSION: 'v1.0.0' }, labels: {} },

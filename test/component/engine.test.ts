@@ -15,11 +15,11 @@ const noEnv = new Map<string, string>();
 
 for (const { name: engineName, start } of allEngines) {
   describe(`containers on ${engineName}`, function () {
-    this.timeout(60_000);
+    this.timeout(300_000);
     let kit: Kit;
 
     before(async function () {
-      this.timeout(180_000);
+      this.timeout(300_000);
       kit = await makeKit((await start()).socketPath);
       mkdirSync(join(kit.directory, 'data'), { mode: 0o755 });
       writeFileSync(join(kit.directory, 'data', 'file'), 'from the host\n');

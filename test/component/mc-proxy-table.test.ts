@@ -225,7 +225,7 @@ describe('mc-proxy, its table', () => {
     await Promise.all(pending);
     expect(Object.keys(answers).sort(), JSON.stringify(answers)).to.deep.equal(['a', 'b']);
     expect((answers['a'] ?? 0) + (answers['b'] ?? 0)).to.equal(asked);
-  }).timeout(60_000);
+  }).timeout(300_000);
 
   it('leaves l4 connections with the service that they have, while new ones go to the new one', async () => {
     const echo = async (name: string): Promise<string> => {

@@ -9,7 +9,7 @@ const text = (name: string, more = '', node = 'rift', version = 'v1.0.0'): strin
   `name = "${name}"\nnode = "${node}"\n[build.images]\n${name} = "Dockerfile"\n[[components]]\nname = "${name}"\nimage = "mcr.svc.mcp.metacircular.net:8443/${name}:${version}"\n${more}\n[[components.routes]]\nport = 443\nmode = "l7"\n`;
 
 describe('mc-gitops plan --base', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   let dir: string;
   const git = (...args: string[]): Promise<unknown> =>
     run('git', ['-C', dir, '-c', 'user.name=t', '-c', 'user.email=t@example.net', ...args]);

@@ -20,7 +20,7 @@ describe('mc-gitops plan --state', () => {
   let checkout: string;
 
   before(async function () {
-    this.timeout(180_000);
+    this.timeout(300_000);
     docker = await startDocker();
     await buildNodeImage(docker, WEB);
     await buildNodeImage(docker, WEB_NEXT, undefined, { lines: ['ENV NEXT=yes'] });

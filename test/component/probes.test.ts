@@ -65,7 +65,7 @@ interface Row {
 }
 
 describe('readiness of real containers (L17)', function () {
-  this.timeout(240_000);
+  this.timeout(300_000);
   const rows: Row[] = [];
   let root: string;
   let pem: { cert: string; key: string };

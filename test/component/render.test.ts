@@ -35,7 +35,7 @@ for (const [kind, start] of [
   ['podman', startPodman],
 ] as const) {
   describe(`mc-gitops render, pasted into a shell, on ${kind}`, function () {
-    this.timeout(180_000);
+    this.timeout(300_000);
     let engine: TestEngine;
     let rig: AgentRig;
     let checkout: string;

@@ -18,7 +18,7 @@ const ENDLESS = { deploy: { ...DEPLOY.deploy, timeout_s: 3_600 } };
 /** What is promised of a version that is not proved, on one real engine. */
 export function returns(name: string, start: () => Promise<TestEngine>): void {
   describe(`a version that is not proved, on ${name}`, function () {
-    this.timeout(180_000);
+    this.timeout(300_000);
     let engine: TestEngine;
     let rig: AgentRig;
 

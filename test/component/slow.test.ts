@@ -16,7 +16,7 @@ const QUICK = `stop_signal = "SIGKILL"`;
 const GRACE = '[deploy]\nstop_timeout = "5m"\n';
 
 describe('a service that takes its time, on real Docker', function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   let engine: TestEngine;
   let rig: AgentRig;
 
@@ -73,7 +73,7 @@ describe('a service that takes its time, on real Docker', function () {
 });
 
 describe('a call that hangs, with a fake engine on a real socket', function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   let dir: string;
   let fake: FakeEngine;
   let rig: AgentRig;

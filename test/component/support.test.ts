@@ -16,7 +16,7 @@ const mark = randomBytes(4).toString('hex');
 
 for (const { name, start } of allEngines) {
   describe(`support: ${name}`, function () {
-    this.timeout(120_000);
+    this.timeout(300_000);
     let engine: TestEngine;
     let docker: Dockerode;
 

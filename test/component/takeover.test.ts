@@ -22,7 +22,7 @@ describe('the agent and what was there before it, on real Docker', () => {
     (await run('docker', ['--host', `unix://${docker.socketPath}`, ...args])).stdout;
 
   before(async function () {
-    this.timeout(180_000);
+    this.timeout(300_000);
     docker = await startDocker();
     await buildNodeImage(docker, IMAGE);
   });

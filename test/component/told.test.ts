@@ -31,7 +31,7 @@ describe('what a running agent tells, on real Docker', () => {
   const received: Message[] = [];
 
   before(async function () {
-    this.timeout(180_000);
+    this.timeout(300_000);
     docker = await startDocker();
     await buildBusyboxImage(docker, TALKS);
     rig = await makeAgentRig(docker);

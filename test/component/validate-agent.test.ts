@@ -175,7 +175,7 @@ const change = fc.record({
 describe('validate --state and the agent', () => {
   for (const folder of ['', 'nodes/of']) {
     it(`${CHANGES / 2} generated commits${folder === '' ? '' : ` in the folder ${folder}`}: what one accepts the other accepts, and both say the same`, async function () {
-      this.timeout(120_000);
+      this.timeout(300_000);
       const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
       console.log(`      seed ${seed} (FUZZ_SEED=${seed} repeats it)`);
       const top = mkdtempSync(join(tmpdir(), 'mcg-validate-agent-'));

@@ -55,7 +55,7 @@ const PLACES: readonly Place[] = [
 // What the simulation and the fault loops believe of an engine is so: one list, four engines (components.md).
 for (const { name: place, start } of PLACES) {
   describe(`what is expected of an engine, of ${place}`, function () {
-    this.timeout(120_000);
+    this.timeout(300_000);
     let engine: Engine;
     let stranger: Engine;
     let socketPath: string;
@@ -66,7 +66,7 @@ for (const { name: place, start } of PLACES) {
     const network = `contract-${mark}`;
 
     before(async function () {
-      this.timeout(180_000);
+      this.timeout(300_000);
       ({ socketPath, close } = await start());
       const open = async (of: string): Promise<Engine> =>
         valueOf(

@@ -134,7 +134,7 @@ const rules: readonly Rule[] = [
 ];
 
 describe('house', function () {
-  this.timeout(60_000);
+  this.timeout(300_000);
   for (const { title, check, on, bad, good = [] } of rules) {
     it(title, () => {
       expect(check(on).join('\n')).to.equal('');

@@ -122,7 +122,7 @@ describe('the simulated chain', () => {
   });
 
   it(`${CHANGES} generated changes: what the plan says is what the agent does, step by step`, async function () {
-    this.timeout(120_000);
+    this.timeout(300_000);
     const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
     console.log(`      seed ${seed} (FUZZ_SEED=${seed} repeats it)`);
     const kinds = new Map<string, number>();

@@ -42,7 +42,7 @@ describe('G60 a node through lives of faults, on a clock that jumps', () => {
   });
 
   it('lives the same life again from the same seed, to the byte of its journal', async function () {
-    this.timeout(120_000);
+    this.timeout(300_000);
     for (const seed of [7, 77]) {
       const [first, second] = [await simulate(seed), await simulate(seed)];
       console.log(`seed ${seed}: ${first.passes} passes, journal ${first.hash}, again ${second.hash}`);
@@ -53,7 +53,7 @@ describe('G60 a node through lives of faults, on a clock that jumps', () => {
   });
 
   it('lives through what once was too much for it', async function () {
-    this.timeout(120_000);
+    this.timeout(300_000);
     for (const { seed, found } of keptSeeds())
       expect((await simulate(seed)).findings, `${seed}: ${found}`).to.deep.equal([]);
   });

@@ -72,7 +72,7 @@ function said(preview: Preview): string {
 }
 
 describe('what a plan foretells', function () {
-  this.timeout(60_000);
+  this.timeout(300_000);
 
   it('shows the steps of a change, and that they wait for the window of the service, which opens when', async () => {
     const more = '[deploy]\nwindow = { cron = "0 3 * * sun", for = "2h", timezone = "UTC" }\n';

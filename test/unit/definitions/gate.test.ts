@@ -92,7 +92,7 @@ function ran(
 }
 
 describe('definitions-example as the gate', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   const help = new Map<string, string>();
   before(() => {
     for (const command of ['validate', 'plan']) {

@@ -9,7 +9,7 @@ import { DAY_MS, HOST, useCertificates } from './certs.kit.ts';
 const MOST_CALLS = 100;
 
 describe('certificates, when a call to a file fails', function () {
-  this.timeout(240_000);
+  this.timeout(300_000);
   const { at, open, look, makeChain, place } = useCertificates();
 
   const ask = (certificates: Certificates): ReturnType<Certificates['issue']> =>

@@ -44,7 +44,7 @@ describe('the certificates of the local CA, when the power goes while one is wri
   };
 
   it('G15 G40 any part of what was not synced is lost: the old one serves or the new one, else the next start makes it; nobody has to mend anything', async function () {
-    this.timeout(120_000);
+    this.timeout(300_000);
     const begun = performance.now();
     const dir = await make('written');
     const below = dice(41);

@@ -15,7 +15,7 @@ const IMAGE = 'mc/box:v1.0.0';
 const LIST = 'GET /containers/json';
 
 describe(`a node of ${SIZE} services on which nothing changes, with an engine on a real socket`, function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   let dir: string;
   let fake: FakeEngine;
   let repository: Repository;

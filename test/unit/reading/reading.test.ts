@@ -6,7 +6,7 @@ import { COMMIT, DEFAULTS, fileOf, good, hash, serviceText } from '../definition
 const ENTRY = new URL('../../support/stubbornworker.ts', import.meta.url);
 
 describe('reading definitions on a thread of their own (G44, G45)', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   let reader: Reader;
   before(() => (reader = openReader(ENTRY, 500)));
   after(() => reader.close());

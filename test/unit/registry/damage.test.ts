@@ -60,14 +60,14 @@ describe('a registry whose file is damaged', () => {
       bytes.fill(0, page * PAGE, (page + 1) * PAGE);
       expect(foundIn(bytes), `page ${page}`).to.equal('set aside');
     }
-  }).timeout(120_000);
+  }).timeout(300_000);
 
   it('G31 cut off at 50 places: it is set aside, and an empty one is begun anew', () => {
     for (let part = 0; part < 50; part += 1)
       expect(foundIn(good.subarray(0, Math.floor((good.length * part) / 50))), `${part}/50`).to.equal(
         part === 0 ? 'begun anew' : 'set aside',
       );
-  }).timeout(120_000);
+  }).timeout(300_000);
 
   it(`G31 ${FLIPS} bits that flipped, one at a time: what it goes by is as it was, or it is set aside`, () => {
     const begun = performance.now();

@@ -99,7 +99,7 @@ describe('a registry whose agent, or whose machine, dies in the middle of a writ
         expect(now.leases.map(({ port }) => port)).to.deep.equal(version === 0 ? [] : [12_345]);
       }
     }
-  }).timeout(120_000);
+  }).timeout(300_000);
 
   it('G33 a registry of each form that ever was is opened, with all that it knew', () => {
     for (let version = 1; version <= MIGRATIONS.length; version += 1) {
