@@ -35,6 +35,8 @@ export interface NodeOptions {
 /** What is to be looked at, derived from the definitions. */
 interface Sight {
   readonly images: readonly WantedImage[];
+  /** Names of containers without any mark whose place is to be taken. Absent: none. */
+  readonly replaced?: readonly string[];
   readonly mounts: readonly string[];
   readonly names: readonly string[];
   readonly certificates: readonly {
@@ -107,7 +109,7 @@ export function openNode(options: NodeOptions): Node {
     dns,
     async observe(sight, targetsOf) {
       const at = clock.now();
-      const facts = engineFacts(await engine()).then(alone);
+      const facts = engineFacts(await engine(), sight.replaced).then(alone);
       const [engineSeen, ports, routes, mounts, certs, records, images] = await Promise.all([
         facts,
         observePorts(),
@@ -218,10 +220,13 @@ function handshaken(
   return { handshakes: handshakes.observe(live, Object.fromEntries(fingerprints), new Set(stale)) };
 }
 
-async function engineFacts(opened: Outcome<Engine>): Promise<Known<EngineFacts>> {
+async function engineFacts(
+  opened: Outcome<Engine>,
+  replaced: readonly string[] | undefined,
+): Promise<Known<EngineFacts>> {
   if (opened.kind !== 'ok') return unknown(opened.why);
   try {
-    const facts = await opened.value.facts();
+    const facts = await opened.value.facts(replaced);
     return facts.kind === 'ok' ? known(facts.value) : unknown(facts.why);
   } catch (error) {
     return unknown(bug(error).why);

@@ -97,7 +97,7 @@ export interface ObservedContainer {
   readonly labels: Readonly<Record<string, string>>;
   readonly identity?: Identity;
   readonly publish: readonly PublishedPort[];
-  /** Of ours only; absent in states of older agents. */
+  /** Of ours, and of one whose place is to be taken; absent in states of older agents. */
   readonly parts?: ContainerParts;
   /** Why the engine does not tell more of it than its list; absent where it does. */
   readonly unseen?: string;

@@ -31,7 +31,9 @@ export function wanted(
         .map((route) => ({ service: service.name, hostname: route.hostname })),
     ),
   );
+  const replaced = active.flatMap(({ service }) => toReplace(service, promised));
   return {
+    ...(replaced.length === 0 ? {} : { replaced }),
     images: unique(active.flatMap(imagesOf), (one) => one.image.reference).map((one) => {
       const recorded = records.get(one.image.reference);
       return recorded === undefined ? one : { ...one, recorded };
@@ -46,6 +48,16 @@ export function wanted(
       isDefault: isDefaultHostname(route.hostname, route.service, settings.hostnameSuffix),
     })),
   };
+}
+
+/** Once a component was in line, what is called so is foreign like any other. */
+function toReplace({ name, components }: Service, { applied }: Pick<Promised, 'applied'>): string[] {
+  const before = applied.find(({ service }) => service.name === name)?.service.components ?? [];
+  return components.flatMap((component) =>
+    component.replaces === undefined || before.some((one) => one.name === component.name)
+      ? []
+      : [component.replaces],
+  );
 }
 
 function imagesOf({ service }: DesiredService): Wanted['images'][number][] {

@@ -23,7 +23,7 @@ import { restAfterFailure } from './rest.ts';
 import { strayServices } from './routes.ts';
 import { planReturnedPlace, planRunning, planVerdict } from './service.ts';
 import { planRemoved, planStopped } from './stop.ts';
-import { replacedBy, withPlacesBack } from './takeover.ts';
+import { replacedBy, takeOverWaiting, withPlacesBack } from './takeover.ts';
 import { trialWakes, trialWaiting } from './trial.ts';
 import { inTurn } from './turn.ts';
 import type { Plan, Refused, Step, Waiting } from './types.ts';
@@ -180,7 +180,8 @@ function planService(facts: Facts, desired: DesiredService, rollout: Rollout): S
   if (!desired.service.active) return planned;
   const told = planned.waiting.filter((entry) => entry.for === 'flapping').map(({ component }) => component);
   const watched = watchOf(facts, desired).filter(({ component }) => !told.includes(component));
-  return { ...planned, waiting: [...planned.waiting, ...watched] };
+  const replaced = takeOverWaiting(facts, desired);
+  return { ...planned, waiting: [...planned.waiting, ...watched, ...replaced] };
 }
 
 function planLooked(facts: Facts, desired: DesiredService, rollout: Rollout): ServicePlan {

@@ -1,8 +1,11 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
+import { takeOverDifferences } from './differences.ts';
 import { appliedOf, failureOf, oursOf, waitEnds, type Facts, type ServicePlan } from './facts.ts';
 import { stopTimeoutOf } from './settle.ts';
+import { slotted } from './slots.ts';
+import { specOf } from './spec.ts';
 import type { Standing } from './standing.ts';
 import {
   blame,
@@ -14,7 +17,7 @@ import {
   timeoutOf,
 } from './trial.ts';
 import { retryAt } from './turn.ts';
-import type { Step } from './types.ts';
+import type { Step, Waiting } from './types.ts';
 
 /**
  * The container started by hand whose place a component takes (`replaces`, L27): it carries no mark of anybody, and counts
@@ -29,6 +32,29 @@ export function replacedBy(
   if (component.replaces === undefined) return undefined;
   if (before?.service.components.some(({ name }) => name === component.name) === true) return undefined;
   return unmarked(facts).find(({ name }) => name === component.replaces);
+}
+
+function differencesOf(
+  facts: Facts,
+  desired: DesiredService,
+  component: Component,
+  old: ObservedContainer,
+): string | undefined {
+  const spec = specOf(slotted(facts, desired), desired.service, component);
+  return takeOverDifferences(spec, old);
+}
+
+/** Said before it is done, and where it is only observed: what the one that is replaced has is not in git (L27). */
+export function takeOverWaiting(facts: Facts, desired: DesiredService): Waiting[] {
+  if (currentTrial(facts, desired) !== undefined) return [];
+  const { name: service, components } = desired.service;
+  return components.flatMap((component): Waiting[] => {
+    const old = replacedBy(facts, desired, component);
+    const why = old === undefined ? undefined : differencesOf(facts, desired, component, old);
+    if (why === undefined) return [];
+    const hint = 'What of it shall stay belongs in the definition.';
+    return [{ service, component: component.name, for: 'take-over', why, hint }];
+  });
 }
 
 /** The same, stopped and set aside by us: its name says so, and from which id. */
@@ -48,11 +74,13 @@ export function takeOverSteps(
   return standings.flatMap(({ component }): Step[] => {
     const old = replacedBy(facts, desired, component);
     if (old === undefined) return [];
+    const differences = differencesOf(facts, desired, component, old);
+    const summary = differences === undefined ? because.summary : `${because.summary}; ${differences}`;
     return [
       {
         service,
         subject: old.name,
-        because,
+        because: { ...because, summary },
         kind: 'take-over-container',
         containerId: old.id,
         renameTo: asideName(old.name, old),

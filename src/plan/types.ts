@@ -255,6 +255,8 @@ export interface Wanted {
     };
   }[];
   readonly mounts: readonly string[];
+  /** Names of containers started by hand whose place is to be taken: these are looked at more closely. Absent: none. */
+  readonly replaced?: readonly string[];
   /** Host names whose DNS records are looked at. */
   readonly names: readonly string[];
   readonly certificates: readonly {

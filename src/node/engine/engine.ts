@@ -57,7 +57,8 @@ export interface Engine {
   readonly socketPath: string;
   /** Where the engine keeps images and containers, on its own machine. */
   readonly storageRoot: string;
-  facts(): Promise<Outcome<EngineFacts>>;
+  /** `replaced`: names of containers without any mark of which it is asked what they are made of. */
+  facts(replaced?: readonly string[]): Promise<Outcome<EngineFacts>>;
   /** One that exists is taken as it is. */
   createNetwork(name: string): Promise<Outcome<undefined>>;
   /** Only one that carries our owner; gone is as good. */
@@ -152,7 +153,7 @@ function engineOn(api: Api, { kind, storageRoot }: EngineIdentity, options: Engi
     kind,
     socketPath: api.socketPath,
     storageRoot,
-    facts: () => door('look at the engine', () => facts.read()),
+    facts: (replaced) => door('look at the engine', () => facts.read(replaced)),
     createNetwork: (name) => {
       // One after the other: Docker makes two networks of one name when it is asked twice at the same time.
       const made = networks.then(() => quiet(`create network ${name}`, () => createNetwork(site, name)));

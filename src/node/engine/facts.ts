@@ -4,7 +4,7 @@ import { LABELS, type EngineFacts, type ObservedContainer } from '../types.ts';
 import type { Api } from './api.ts';
 import type { EventStream } from './events.ts';
 import { EngineError, Refusal, isMissing } from './failure.ts';
-import { partsOf, type ImageConfig } from './parts.ts';
+import { allMounts, partsOf, type ImageConfig } from './parts.ts';
 import {
   listedName,
   observedFromInspection,
@@ -86,7 +86,7 @@ export class FactsReader {
     });
   }
 
-  async read(): Promise<EngineFacts> {
+  async read(replaced: readonly string[] = []): Promise<EngineFacts> {
     if (!this.#events.live) this.#forget();
     const [identity, networks, listed] = await Promise.all([
       this.#readIdentity(),
@@ -95,7 +95,7 @@ export class FactsReader {
     ]);
     const ids = new Set(listed.map(({ Id }) => Id));
     await this.#demandWhole(ids);
-    const containers = await inParallel(listed, (one) => this.#observe(one));
+    const containers = await inParallel(listed, (one) => this.#observe(one, replaced));
     const mine = listed.filter((one) => this.#isOurs(one));
     this.#listed = new Map(mine.map((one) => [one.Id, listedName(one)]));
     for (const id of this.#inspections.keys()) if (!ids.has(id)) this.#inspections.delete(id);
@@ -168,15 +168,22 @@ export class FactsReader {
   }
 
   /**
-   * Ours by inspection, foreign ones from the list alone; undefined when it vanished in between. One that the engine does not
+   * Ours by inspection, foreign ones from the list alone, but for what one that is to be replaced is made of; undefined when it vanished in between. One that the engine does not
    * tell of is as the list has it, and says so: it must not hide all the others (L40).
    */
-  async #observe(listed: Listed): Promise<ObservedContainer | undefined> {
-    if (!this.#isOurs(listed)) return observedFromList(listed);
+  async #observe(listed: Listed, replaced: readonly string[]): Promise<ObservedContainer | undefined> {
+    const isMine = this.#isOurs(listed);
+    const isMeant =
+      replaced.includes(listedName(listed)) && Object.keys(observedFromList(listed).labels).length === 0;
+    if (!isMine && !isMeant) return observedFromList(listed);
     const key = keyOf(listed);
     const known = this.#inspections.get(listed.Id);
     if (known?.key === key && !hasStartedSince(listed, known)) return known.value;
-    const unseen = (why: string): ObservedContainer => ({ ...observedFromList(listed), unseen: why });
+    const unseen = (why: string): ObservedContainer => ({
+      ...observedFromList(listed),
+      // Nothing of a foreign one depends on it.
+      ...(isMine ? { unseen: why } : {}),
+    });
     const hangs = unseen('the engine does not answer when it is asked for it');
     if (this.#late.has(listed.Id)) return hangs;
     const answer = this.#inspect(listed, key).catch((error: unknown) => {
@@ -196,8 +203,11 @@ export class FactsReader {
       const path = `/containers/${listed.Id}/json`;
       const seen = await this.#api.call<Inspection>(`inspect ${listedName(listed)}`, 'GET', path);
       const config = this.#hash === undefined ? undefined : await this.#imageConfig(seen.Image);
-      const plain = this.#withLastCode(observedFromInspection(seen));
-      const value = this.#hash === undefined ? plain : { ...plain, parts: partsOf(seen, config, this.#hash) };
+      const isMine = this.#isOurs(listed);
+      const plain = isMine ? this.#withLastCode(observedFromInspection(seen)) : observedFromList(listed);
+      const parts = this.#hash === undefined ? undefined : partsOf(seen, config, this.#hash);
+      const whole = parts === undefined || isMine ? parts : { ...parts, labels: {}, mounts: allMounts(seen) };
+      const value = whole === undefined ? plain : { ...plain, parts: whole };
       // An event that came while the answer was under way: it may be older than the event.
       const overtaken = Math.max(this.#mentioned.get(listed.Id) ?? 0, this.#forgotAt) > asked;
       if (this.#events.live && !overtaken) {

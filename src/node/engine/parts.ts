@@ -96,17 +96,27 @@ function isOfAgent(name: string, value: string): boolean {
   );
 }
 
-function mountOf({
+/** With the anonymous ones: what somebody started by hand may have all its data in one. Sorted by target. */
+export function allMounts({ Mounts }: Inspection): Mount[] {
+  return (Mounts ?? []).map(anyMountOf).sort((a, b) => (a.target < b.target ? -1 : 1));
+}
+
+function anyMountOf({
   Type: type,
   Name: name = '',
   Source: source,
   Destination,
   RW = true,
-}: InspectedMount): Mount[] {
+}: InspectedMount): Mount {
   const target = clean(Destination);
-  if (type !== 'volume') return [{ kind: 'bind', source: clean(source), target, readOnly: !RW }];
-  // An anonymous one is the image's own `VOLUME`, which nobody ordered.
-  return /^[0-9a-f]{64}$/.test(name) ? [] : [{ kind: 'volume', volume: name, target, readOnly: !RW }];
+  if (type !== 'volume') return { kind: 'bind', source: clean(source), target, readOnly: !RW };
+  return { kind: 'volume', volume: name, target, readOnly: !RW };
+}
+
+/** An anonymous one is the image's own `VOLUME`, which nobody ordered. */
+function mountOf(seen: InspectedMount): Mount[] {
+  const mount = anyMountOf(seen);
+  return mount.kind === 'volume' && /^[0-9a-f]{64}$/.test(mount.volume) ? [] : [mount];
 }
 
 function networksOf(seen: Inspection): ContainerParts['networks'] {

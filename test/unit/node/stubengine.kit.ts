@@ -9,7 +9,11 @@ import { openEngine, type Engine } from '../../../src/node/engine/engine.ts';
 export const ABOUT = { Version: '20.10.24', ID: 'e', DockerRootDir: '/x' };
 
 /** An engine that answers as it is told, and the adapter before it; anew for each test. */
-export function useStubEngine(owner: string, answer: RequestListener): () => Engine {
+export function useStubEngine(
+  owner: string,
+  answer: RequestListener,
+  hash?: (value: string) => string,
+): () => Engine {
   let dir: string;
   let server: Server;
   let engine: Engine;
@@ -18,7 +22,10 @@ export function useStubEngine(owner: string, answer: RequestListener): () => Eng
     server = createServer(answer);
     const socket = join(dir, 'engine.sock');
     await new Promise<void>((resolve) => server.listen(socket, resolve));
-    const opened = await openEngine({ socket, owner, callDeadlineMs: 5_000, log: makeLog('silent') });
+    const opened = await openEngine({
+      ...{ socket, owner, callDeadlineMs: 5_000, log: makeLog('silent') },
+      ...(hash === undefined ? {} : { hash }),
+    });
     if (opened.kind !== 'ok') throw new Error(opened.why);
     engine = opened.value;
   });

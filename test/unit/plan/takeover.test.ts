@@ -1,9 +1,10 @@
 import { expect } from 'chai';
 import type { Component, Service } from '../../../src/definitions/types.ts';
-import type { ObservedContainer } from '../../../src/node/types.ts';
+import type { ContainerParts, ObservedContainer, SeenText } from '../../../src/node/types.ts';
 import { blocked, retry } from '../../../src/base/outcome.ts';
 import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
+import { wanted } from '../../../src/plan/look.ts';
 import { makePlan } from '../../../src/plan/plan.ts';
 
 describe('taking over what was started by hand', () => {
@@ -28,6 +29,48 @@ describe('taking over what was started by hand', () => {
       expect(world.plan(), 'the second pass').to.deep.include({ steps: [], waiting: [], refused: [] });
     });
   }
+
+  it('L27 says before it is done, and with mode = "observe", what of the old container its successor will not have', async () => {
+    const world = worldOf(one({ replaces: 'old-web', user: '1000', env: [{ name: 'MODE', hash: 'h1' }] }));
+    const old = byHand(world, 'old-web', 19_001);
+    const text = (check: string): SeenText => ({ check, given: false });
+    const parts: ContainerParts = {
+      ...{
+        env: { MODE: 'h2', SECRET: 'h3', PATH: 'h4' },
+        agentEnv: {},
+        given: ['PATH'],
+        labels: {},
+        rights: [],
+      },
+      mounts: [
+        { kind: 'bind', source: '/srv/old', target: '/data', readOnly: false },
+        { kind: 'volume', volume: 'a'.repeat(64), target: '/db', readOnly: false },
+      ],
+      ...{ networks: { bridge: [] }, restart: 'always', resources: {} },
+      ...{ user: text('u'), entrypoint: { check: 'e', given: true }, cmd: text('c') },
+    };
+    const said =
+      'old-web has what its successor will not have: mount /data (/srv/old), mount /db (an anonymous volume), ' +
+      'published port 0.0.0.0:19001:80/tcp, network bridge, variable SECRET; otherwise than its successor: ' +
+      'image web (then mcr.example.net/web:v1.0.0), user, restart policy always (then unless-stopped), command, variable MODE';
+    expect(differences(world), 'as long as only the list is known').to.equal(
+      'old-web has what its successor will not have: published port 0.0.0.0:19001:80/tcp; ' +
+        'otherwise than its successor: image web (then mcr.example.net/web:v1.0.0)',
+    );
+    Object.assign(world.container('old-web') ?? {}, { parts });
+    expect(differences(world)).to.equal(said);
+    const facts = world.facts();
+    const observed = makePlan({ ...facts, settings: { ...facts.settings, mode: 'observe' } });
+    expect(observed.waiting.map(({ why }) => why)).to.include(said);
+    expect(wanted(facts.desired, facts.settings, facts.promised).replaced).to.deep.equal(['old-web']);
+    const step = world.plan().steps.find(({ kind }) => kind === 'take-over-container');
+    expect(step?.because.summary, 'the history keeps it').to.equal(`new service web; ${said}`);
+    await world.converge();
+    expect(world.containers.find(({ id }) => id === old.id)?.state).to.equal('exited');
+    expect(world.plan()).to.deep.include({ waiting: [] });
+    const after = world.facts();
+    expect(wanted(after.desired, after.settings, after.promised)).to.not.have.property('replaced');
+  });
 
   it('L27 the field removed, nothing happens to the container; what is called so later is foreign', async () => {
     const world = worldOf(one({ replaces: 'old-web' }));
@@ -246,6 +289,10 @@ describe('taking over what was started by hand', () => {
     expect(world.plan().refused[0]?.hint).to.contain('`replaces`');
   });
 });
+
+function differences(world: World): string | undefined {
+  return world.plan().waiting.find((entry) => entry.for === 'take-over')?.why;
+}
 
 function byHand(world: World, name: string, port: number, id = 'handmade'): ObservedContainer {
   const container: ObservedContainer = {
