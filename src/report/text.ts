@@ -28,7 +28,7 @@ export function formatStatus(view: View, service?: string): string {
   return [...(service === undefined ? head : []), ...lines].map(visible).join('\n');
 }
 
-/** `mc-gitops ps`: one line a container of ours. */
+/** `mc-gitops ps`: one line a container of ours; the names of all others, where there are any. */
 export function formatPs(view: View): string {
   const rows = view.services.flatMap((service) =>
     service.observed.map((container) => [
@@ -47,8 +47,10 @@ export function formatPs(view: View): string {
     ...rows,
   ]);
   const engine = view.conditions.find(({ name }) => name === 'engine');
+  const foreign = view.foreign.map(({ name }) => name).join(', ');
+  const others = foreign === '' ? '' : `\n${visible(`not ours, and never touched: ${foreign}`)}`;
   // An empty list would say that nothing runs.
-  if (engine === undefined || engine.ok) return lines;
+  if (engine === undefined || engine.ok) return `${lines}${others}`;
   return `${lines}\n${visible(`unknown: nothing is known of the containers; the engine ${engine.text}`)}`;
 }
 

@@ -66,8 +66,11 @@ describe('the text of status and ps', () => {
     expect(text).to.contain('docs: degraded').and.not.contain('hello: ').and.not.contain('source ');
   });
 
-  it('ps is one aligned line a container of ours', () => {
-    const lines = formatPs(view).split('\n');
+  it('ps is one aligned line a container of ours, and names the others', () => {
+    const all = formatPs(view).split('\n');
+    const lines = all.slice(0, -1);
+    expect(all.at(-1)).to.match(/^not ours, and never touched: .*postgres-test/);
+    expect(formatPs({ ...view, foreign: [] }).split('\n')).to.deep.equal(lines);
     expect(lines).to.have.length(1 + view.services.flatMap((service) => service.observed).length);
     const column = lines[0]?.indexOf('STATE') ?? -1;
     for (const line of lines.slice(1)) expect(line.slice(column - 2, column), line).to.equal('  ');
