@@ -92,6 +92,57 @@ describe('proxy driver "haproxy", what is its own', () => {
     expect(await rig.proxy.put(table)).to.have.property('kind', 'ok');
     expect(await readFile(config(), 'utf8')).to.equal(ours);
     expect(await rig.facts()).not.to.have.property('stale');
+
+    // In an empty one nothing is anybody's.
+    await writeFile(config(), '');
+    expect(await rig.proxy.put(table)).to.have.property('kind', 'ok');
+    expect(await readFile(config(), 'utf8')).to.equal(ours);
+  });
+
+  it('L09 maps and certificates beside the file that somebody changed are found and put right, also when HAProxy has begun with them', async () => {
+    const other = createServer((_req, res) => res.end('b'));
+    rig.onStop(endWithConnections(other));
+    const routes = [
+      await rig.route('a.svc.test', backend),
+      await rig.route('b.svc.test', `127.0.0.1:${await listen(other)}`),
+    ];
+    await rig.proxy.put(routes);
+    const directory = join(rig.directory, 'haproxy');
+    const [version = ''] = (await readdir(directory)).filter((name) => name.startsWith('v-'));
+    const map = join(directory, version, 'routes-0.map');
+    const [one = '', two = ''] = (await readdir(join(directory, 'certs'))).map((name) =>
+      join(directory, 'certs', name),
+    );
+    const changes: readonly (readonly [string, () => Promise<void>])[] = [
+      [
+        map,
+        async () => writeFile(map, (await readFile(map, 'utf8')).replace('|0.a.svc.test|', '|0.b.svc.test|')),
+      ],
+      [one, async () => writeFile(one, await readFile(two))],
+    ];
+    for (const [path, change] of changes) {
+      await change();
+      const pid = await rig.workerPid();
+      await until(
+        'the master to take it',
+        async () => (await askHaproxy(join(rig.directory, 'm'), 'reload')).kind === 'answer',
+      );
+      await until('a worker that has read it', async () => (await rig.workerPid()) !== pid);
+      const { stale, live } = await rig.facts();
+      expect(stale?.map(({ why }) => why)).to.deep.equal(routes.map(() => `${path} was changed by hand`));
+      if (path === map) {
+        expect(await say('a.svc.test')).to.equal('b');
+        expect(live.known && live.value.find(({ hostname }) => hostname === 'a.svc.test')?.backend).to.equal(
+          'l7-0|0.b.svc.test',
+        );
+      } else {
+        const all = await Promise.allSettled([say('a.svc.test'), say('b.svc.test')]);
+        expect(all.filter(({ status }) => status === 'rejected')).to.have.length(1);
+      }
+      expect(await rig.proxy.put([routes[0]!])).to.have.property('kind', 'ok');
+      expect([await say('a.svc.test'), await say('b.svc.test')]).to.deep.equal(['a', 'b']);
+      expect(await rig.facts()).not.to.have.property('stale');
+    }
   });
 
   it('what somebody changed of one route is said of that route, and of no other', async () => {

@@ -9,12 +9,10 @@ import { blocked, known, messageOf, ok, retry, unknown, wait } from '../../base/
 import type { Failure, Known, Outcome } from '../../base/outcome.ts';
 import { formatRouteTable, parseAddress, parseRouteTable } from '../../base/routetable.ts';
 import type { ChallengeFront, RouteTable } from '../../base/routetable.ts';
-import { askHaproxy, askLive, askVersion, type HaproxyLive } from './haproxyask.ts';
+import { askHaproxy, askLive, askVersion } from './haproxyask.ts';
 import {
-  bundleKey,
   HAPROXY_TIMEOUTS,
   renderHaproxy,
-  rootsKey,
   type HaproxyPlaces,
   type HaproxyTimeouts,
 } from './haproxyconfig.ts';
@@ -30,7 +28,7 @@ import {
   type Pairs,
   type Written,
 } from './haproxyfiles.ts';
-import { editedIn } from './haproxyedits.ts';
+import { changedRoutes, changedSince, staleRoutes } from './haproxyedits.ts';
 import { inBatches, settle, together, type Job, type ObservedProxy, type Proxy } from './proxy.ts';
 import { keyOf, listenerChange, observedRoutes, type Change, type TableRules } from './table.ts';
 
@@ -142,8 +140,11 @@ async function observeHaproxy(rig: Rig): Promise<Known<ObservedProxy>> {
   });
   const value = live.kind === 'answer' ? live.value : undefined;
   // File and worker are read one after the other: with a change of ours under way, what differs is no news.
+  const changed = await changedSince(written.value, places, pairs);
   const isQuiet = begun % 2 === 0 && rig.turns === begun;
-  const stale = isQuiet ? staleRoutes(written.value, value, bundles, rig) : [];
+  const stale = isQuiet
+    ? staleRoutes(written.value, value, bundles, { configPath: options.configPath, places, changed })
+    : [];
   return known({
     listenerPorts: [...new Set(ports)].sort((a, b) => a - b),
     table: observedRoutes(table.listeners),
@@ -152,29 +153,6 @@ async function observeHaproxy(rig: Rig): Promise<Known<ObservedProxy>> {
     ...(stale.length === 0 ? {} : { stale }),
     ...(change === undefined ? {} : { listeners: change }),
   });
-}
-
-/** Routes that are to be put again although they stand in the table: any write puts the whole file right. */
-function staleRoutes(
-  written: Written,
-  live: HaproxyLive | undefined,
-  bundles: Readonly<Record<string, string>>,
-  { options: { configPath }, places }: Rig,
-): NonNullable<ObservedProxy['stale']> {
-  const edited = editedIn(written, live, places);
-  const touched = new Set(edited.kind === 'routes' ? edited.routes.map(keyOf) : []);
-  const isBehind = live !== undefined && live.version !== (written.version ?? '');
-  return written.table.listeners.flatMap(({ addr, routes }) =>
-    routes.flatMap(({ hostname }) => {
-      const key = { listenerPort: parseAddress(addr)?.port ?? 0, hostname };
-      if (edited.kind === 'whole') return [{ ...key, why: `${configPath} was changed by hand` }];
-      if (isBehind) return [{ ...key, why: `HAProxy runs something else than what ${configPath} says` }];
-      if (touched.has(keyOf(key)))
-        return [{ ...key, why: `what ${configPath} says of it was changed by hand` }];
-      const names = [bundleKey(addr, hostname), rootsKey(addr, hostname)];
-      return live !== undefined && names.some((name) => bundles[name] !== live.bundles[name]) ? [key] : [];
-    }),
-  );
 }
 
 /** Settles every job, or gives them back when their common table would be none. */
@@ -188,6 +166,8 @@ async function applyTogether(batch: readonly Job[], rig: Rig): Promise<readonly 
   const readable = parseRouteTable(formatRouteTable(table));
   if (readable.kind !== 'ok') return accepted.length === 1 ? settle(accepted, readable) : accepted;
 
+  // Before the bundles are written: a worker that has read others is to read them again.
+  const changed = await changedSince(written.value, places, pairs);
   const { bundles, faults } = await bundlesOf(table, written.value.bundles, {
     directory: places.directory,
     now: clock.now(),
@@ -196,18 +176,23 @@ async function applyTogether(batch: readonly Job[], rig: Rig): Promise<readonly 
   });
   const rendered = renderHaproxy({ table, bundles }, places);
   const asked = await askVersion(runtimeSocket);
-  if (rendered.config !== written.value.text) {
+  if (rendered.config !== written.value.text || changed !== undefined) {
     const failure =
       (await writeCandidate(rendered, configPath)) ??
       (await checkCandidate(options)) ??
-      (asked.kind === 'answer' ? await findBusy(table, written.value.table) : undefined) ??
+      (asked.kind === 'answer'
+        ? await findBusy(table, await heldBy(written.value, runtimeSocket))
+        : undefined) ??
       (await writeConfig(configPath, rendered.config));
     if (failure !== undefined) {
       await sweep(configPath, written.value);
       return failure.kind === 'blocked' && accepted.length > 1 ? accepted : settle(accepted, failure);
     }
   } else if (asked.kind === 'answer' && asked.value.version === rendered.version) {
-    return conclude(accepted, faults);
+    const live = await askLive(runtimeSocket);
+    // It may have begun with files that somebody had changed.
+    if (live.kind !== 'answer' || changedRoutes(written.value, live.value).length === 0)
+      return conclude(accepted, faults);
   }
   const outcome = await takeOver(rendered.version, rig);
   if (outcome.kind === 'blocked') {
@@ -258,8 +243,10 @@ async function checkCandidate({ program, configPath }: HaproxyOptions): Promise<
 }
 
 /** A check binds nothing: an address that somebody else has would only be found by the reload, which cannot say it. */
-async function findBusy(table: RouteTable, before: RouteTable): Promise<Failure | undefined> {
-  const held = new Set(addressesOf(before).map((addr) => parseAddress(addr)?.port));
+async function findBusy(
+  table: RouteTable,
+  held: ReadonlySet<number | undefined>,
+): Promise<Failure | undefined> {
   for (const addr of addressesOf(table)) {
     const parsed = parseAddress(addr);
     if (parsed === undefined || held.has(parsed.port)) continue;
@@ -272,6 +259,16 @@ async function findBusy(table: RouteTable, before: RouteTable): Promise<Failure 
     }
   }
   return undefined;
+}
+
+/** Ports of the worker that runs. Without our file it may have begun with one that somebody has taken away since. */
+async function heldBy(
+  { text, table }: Written,
+  runtimeSocket: string,
+): Promise<ReadonlySet<number | undefined>> {
+  const live = text === undefined ? await askLive(runtimeSocket) : undefined;
+  const running = live?.kind === 'answer' ? live.value.listeners.map(({ addr }) => addr) : [];
+  return new Set([...addressesOf(table), ...running].map((addr) => parseAddress(addr)?.port));
 }
 
 function addressesOf({ listeners, challenges }: RouteTable): string[] {

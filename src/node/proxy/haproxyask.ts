@@ -3,7 +3,7 @@ import { withDeadline } from '../../base/deadline.ts';
 import { messageOf } from '../../base/outcome.ts';
 import { parseAddress, type Route } from '../../base/routetable.ts';
 import { v } from '../../base/shape.ts';
-import { bundleKey, rootsKey, type MapValue } from './haproxyconfig.ts';
+import { bundleKey, rootsKey, waysOf, type MapValue } from './haproxyconfig.ts';
 
 const ASK_TIMEOUT_MS = 3_000;
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
@@ -55,9 +55,11 @@ export async function askLive(socket: string): Promise<HaproxyAnswer<HaproxyLive
   for (const [, id] of maps.value.matchAll(/^(\d+) \(\S+\/routes-\d+\.map\)/gm)) {
     const shown = await askHaproxy(socket, `show map #${id ?? ''}`);
     if (shown.kind !== 'answer') return shown;
-    for (const { addr, name, bundle, roots, route } of mapValues(shown.value)) {
+    for (const { value, astray } of mapValues(shown.value)) {
+      const { addr, name, bundle, roots, route } = value;
       const host = parseAddress(route.backend)?.host ?? '';
-      const backend = isIP(host) === 0 ? route.backend : (addresses.get(name) ?? 'no server');
+      const server = isIP(host) === 0 ? route.backend : (addresses.get(name) ?? 'no server');
+      const backend = astray ?? server;
       routes.set(addr, [...(routes.get(addr) ?? []), { ...route, backend }]);
       if (bundle !== undefined) bundles[bundleKey(addr, route.hostname)] = bundle;
       if (roots !== undefined) bundles[rootsKey(addr, route.hostname)] = roots;
@@ -67,13 +69,20 @@ export async function askLive(socket: string): Promise<HaproxyAnswer<HaproxyLive
   return { kind: 'answer', value: { version, pid, listeners, bundles } };
 }
 
-function mapValues(text: string): MapValue[] {
+/** Rows of a map. `astray`: where it really sends the name, when that is another way than the row says of itself. */
+function mapValues(text: string): { readonly value: MapValue; readonly astray?: string }[] {
   return text.split('\n').flatMap((line) => {
-    const at = line.indexOf('{');
-    if (at < 0) return [];
+    const [, hostname = '', ways = '', json = ''] = /^\S+ (\S+) ([^|{]*\|[^|{]*)\|(\{.*)$/.exec(line) ?? [];
+    if (json === '') return [];
     try {
-      const parsed = v.safeParse(VALUE, JSON.parse(line.slice(at)));
-      return parsed.success ? [parsed.output as unknown as MapValue] : [];
+      const parsed = v.safeParse(VALUE, JSON.parse(json));
+      if (!parsed.success) return [];
+      const value = parsed.output as unknown as MapValue;
+      // Somebody may have changed the file of a map: HAProxy goes by the name and the ways.
+      const really = { ...value, route: { ...value.route, hostname } };
+      return [
+        ways === waysOf(value) ? { value: really } : { value: really, astray: ways.replace(/^\||\|$/, '') },
+      ];
     } catch {
       return [];
     }

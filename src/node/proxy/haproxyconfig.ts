@@ -110,7 +110,7 @@ export function renderHaproxy(content: HaproxyContent, places: HaproxyPlaces): R
     const isInner = served.some(({ route }) => route.mode === 'l7');
     const map = join(below, `routes-${index}.map`);
     const list = join(below, `certs-${index}.list`);
-    files[`routes-${index}.map`] = served.map((one) => mapLine(one, index, addr)).join('');
+    files[`routes-${index}.map`] = served.map((one) => mapLine(one, addr)).join('');
     if (isInner) files[`certs-${index}.list`] = served.map((one) => listLine(one, places.directory)).join('');
     const inner = `${places.runtimeSocket}.l7-${index}`;
     sections.push(outerFront(index, addr, map, places));
@@ -172,10 +172,14 @@ export interface MapValue {
   readonly route: Route;
 }
 
-function mapLine({ route, name, bundle, roots }: Served, index: number, addr: string): string {
+function mapLine({ route, name, bundle, roots }: Served, addr: string): string {
   const value: MapValue = { addr, name, route, ...(bundle === undefined ? {} : { bundle }), roots };
-  const [front, inner] = route.mode === 'l4' ? [name, ''] : [`l7-${index}`, name];
-  return `${route.hostname} ${front}|${inner}|${JSON.stringify(value)}\n`;
+  return `${route.hostname} ${waysOf(value)}|${JSON.stringify(value)}\n`;
+}
+
+/** Where the front sends a name of a map, and the inner front: what HAProxy goes by, whatever stands beside it. */
+export function waysOf({ route, name }: Pick<MapValue, 'route' | 'name'>): string {
+  return route.mode === 'l4' ? `${name}|` : `l7-${name.slice(0, name.indexOf('.'))}|${name}`;
 }
 
 function listLine({ route, bundle }: Served, directory: string): string {

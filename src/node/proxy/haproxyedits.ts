@@ -1,12 +1,53 @@
 import { parseAddress, type RouteTable } from '../../base/routetable.ts';
 import type { ObservedRoute } from '../types.ts';
 import type { HaproxyLive } from './haproxyask.ts';
-import { bundleKey, renderHaproxy, type HaproxyPlaces } from './haproxyconfig.ts';
-import type { Written } from './haproxyfiles.ts';
+import { bundleKey, renderHaproxy, rootsKey, type HaproxyPlaces } from './haproxyconfig.ts';
+import { changedFile, type Pairs, type Written } from './haproxyfiles.ts';
+import type { ObservedProxy } from './proxy.ts';
 import { keyOf, observedRoutes, type RouteKey } from './table.ts';
 
+/** What HAProxy would read beside its configuration when it begins anew. */
+export function changedSince(
+  { table, bundles, version }: Written,
+  places: HaproxyPlaces,
+  pairs: Pairs,
+): Promise<string | undefined> {
+  const rendered = renderHaproxy({ table, bundles }, places);
+  // Of another version all is written anyway.
+  if (rendered.version !== version) return Promise.resolve(undefined);
+  return changedFile(rendered, bundles, { directory: places.directory, pairs });
+}
+
+/** Routes that are to be put again although they stand in the table: any write puts the whole file right. */
+export function staleRoutes(
+  written: Written,
+  live: HaproxyLive | undefined,
+  bundles: Readonly<Record<string, string>>,
+  {
+    configPath,
+    places,
+    changed,
+  }: { readonly configPath: string; readonly places: HaproxyPlaces; readonly changed: string | undefined },
+): NonNullable<ObservedProxy['stale']> {
+  const edited = editedIn(written, live, places);
+  const touched = new Set(edited.kind === 'routes' ? edited.routes.map(keyOf) : []);
+  const isBehind = live !== undefined && live.version !== (written.version ?? '');
+  return written.table.listeners.flatMap(({ addr, routes }) =>
+    routes.flatMap(({ hostname }) => {
+      const key = { listenerPort: parseAddress(addr)?.port ?? 0, hostname };
+      if (edited.kind === 'whole') return [{ ...key, why: `${configPath} was changed by hand` }];
+      if (changed !== undefined) return [{ ...key, why: changed }];
+      if (isBehind) return [{ ...key, why: `HAProxy runs something else than what ${configPath} says` }];
+      if (touched.has(keyOf(key)))
+        return [{ ...key, why: `what ${configPath} says of it was changed by hand` }];
+      const names = [bundleKey(addr, hostname), rootsKey(addr, hostname)];
+      return live !== undefined && names.some((name) => bundles[name] !== live.bundles[name]) ? [key] : [];
+    }),
+  );
+}
+
 /** What somebody changed by hand in the configuration file. */
-export type Edited =
+type Edited =
   | { readonly kind: 'nothing' | 'whole' }
   /** Only what stands there for these routes. */
   | { readonly kind: 'routes'; readonly routes: readonly RouteKey[] };
@@ -16,7 +57,7 @@ export type Edited =
  * one is no news of the others. `live`: what the worker runs, if it answers; of this file's version it tells which routes of the table in
  * the file's head were changed.
  */
-export function editedIn(written: Written, live: HaproxyLive | undefined, places: HaproxyPlaces): Edited {
+function editedIn(written: Written, live: HaproxyLive | undefined, places: HaproxyPlaces): Edited {
   const { text, version = '', table, bundles } = written;
   if (text === undefined) return { kind: 'nothing' };
   const rendered = renderHaproxy({ table, bundles }, places);
@@ -61,7 +102,7 @@ function sectionsOf(config: string): Map<string, string> {
 }
 
 /** Routes of the table that are otherwise than the worker has them. */
-function changedRoutes({ table, bundles }: Written, live: HaproxyLive): RouteKey[] {
+export function changedRoutes({ table, bundles }: Written, live: HaproxyLive): RouteKey[] {
   const isServed = (addr: string, hostname: string, mode: string): boolean =>
     mode === 'l4' || bundles[bundleKey(addr, hostname)] !== undefined;
   // One without a good certificate is not served, and nobody changed it.

@@ -31,16 +31,19 @@ export interface Written extends HaproxyContent {
 
 export type BundleFault = RouteKey & { readonly addr: string; readonly why: string };
 
-/** The configuration file as it stands; an empty table when there is none. */
+const NO_FILE: Written = { table: { listeners: [] }, bundles: {} };
+
+/** The configuration file as it stands; an empty table when there is none, or an empty one. */
 export async function readWritten(path: string): Promise<Outcome<Written>> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
-      return ok({ table: { listeners: [] }, bundles: {} });
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return ok(NO_FILE);
     return retry(`${path} cannot be read: ${messageOf(error)}`, 'Let the agent read and write it.');
   }
+  // There is nothing of anybody's in it.
+  if (text.trim() === '') return ok(NO_FILE);
   const parsed = parseHaproxy(text, path);
   if (parsed.kind === 'ok') return ok({ text, ...parsed.value });
   return blocked(parsed.why, parsed.hint);
@@ -50,26 +53,33 @@ export async function readWritten(path: string): Promise<Outcome<Written>> {
 export interface Pairs {
   /** Digest of certificate and key together; undefined when one of them cannot be read. */
   digestOf(route: TerminatedRoute): Promise<string | undefined>;
+  /** Of what stands in a file of the driver's own, which is named after it. */
+  digestIn(path: string): Promise<string | undefined>;
 }
 
 export function makePairs(): Pairs {
   const seen = new Map<string, { stamp: string; digest: string }>();
+  const remembered = async (
+    paths: readonly string[],
+    read: () => Promise<string | undefined>,
+  ): Promise<string | undefined> => {
+    const name = paths.join('\n');
+    try {
+      const stats = await Promise.all(paths.map((path) => stat(path)));
+      const stamp = stats.map(({ ino, size, mtimeMs, ctimeMs }) => [ino, size, mtimeMs, ctimeMs]).join();
+      const before = seen.get(name);
+      if (before?.stamp === stamp) return before.digest;
+      const digest = await read();
+      if (digest !== undefined) seen.set(name, { stamp, digest });
+      return digest;
+    } catch {
+      return undefined;
+    }
+  };
   return {
-    async digestOf({ tlsCert, tlsKey }) {
-      const name = `${tlsCert}\n${tlsKey}`;
-      try {
-        const stats = await Promise.all([stat(tlsCert), stat(tlsKey)]);
-        const stamp = stats.map(({ ino, size, mtimeMs, ctimeMs }) => [ino, size, mtimeMs, ctimeMs]).join();
-        const before = seen.get(name);
-        if (before?.stamp === stamp) return before.digest;
-        const pair = await readPair(tlsCert, tlsKey);
-        if (pair === undefined) return undefined;
-        seen.set(name, { stamp, digest: pair.digest });
-        return pair.digest;
-      } catch {
-        return undefined;
-      }
-    },
+    digestOf: ({ tlsCert, tlsKey }) =>
+      remembered([tlsCert, tlsKey], async () => (await readPair(tlsCert, tlsKey))?.digest),
+    digestIn: (path) => remembered([path], async () => digestOfText(await readFile(path, 'utf8'))),
   };
 }
 
@@ -108,7 +118,10 @@ export async function bundlesOf(
       };
       const key = bundleKey(addr, hostname);
       const digest = await options.pairs.digestOf(route);
-      const isSame = digest !== undefined && digest === before[key];
+      const isKept =
+        digest !== undefined &&
+        (!options.write || (await options.pairs.digestIn(bundlePath(options.directory, digest))) === digest);
+      const isSame = isKept && digest === before[key];
       keep(key, isSame ? ok(digest) : await checkedPair(route, options));
       if (backendCa !== undefined) keep(rootsKey(addr, hostname), await rootsOf(backendCa));
     }
@@ -183,6 +196,24 @@ export async function writeCandidate(rendered: Rendered, configPath: string): Pr
   } catch (error) {
     return writeFailure(error, configPath);
   }
+}
+
+/** In words, which file of a version, or which of its bundles, is not what was written; undefined when all of them are. */
+export async function changedFile(
+  { version, files }: Rendered,
+  bundles: Readonly<Record<string, string>>,
+  { directory, pairs }: { readonly directory: string; readonly pairs: Pairs },
+): Promise<string | undefined> {
+  for (const [name, content] of Object.entries(files)) {
+    const path = join(versionPath(directory, version), name);
+    if ((await readFile(path, 'utf8').catch(() => undefined)) !== content)
+      return `${path} was changed by hand`;
+  }
+  for (const digest of new Set(Object.values(bundles))) {
+    const path = bundlePath(directory, digest);
+    if ((await pairs.digestIn(path)) !== digest) return `${path} was changed by hand`;
+  }
+  return undefined;
 }
 
 export function candidatePath(configPath: string): string {
