@@ -281,7 +281,7 @@ function RouteLine({
       {route.edge !== undefined && <span class="quiet">, edge {route.edge.join(', ')}</span>}
       {route.notAfter !== undefined && (
         <span class="quiet">
-          , certificate ends <Time at={route.notAfter} now={now} />
+          , certificate {route.notAfter > now ? 'ends' : 'ended'} <Time at={route.notAfter} now={now} />
         </span>
       )}
     </>

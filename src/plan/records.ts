@@ -218,7 +218,8 @@ function judge(
   }
   const { failed } = seen;
   if (differs && failed !== undefined && failed.retryAt > facts.now) {
-    const hint = 'Look at the name server, its zone and [mcns] key_file. The service itself is served.';
+    const hint =
+      'Look at the name server, its zone and [mcns] key_file. What is served goes on being served.';
     return { kind: 'waiting', waiting: { why: failed.why, hint, until: failed.retryAt } };
   }
   // One server that is down does not keep the others from being right: it follows when it is back (L20).

@@ -130,16 +130,18 @@ function dns(state: NonNullable<View['dns']>, all: View['services']): Condition 
   const [first, ...more] = state.elsewhere;
   const [foreign, ...moreForeign] = state.foreign ?? [];
   const managed = `manages ${count(state.names, 'name')} in ${state.zones.join(', ')}`;
+  const away =
+    first === undefined ? '' : `; ${first.why}${more.length === 0 ? '' : `, and ${more.length} more`}`;
   if (state.failed !== undefined)
     return {
-      ...{ name: 'dns', ok: false, text: `not all of ${count(state.names, 'name')}: ${state.failed}` },
+      ...{ name: 'dns', ok: false, text: `not all of ${count(state.names, 'name')}: ${state.failed}${away}` },
       hint: 'Look at the name server, its zone and [mcns] key_file. What is served goes on being served.',
     };
   if (foreign !== undefined)
     return {
       name: 'dns',
       ok: false,
-      text: `${managed}; ${foreign.why}${moreForeign.length === 0 ? '' : `, and ${moreForeign.length} more`}`,
+      text: `${managed}; ${foreign.why}${moreForeign.length === 0 ? '' : `, and ${moreForeign.length} more`}${away}`,
       hint: 'Remove it there, or give the route another host name; foreign records are never written over.',
     };
   if (first === undefined && state.unsearched !== undefined) {
@@ -152,12 +154,12 @@ function dns(state: NonNullable<View['dns']>, all: View['services']): Condition 
     };
   }
   if (first === undefined) return { name: 'dns', ok: true, text: managed };
-  const others = more.length === 0 ? '' : `, and ${more.length} more`;
   return {
     name: 'dns',
+    // A balancer or a NAT in front of the node is right as well.
     ok: true,
-    text: `${managed}; ${first.why}${others}`,
-    hint: 'Those names are managed elsewhere: mend them there.',
+    text: `${managed}${away}`,
+    hint: 'Those names are managed elsewhere: where no balancer or NAT stands in between, mend them there.',
   };
 }
 

@@ -1,6 +1,6 @@
 import { redact } from '../base/secret.ts';
 import type { Component, DesiredService, EdgeService, Issue, Route, Service } from '../definitions/types.ts';
-import type { Observed, ObservedContainer, ProbeState } from '../node/types.ts';
+import type { DnsFacts, Observed, ObservedContainer, ProbeState } from '../node/types.ts';
 import type { Applied, Printed, StepRecord, Trial } from '../registry/types.ts';
 import { endOf } from './expiry.ts';
 import { imagePushed } from './pushed.ts';
@@ -53,7 +53,7 @@ export function serviceView(
       ...desired.issues.filter(
         (issue) => issue.service === name || (file !== undefined && issue.file === file),
       ),
-      ...findingsOf(wanted, observed),
+      ...findingsOf(wanted, observed, seen.addresses ?? []),
     ].map(issueShown),
     ...conditionsIn(wanted, observed),
     ...(trial === undefined ? {} : { trial: trialShown(trial, printed) }),
@@ -79,14 +79,21 @@ function conditionsIn(
 }
 
 /** What the rules for Dockerfiles say of its images. */
-function findingsOf(wanted: DesiredService | undefined, observed: Observed): Issue[] {
+function findingsOf(
+  wanted: DesiredService | undefined,
+  observed: Observed,
+  addresses: readonly string[],
+): Issue[] {
   const { findings = {} } = observed;
   if (wanted === undefined) return [];
   return [
     ...imagesOf(wanted.service).flatMap((image) => findings[image] ?? []),
     ...wanted.service.components.flatMap((component) => imageWarnings(wanted, component, observed)),
     ...wanted.service.components.flatMap(({ routes }) =>
-      routes.flatMap((route) => nameWarnings(wanted, route, observed)),
+      routes.flatMap((route) => [
+        ...nameWarnings(wanted, route, observed),
+        ...awayWarnings(wanted, route, observed, addresses),
+      ]),
     ),
   ];
 }
@@ -100,6 +107,35 @@ function nameWarnings(wanted: DesiredService, { mode, hostname, port }: Route, o
       ...{ rule: 'certificate/name', severity: 'warning', file: wanted.file, line: 1, column: 1, path: '' },
       message: `the service shows a certificate for ${hostname}:${port} that is for ${redact(shown.otherNames)}`,
       hint: 'Clients refuse it: give the service a certificate with this host name, or the route the host name of the certificate.',
+      service: wanted.service.name,
+    },
+  ];
+}
+
+/** Of a name in no zone of ours that leads elsewhere; in words, undefined where it leads here, or nobody knows. */
+export function awayIn(dns: DnsFacts, hostname: string, addresses: readonly string[]): string | undefined {
+  const seen = dns.names[hostname];
+  if (seen === undefined || !('elsewhere' in seen) || !seen.elsewhere.known) return undefined;
+  const found = seen.elsewhere.value;
+  if (addresses.length === 0 || found.some((ip) => addresses.includes(ip))) return undefined;
+  return `${hostname} ${found.length === 0 ? 'does not resolve' : `resolves to ${found.join(', ')}, not to this node`}`;
+}
+
+/** A name that others manage, and that leads elsewhere: nothing is ever written there (L20). */
+function awayWarnings(
+  wanted: DesiredService,
+  { hostname, edge }: Route,
+  { dns }: Observed,
+  addresses: readonly string[],
+): Issue[] {
+  // With an edge node it is to lead there.
+  const away = dns === undefined || edge !== undefined ? undefined : awayIn(dns, hostname, addresses);
+  if (away === undefined) return [];
+  return [
+    {
+      ...{ rule: 'dns/elsewhere', severity: 'warning', file: wanted.file, line: 1, column: 1, path: '' },
+      message: away,
+      hint: 'The name is managed elsewhere: where no balancer or NAT stands in between, mend it there.',
       service: wanted.service.name,
     },
   ];

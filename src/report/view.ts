@@ -7,7 +7,7 @@ import type { Plan } from '../plan/types.ts';
 import type { NoticeRecord, PassRecord, Printed, Promised, StepRecord } from '../registry/types.ts';
 import type { SourceHealth } from '../source/types.ts';
 import { conditionsOf } from './conditions.ts';
-import { serviceView } from './service.ts';
+import { awayIn, serviceView } from './service.ts';
 import { clean, issueShown, passShown, visibleAll } from './shown.ts';
 import type { ServiceView, View } from './types.ts';
 
@@ -154,14 +154,9 @@ function dnsOf(
   const names = Object.entries(dns.names).sort(([a], [b]) => (a < b ? -1 : 1));
   const inside = names.flatMap(([, seen]) => ('zone' in seen ? [seen] : []));
   const unseen = inside.flatMap(({ servers }) => servers).find(({ seen }) => !seen.known)?.seen;
-  const elsewhere = names.flatMap(([hostname, seen]) => {
-    if (!('elsewhere' in seen) || !seen.elsewhere.known || addresses.length === 0) return [];
-    if (leadAway.has(hostname)) return [];
-    const found = seen.elsewhere.value;
-    if (found.some((ip) => addresses.includes(ip))) return [];
-    const what =
-      found.length === 0 ? 'does not resolve' : `resolves to ${found.join(', ')}, not to this node`;
-    return [{ hostname, why: `${hostname} ${what}` }];
+  const elsewhere = names.flatMap(([hostname]) => {
+    const why = leadAway.has(hostname) ? undefined : awayIn(dns, hostname, addresses);
+    return why === undefined ? [] : [{ hostname, why }];
   });
   const failed = inside.find((seen) => seen.failed !== undefined)?.failed?.why;
   const foreign = names.flatMap(([hostname, seen]) => {

@@ -171,6 +171,11 @@ describe('certificates by ACME, with a real Pebble that proves names by a real K
     const other = join(dir, 'other.pem');
     await writeFile(other, (await makeCa()).cert);
     expect(await fails(open('http-01', { rootsFile: other }))).to.match(/no root that this node trusts/);
+    const empty = join(dir, 'empty.pem');
+    await writeFile(empty, '');
+    expect(await fails(open('http-01', { rootsFile: empty }))).to.equal(
+      `${empty} holds no certificate that can be read`,
+    );
     expect(await readdir(join(dir, 'certs'))).to.deep.equal(['hello.key']);
     await chmod(join(await accountDir(), 'account.key'), 0o644);
     expect(await fails(open('http-01'))).to.match(/account\.key may be read by others/);

@@ -170,6 +170,22 @@ describe('the view', () => {
     ]);
   });
 
+  it('a name that others manage and that leads elsewhere is a warning of its service (L20)', () => {
+    const { observed } = at.input.seen;
+    const [route] = of('docs').routes;
+    const hostname = route?.hostname ?? '';
+    const told = (...found: string[]): string[] => {
+      const names = { [hostname]: { elsewhere: { known: true, value: found } as const } };
+      const dns = { driver: 'rfc2136', zones: ['svc.test'], names } as const;
+      return of('docs', seeing({ addresses: ['10.0.0.1'], observed: { ...observed, dns } }))
+        .issues.filter(({ rule }) => rule === 'dns/elsewhere')
+        .map(({ severity, message }) => `${severity}: ${message}`);
+    };
+    expect(told('10.0.0.1')).to.deep.equal([]);
+    expect(told('192.0.2.7')).to.deep.equal([`warning: ${hostname} resolves to 192.0.2.7, not to this node`]);
+    expect(told()).to.deep.equal([`warning: ${hostname} does not resolve`]);
+  });
+
   it('L13 keeps desired, applied and observed apart', () => {
     const { desired, applied, observed } = of('docs');
     expect(desired).to.include({ active: true, heldBack: false });

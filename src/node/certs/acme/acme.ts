@@ -9,7 +9,7 @@ import { blocked, ok, retry, type Failure, type Outcome } from '../../../base/ou
 import type { Dns } from '../../dns/dns.ts';
 import { openJobs, type JobState } from '../../jobs.ts';
 import { writeFailure } from '../../writing.ts';
-import { readBounded } from '../check.ts';
+import { parseChain, readBounded } from '../check.ts';
 import { orderCertificate } from './order.ts';
 import { makeResponder } from './responder.ts';
 
@@ -92,6 +92,9 @@ export function openAcme(
         work: async (context) => {
           const made = await key();
           if (made.kind !== 'ok') return made;
+          // Before the CA is asked: it counts the orders.
+          const roots = await fileOf(options.rootsFile);
+          if (roots.kind !== 'ok') return roots;
           const ca = await fileOf(options.caFile);
           if (ca.kind !== 'ok') return ca;
           const early = await tooEarly(dir, hostname, clock.now());
@@ -171,9 +174,10 @@ async function noteIssued(dir: string, hostname: string, leaf: X509Certificate):
 async function fileOf(path: string | undefined): Promise<Outcome<string>> {
   if (path === undefined) return ok('');
   const read = await readBounded(path);
-  if (read.kind === 'text') return ok(read.text);
+  if (read.kind === 'text' && parseChain(read.text).length > 0) return ok(read.text);
+  const faults = { missing: 'does not exist', text: 'holds no certificate that can be read' };
   return blocked(
-    read.kind === 'missing' ? `${path} does not exist` : read.why,
+    read.kind === 'unknown' ? read.why : `${path} ${faults[read.kind]}`,
     `Put the CA's root there, PEM.`,
   );
 }
