@@ -96,6 +96,15 @@ function standingServices(facts: Facts): Set<string> {
   ]);
 }
 
+/**
+ * Whether a service that goes spends of the budget. Ports are leased when a container is about to be made: a list that hides it does
+ * not make its service one that was never here (L34).
+ */
+function isLoss({ promised }: Facts, standing: ReadonlySet<string>): (name: string) => boolean {
+  const leased = new Set(promised.leases.map(({ service }) => service));
+  return (name) => standing.has(name) || leased.has(name);
+}
+
 function allowance({ settings }: Facts, standing: ReadonlySet<string>): number {
   return Math.max(1, Math.floor(standing.size * settings.budgetShare));
 }
@@ -110,7 +119,7 @@ export function budgetOf(facts: Facts): {
   const { removals, stops } = goingOf(facts);
   const standing = standingServices(facts);
   const going = [...removals, ...stops]
-    .filter((name) => standing.has(name) && !leaves(facts.promised, name))
+    .filter((name) => isLoss(facts, standing)(name) && !leaves(facts.promised, name))
     .sort();
   return {
     spent: going.filter((name) => !isNamed(facts, name)),
@@ -145,10 +154,11 @@ function objectionsTo(facts: Facts, { removals, stops }: Going): Refused[] {
   }
   const standing = standingServices(facts);
   const budget = allowance(facts, standing);
-  const count = names.filter((name) => standing.has(name)).length;
+  const count = names.filter(isLoss(facts, standing)).length;
   if (count > budget) {
     const what = stops.length === 0 ? 'removed' : removals.length === 0 ? 'stopped' : 'stopped or removed';
-    const why = `${count} of ${standing.size} services would be ${what} at once, and the budget is ${budget}: none is`;
+    const { size } = new Set([...standing, ...names.filter(isLoss(facts, standing))]);
+    const why = `${count} of ${size} services would be ${what} at once, and the budget is ${budget}: none is`;
     return names.map((service) => ({ service, why, hint }));
   }
   if (desired.unreadable) {

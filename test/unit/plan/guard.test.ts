@@ -42,6 +42,20 @@ describe('the guard', () => {
     expect(world.plan().refused.map((entry) => entry.service)).to.deep.equal(['s03', 's04']);
   });
 
+  it('L34 G7 what was not brought into line yet, and has ports, spends of the budget also when a list of the engine hides it', async () => {
+    const gone = ['s03', 's04'];
+    const world = await running(...many(3), one('s03'), one('s04'));
+    world.leases = gone.map((name, at) => ({
+      ...{ service: name, component: name, route: '443', slot: 'a' as const, port: 12_000 + at },
+    }));
+    world.applied = world.applied.filter((entry) => !gone.includes(entry.service.name));
+    world.containers = world.containers.filter(({ identity }) => !gone.includes(identity?.service ?? ''));
+    world.desired = next(world, many(3));
+    const { refused } = world.plan();
+    expect(refused.map((entry) => entry.service)).to.deep.equal(gone);
+    expect(refused[0]?.why).to.contain('2 of 5 services would be removed at once, and the budget is 1');
+  });
+
   it('L31 lets go what a trailer names, also when the pass that removed it failed and git has moved on since', async () => {
     const world = await running(...many(5));
     world.desired = next(world, many(2), 'Clear up\n\nRemove-Services: s02, s03,s04\n\nSigned-off-by: a');
