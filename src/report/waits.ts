@@ -1,0 +1,162 @@
+import { redact } from '../base/secret.ts';
+import type { Desired } from '../definitions/types.ts';
+import type { StepResult } from '../execute/types.ts';
+import type { ImageFailure, ImageState } from '../node/images/state.ts';
+import type { Observed } from '../node/types.ts';
+import type { Cause, CauseLimits, Seen } from './causes.ts';
+import { isGoing, isInLine } from './standing.ts';
+
+/** As long as an order may take by itself ([certs] acme_timeout_s). */
+const ORDER_AFTER_MS = 300_000;
+
+/** Nothing but orders under way: what comes of them is soon known, and is worth more than that they go on. */
+function isOrdered(name: string, { services }: Desired, { certificates }: Observed): boolean {
+  const own = services.find(({ service }) => service.name === name)?.service.components ?? [];
+  const states = own.flatMap(({ routes }) =>
+    routes.flatMap(({ hostname }) => certificates[hostname]?.kind ?? []),
+  );
+  const missing = states.filter((kind) => kind !== 'valid');
+  return missing.length > 0 && missing.every((kind) => kind === 'ordered');
+}
+
+/** What is waited for, each with the kind of notice that it is. */
+export function waiting(
+  { desired, promised, plan, observed }: Seen,
+  { degradedAfterMs }: CauseLimits,
+): Cause[] {
+  // The engine has a notice of its own.
+  if (!observed.engine.known) return [];
+  const causes = new Map<string, Cause>();
+  const ofAll = wholeNode(observed);
+  for (const { service, for: what, why, hint } of plan.waiting) {
+    if (ofAll.has(why) && isInLine(service, desired, promised)) {
+      const key = `degraded ${what}: ${why}`;
+      const names = plan.waiting.filter((one) => one.why === why).map((one) => one.service);
+      causes.set(key, {
+        ...{ key, kind: 'degraded', afterMs: degradedAfterMs },
+        text: `${redact(why)}: ${namedOf(names)}`,
+        ...(hint === undefined ? {} : { hint: redact(hint) }),
+      });
+      continue;
+    }
+    const words = hint === undefined ? {} : { hint: redact(hint) };
+    if (what === 'flapping')
+      causes.set(`flapping ${service}`, {
+        ...{ key: `flapping ${service}`, kind: 'flapping', service, afterMs: 0, ...words },
+        text: `${service} is flapping: ${redact(why)}`,
+      });
+    else if (what === 'certificate' && !isInLine(service, desired, promised))
+      causes.set(`certificate ${service}`, {
+        ...{
+          key: `certificate ${service}`,
+          kind: 'certificate',
+          service,
+          afterMs: isOrdered(service, desired, observed) ? ORDER_AFTER_MS : degradedAfterMs,
+          ...words,
+        },
+        text: `${service} waits for its certificate: ${redact(why)}`,
+      });
+    // Nothing is wrong with the service; but other nodes may wait for the image.
+    else if (what === 'image push')
+      causes.set(`unpushed ${service}`, {
+        ...{ key: `unpushed ${service}`, kind: 'unpushed', service, afterMs: degradedAfterMs, ...words },
+        text: `an image of ${service} is not in its registry, and it runs from the local one: ${redact(why)}`,
+      });
+    else if (what === 'dns' && isGoing(service, desired, promised))
+      causes.set(`degraded ${service}`, {
+        ...{ key: `degraded ${service}`, kind: 'degraded', service, afterMs: degradedAfterMs, ...words },
+        text: `${service} is not removed yet: ${redact(why)}`,
+      });
+    else if (what !== 'proved' && what !== 'orphan' && isInLine(service, desired, promised))
+      causes.set(`degraded ${service}`, {
+        ...{ key: `degraded ${service}`, kind: 'degraded', service, afterMs: degradedAfterMs, ...words },
+        text: `${service} is degraded: it waits for ${what}: ${redact(why)}`,
+      });
+  }
+  return [...causes.values()];
+}
+
+/** What is down for all services at once is one cause, however many there are. */
+function wholeNode({ proxy, dns }: Observed): ReadonlySet<string> {
+  const seen = Object.values(dns?.names ?? {}).flatMap((name) => ('zone' in name ? name.servers : []));
+  return new Set([
+    ...(proxy.known ? [] : [proxy.why]),
+    ...(proxy.known && !proxy.value.live.known ? [proxy.value.live.why] : []),
+    ...seen.flatMap(({ seen: at }) => (at.known ? [] : [at.why])),
+  ]);
+}
+
+const MAX_NAMED = 8;
+
+function namedOf(services: readonly string[]): string {
+  const all = [...new Set(services)].sort();
+  const more = all.length > MAX_NAMED ? ` and ${all.length - MAX_NAMED} more` : '';
+  return `${all.slice(0, MAX_NAMED).join(', ')}${more} ${all.length === 1 ? 'waits' : 'wait'} for it`;
+}
+
+/**
+ * What is waited for is tried again by a step, and nothing is waited for in that pass: one that was not taken, as by a name server
+ * that refuses, is the same trouble, and not another one with each try.
+ */
+export function untaken(
+  { desired, promised }: Seen,
+  results: readonly StepResult[],
+  { degradedAfterMs }: CauseLimits,
+): Cause[] {
+  return results.flatMap(({ step: { service, kind, subject }, outcome }): Cause[] => {
+    if (outcome.kind === 'ok' || !isInLine(service, desired, promised)) return [];
+    return [
+      {
+        ...{ key: `degraded ${service}`, kind: 'degraded', service, afterMs: degradedAfterMs },
+        text: `${service} is degraded: ${kind} ${subject}: ${redact(outcome.why)}`,
+        ...(outcome.hint === undefined ? {} : { hint: redact(outcome.hint) }),
+      },
+    ];
+  });
+}
+
+/** The first of each key. */
+export function withoutTwice(causes: readonly Cause[]): Cause[] {
+  const first = new Map<string, Cause>();
+  for (const cause of causes) if (!first.has(cause.key)) first.set(cause.key, cause);
+  return [...first.values()];
+}
+
+/**
+ * An image without which a new service or a new version does not even begin: nothing else would be heard of it. One that was
+ * brought into line before is degraded, and a tag that was moved is refused: both are told as such.
+ */
+export function unmade({ desired, promised, observed }: Seen, { degradedAfterMs }: CauseLimits): Cause[] {
+  if (!observed.engine.known) return [];
+  const causes = new Map<string, Cause>();
+  for (const { service } of desired.services) {
+    const isConcerned =
+      service.active && service.paused !== true && !isInLine(service.name, desired, promised);
+    for (const { image } of isConcerned ? service.components : []) {
+      const failed = troubleOf(observed.images[image.reference]);
+      if (failed === undefined) continue;
+      const key = `image ${service.name} ${image.reference}`;
+      causes.set(key, {
+        ...{ key, kind: 'image', service: service.name },
+        text: `image ${image.reference} of ${service.name} cannot be had: ${redact(failed.why)}`,
+        ...(failed.hint === undefined ? {} : { hint: redact(failed.hint) }),
+        // What may be over by itself wakes nobody at once.
+        afterMs: failed.passing === true ? degradedAfterMs : 0,
+      });
+    }
+  }
+  return [...causes.values()];
+}
+
+/** While a failed build is tried again it is still the same trouble. */
+function troubleOf(
+  state: ImageState | undefined,
+): (Pick<Partial<ImageFailure>, 'hint' | 'passing'> & { readonly why: string }) | undefined {
+  if (state?.kind === 'unknown') {
+    const { why, hint } = state;
+    return { why, passing: true, ...(hint === undefined ? {} : { hint }) };
+  }
+  if (state === undefined || state.kind === 'present') return undefined;
+  const failed = state.kind === 'failed' ? state : state.failed;
+  return failed?.moved === true ? undefined : failed;
+}
