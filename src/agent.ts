@@ -13,6 +13,7 @@ import { openKey } from './registry/key.ts';
 import { openRegistry } from './registry/registry.ts';
 import { takeSnapshot } from './registry/snapshots.ts';
 import { causesOf } from './report/causes.ts';
+import { undecidedOf } from './report/standing.ts';
 import { openChannels } from './report/channels.ts';
 import { openFeed, type EventFeed } from './report/events.ts';
 import { historyOf } from './report/history.ts';
@@ -220,7 +221,7 @@ function tell(
     { ...situation, results, printed, ...(seen === undefined ? {} : { seen }) },
     limits,
   );
-  notifier.look(causes, seen?.observed.engine.known !== true);
+  notifier.look(causes, undecidedOf(seen));
 }
 
 /** Services of whose failed version the last lines are kept. A registry that cannot be read keeps nothing else from being told. */

@@ -39,6 +39,8 @@ export interface Cause {
 
 /** What happens and is over is one cause for so long: a service that is repaired every minute is told once. */
 export const LINGER_MS = 10 * 60_000;
+/** The key of what keeps the CA from giving certificates, whatever names they are for. */
+export const CERTIFICATES = 'certificates';
 const ENGINE_AFTER_MS = 60_000;
 
 export interface CauseInput {

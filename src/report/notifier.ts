@@ -3,10 +3,11 @@ import type { Log } from '../base/log.ts';
 import { bug, messageOf, type Failure, type Outcome } from '../base/outcome.ts';
 import { redact } from '../base/secret.ts';
 import type { NoticeRecord } from '../registry/types.ts';
-import { LINGER_MS, type Cause } from './causes.ts';
+import { CERTIFICATES, LINGER_MS, type Cause } from './causes.ts';
 import type { Channel, Message } from './channels.ts';
 import type { EventFeed } from './events.ts';
 import { visible } from './shown.ts';
+import type { Undecided } from './standing.ts';
 
 /** Where notices are remembered; the registry's. Its methods may throw. */
 interface NoticeStore {
@@ -39,15 +40,28 @@ const LONGEST_WAIT_MS = 3_600_000;
 const MAX_TRIES = 20;
 const REFUSED_LINGER_MS = 60_000;
 /** Causes that only a look at the node shows. */
-const SEEN_IN_SERVICES = /^(flapping|degraded|certificate|unpushed|refused) /;
+const SEEN_IN_SERVICES = /^(flapping|degraded|certificate|unpushed|refused) |^certificates$/;
+
+interface Noticed {
+  readonly since: number;
+  readonly lastAt: number;
+  readonly service?: string;
+}
+
+function isUndecided(key: string, { service }: Noticed, undecided: Undecided): boolean {
+  if (!SEEN_IN_SERVICES.test(key)) return false;
+  if (undecided.isBlind === true) return true;
+  if (key === CERTIFICATES) return undecided.isCaAsked === true;
+  return service !== undefined && undecided.services?.has(service) === true;
+}
 
 /** Tells people: one notice a cause until it clears, beside the passes. Whatever happens here changes nothing (L41). */
 export interface Notifier {
   /**
-   * Synchronous and quick: compares causes, remembers, and leaves the sending to others. `isBlind`: the services could not be
-   * looked at, so that what was wrong with them has not cleared.
+   * Synchronous and quick: compares causes, remembers, and leaves the sending to others. A cause that is not there any more has
+   * cleared, unless it is `undecided`.
    */
-  look(causes: readonly Cause[], isBlind?: boolean): void;
+  look(causes: readonly Cause[], undecided?: Undecided): void;
   stop(): Promise<void>;
 }
 
@@ -62,7 +76,7 @@ function lingerMs(cause: string): number {
 export function openNotifier(options: NotifierOptions): Notifier {
   const { channels, clock, log, feed } = options;
   const stopping = new AbortController();
-  const seen = new Map<string, { readonly since: number; readonly lastAt: number }>();
+  const seen = new Map<string, Noticed>();
   let wakes = channels.map(() => new AbortController());
   const wake = (): void => {
     const old = wakes;
@@ -70,24 +84,25 @@ export function openNotifier(options: NotifierOptions): Notifier {
     for (const one of old) one.abort();
   };
 
-  const look = (causes: readonly Cause[], isBlind: boolean): void => {
+  const look = (causes: readonly Cause[], undecided: Undecided): void => {
     const now = clock.now();
     const store = options.store();
-    const open = new Set(store.open().map((notice) => notice.cause));
+    const open = new Map(store.open().map((notice) => [notice.cause, notice]));
     // What an earlier agent told counts as seen now: it clears when it is not seen again.
-    for (const cause of open) if (!seen.has(cause)) seen.set(cause, { since: now, lastAt: now });
+    for (const [cause, notice] of open)
+      if (!seen.has(cause)) seen.set(cause, { since: now, lastAt: now, ...serviceOf(notice) });
     let isNew = false;
     for (const cause of causes) {
       const since = cause.since ?? seen.get(cause.key)?.since ?? now;
-      seen.set(cause.key, { since, lastAt: now });
+      seen.set(cause.key, { since, lastAt: now, ...serviceOf(cause) });
       if (open.has(cause.key) || now - since < cause.afterMs) continue;
       begin(cause, now);
       isNew = true;
     }
-    for (const [key, { lastAt }] of seen) {
+    for (const [key, noticed] of seen) {
       const isPresent = causes.some((cause) => cause.key === key);
-      const lingers = now - lastAt < lingerMs(key);
-      if (isPresent || lingers || (isBlind && SEEN_IN_SERVICES.test(key))) continue;
+      const lingers = now - noticed.lastAt < lingerMs(key);
+      if (isPresent || lingers || isUndecided(key, noticed, undecided)) continue;
       seen.delete(key);
       if (open.has(key)) store.clear(key, now);
     }
@@ -115,9 +130,9 @@ export function openNotifier(options: NotifierOptions): Notifier {
     sending(channel, options, stopping.signal, () => wakes[index]?.signal ?? stopping.signal),
   );
   return {
-    look: (causes, isBlind = false) => {
+    look: (causes, undecided = {}) => {
       try {
-        look(causes, isBlind);
+        look(causes, undecided);
       } catch (error) {
         log.error({ why: messageOf(error) }, 'notices could not be remembered; the agent goes on');
       }
@@ -128,6 +143,10 @@ export function openNotifier(options: NotifierOptions): Notifier {
       await Promise.all(running);
     },
   };
+}
+
+function serviceOf({ service }: { readonly service?: string }): { service?: string } {
+  return service === undefined ? {} : { service };
 }
 
 /** One channel, one message at a time, for ever. */

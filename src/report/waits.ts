@@ -3,8 +3,9 @@ import type { Desired } from '../definitions/types.ts';
 import type { StepResult } from '../execute/types.ts';
 import type { ImageFailure, ImageState } from '../node/images/state.ts';
 import type { Observed } from '../node/types.ts';
-import type { Cause, CauseLimits, Seen } from './causes.ts';
-import { isGoing, isInLine } from './standing.ts';
+import type { Waiting } from '../plan/types.ts';
+import { CERTIFICATES, type Cause, type CauseLimits, type Seen } from './causes.ts';
+import { isGoing, isInLine, orderAt } from './standing.ts';
 
 /** As long as an order may take by itself ([certs] acme_timeout_s). */
 const ORDER_AFTER_MS = 300_000;
@@ -20,60 +21,98 @@ function isOrdered(name: string, { services }: Desired, { certificates }: Observ
 }
 
 /** What is waited for, each with the kind of notice that it is. */
-export function waiting(
-  { desired, promised, plan, observed }: Seen,
-  { degradedAfterMs }: CauseLimits,
-): Cause[] {
+export function waiting(seen: Seen, limits: CauseLimits): Cause[] {
   // The engine has a notice of its own.
-  if (!observed.engine.known) return [];
+  if (!seen.observed.engine.known) return [];
+  const ofCa = waitsForCa(seen);
+  const ofAll = wholeNode(seen.observed);
   const causes = new Map<string, Cause>();
-  const ofAll = wholeNode(observed);
-  for (const { service, for: what, why, hint } of plan.waiting) {
-    if (ofAll.has(why) && isInLine(service, desired, promised)) {
-      const key = `degraded ${what}: ${why}`;
-      const names = plan.waiting.filter((one) => one.why === why).map((one) => one.service);
-      causes.set(key, {
-        ...{ key, kind: 'degraded', afterMs: degradedAfterMs },
-        text: `${redact(why)}: ${namedOf(names)}`,
-        ...(hint === undefined ? {} : { hint: redact(hint) }),
-      });
-      continue;
-    }
-    const words = hint === undefined ? {} : { hint: redact(hint) };
-    if (what === 'flapping')
-      causes.set(`flapping ${service}`, {
-        ...{ key: `flapping ${service}`, kind: 'flapping', service, afterMs: 0, ...words },
-        text: `${service} is flapping: ${redact(why)}`,
-      });
-    else if (what === 'certificate' && !isInLine(service, desired, promised))
-      causes.set(`certificate ${service}`, {
-        ...{
-          key: `certificate ${service}`,
-          kind: 'certificate',
-          service,
-          afterMs: isOrdered(service, desired, observed) ? ORDER_AFTER_MS : degradedAfterMs,
-          ...words,
-        },
-        text: `${service} waits for its certificate: ${redact(why)}`,
-      });
-    // Nothing is wrong with the service; but other nodes may wait for the image.
-    else if (what === 'image push')
-      causes.set(`unpushed ${service}`, {
-        ...{ key: `unpushed ${service}`, kind: 'unpushed', service, afterMs: degradedAfterMs, ...words },
-        text: `an image of ${service} is not in its registry, and it runs from the local one: ${redact(why)}`,
-      });
-    else if (what === 'dns' && isGoing(service, desired, promised))
-      causes.set(`degraded ${service}`, {
-        ...{ key: `degraded ${service}`, kind: 'degraded', service, afterMs: degradedAfterMs, ...words },
-        text: `${service} is not removed yet: ${redact(why)}`,
-      });
-    else if (what !== 'proved' && what !== 'orphan' && isInLine(service, desired, promised))
-      causes.set(`degraded ${service}`, {
-        ...{ key: `degraded ${service}`, kind: 'degraded', service, afterMs: degradedAfterMs, ...words },
-        text: `${service} is degraded: it waits for ${what}: ${redact(why)}`,
-      });
+  for (const wait of seen.plan.waiting) {
+    if (ofCa.has(wait)) continue;
+    const cause = ofAll.has(wait.why) ? causeOfAll(wait, seen, limits) : causeOf(wait, seen, limits);
+    if (cause !== undefined) causes.set(cause.key, cause);
   }
-  return [...causes.values()];
+  return [...causes.values(), ...causeOfCa(ofCa, seen, limits)];
+}
+
+function causeOf(
+  { service, for: what, why, hint }: Waiting,
+  { desired, promised, observed }: Seen,
+  { degradedAfterMs: afterMs }: CauseLimits,
+): Cause | undefined {
+  const head = { service, ...(hint === undefined ? {} : { hint: redact(hint) }) };
+  const degraded = { ...head, key: `degraded ${service}`, kind: 'degraded', afterMs } as const;
+  if (what === 'flapping')
+    return {
+      ...{ ...head, key: `flapping ${service}`, kind: 'flapping', afterMs: 0 },
+      text: `${service} is flapping: ${redact(why)}`,
+    };
+  if (what === 'certificate' && !isInLine(service, desired, promised))
+    return {
+      ...{ ...head, key: `certificate ${service}`, kind: 'certificate' },
+      afterMs: isOrdered(service, desired, observed) ? ORDER_AFTER_MS : afterMs,
+      text: `${service} waits for its certificate: ${redact(why)}`,
+    };
+  // Nothing is wrong with the service; but other nodes may wait for the image.
+  if (what === 'image push')
+    return {
+      ...{ ...head, key: `unpushed ${service}`, kind: 'unpushed', afterMs },
+      text: `an image of ${service} is not in its registry, and it runs from the local one: ${redact(why)}`,
+    };
+  if ((what === 'dns' || what === 'retry') && isGoing(service, desired, promised))
+    return { ...degraded, text: `${service} is not removed yet: ${redact(why)}` };
+  if (what !== 'proved' && what !== 'orphan' && isInLine(service, desired, promised))
+    return { ...degraded, text: `${service} is degraded: it waits for ${what}: ${redact(why)}` };
+  return undefined;
+}
+
+function causeOfAll(wait: Waiting, seen: Seen, limits: CauseLimits): Cause | undefined {
+  const { desired, promised, plan } = seen;
+  const { service, for: what, why, hint } = wait;
+  if (!isInLine(service, desired, promised)) return causeOf(wait, seen, limits);
+  const names = plan.waiting.filter((one) => one.why === why).map((one) => one.service);
+  return {
+    ...{ key: `degraded ${what}: ${why}`, kind: 'degraded', afterMs: limits.degradedAfterMs },
+    text: `${redact(why)}: ${namedOf(names)}`,
+    ...(hint === undefined ? {} : { hint: redact(hint) }),
+  };
+}
+
+/** A CA that is down, sealed or has had enough is one cause, however many certificates it does not give (L15). */
+function causeOfCa(ofCa: ReadonlyMap<Waiting, string>, seen: Seen, limits: CauseLimits): Cause[] {
+  const [first] = ofCa.keys();
+  if (first === undefined) return [];
+  const all = [...ofCa].map(([{ service }, why]) => ({ service, why }));
+  const isOne = all.every(({ service }) => service === first.service);
+  const only = isOne ? causeOf(first, seen, limits) : undefined;
+  if (only !== undefined) return [{ ...only, key: CERTIFICATES }];
+  const words = [...new Set(all.map(({ why }) => why))].map((why) => {
+    const names = all.filter((one) => one.why === why).map(({ service }) => service);
+    return `${redact(why)}: ${namedOf(names)}`;
+  });
+  return [
+    {
+      ...{ key: CERTIFICATES, kind: 'certificate', afterMs: limits.degradedAfterMs },
+      text: `certificates: ${words.join('; ')}`,
+      ...(first.hint === undefined ? {} : { hint: redact(first.hint) }),
+    },
+  ];
+}
+
+/** Waits for an order that failed for a reason in which its name does not occur, and the reason: any other order fails for it too. */
+function waitsForCa({ desired, observed, plan }: Seen): ReadonlyMap<Waiting, string> {
+  const found = new Map<Waiting, string>();
+  const fronted = [...desired.services, ...(desired.edges ?? [])];
+  for (const wait of plan.waiting) {
+    if (wait.for !== 'certificate') continue;
+    const own = fronted.find(({ service }) => service.name === wait.service)?.service.components ?? [];
+    for (const { hostname } of own.flatMap(({ routes }) => routes)) {
+      const order = orderAt(observed.certificates[hostname]);
+      if (order?.kind !== 'failed' || order.why.includes(hostname)) continue;
+      if (wait.why.includes(hostname) && wait.why.includes(order.why)) found.set(wait, order.why);
+    }
+  }
+  return found;
 }
 
 /** What is down for all services at once is one cause, however many there are. */

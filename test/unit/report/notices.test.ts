@@ -237,7 +237,7 @@ describe('notices', () => {
     const kinds = ['flapping', 'degraded', 'certificate', 'refused'] as const;
     const causes = kinds.map((kind): Cause => ({ ...CAUSE, key: `${kind} web`, kind }));
     notifier.look([...causes, CAUSE]);
-    notifier.look([], true);
+    notifier.look([], { isBlind: true });
     expect(registry.notices.open().map(({ kind }) => kind)).to.deep.equal(kinds);
     notifier.look(causes);
     expect(registry.notices.recent(10)).to.have.length(5);
@@ -246,6 +246,39 @@ describe('notices', () => {
     aheadMs = 61_000;
     notifier.look([]);
     expect(registry.notices.open()).to.deep.equal([]);
+  });
+
+  it('what is tried again has not cleared: it is told once over all its tries, and again only when it was over in between (L15)', () => {
+    const notifier = notify({});
+    const waits = { ...CAUSE, key: 'degraded web', afterMs: 60_000 };
+    const other = { ...waits, key: 'degraded db', service: 'db' };
+    const ca: Cause = { key: 'certificates', kind: 'certificate', text: 'the CA is down', afterMs: 60_000 };
+    const all = [waits, other, ca];
+    notifier.look(all);
+    aheadMs = 61_000;
+    notifier.look(all);
+    for (let tries = 0; tries < 3; tries += 1) {
+      aheadMs += 600_000;
+      notifier.look([other], { services: new Set(['web']), isCaAsked: true });
+      notifier.look(all);
+      aheadMs += 61_000;
+      notifier.look(all);
+    }
+    expect(registry.notices.recent(99)).to.have.length(3);
+    notifier.look([], { services: new Set(['web']) });
+    expect(registry.notices.open().map(({ cause }) => cause)).to.deep.equal(['degraded web']);
+    notifier.look([]);
+    expect(registry.notices.open()).to.deep.equal([]);
+  });
+
+  it('a try that is under way when the agent is started again has not cleared what was told before', async () => {
+    const first = notify({});
+    first.look([{ ...CAUSE, key: 'degraded web' }]);
+    await first.stop();
+    const second = notify({});
+    second.look([], { services: new Set(['web']) });
+    second.look([{ ...CAUSE, key: 'degraded web' }]);
+    expect(registry.notices.recent(9)).to.have.length(1);
   });
 
   it('what is refused by a look that a new agent has not had yet is not told again', async () => {
