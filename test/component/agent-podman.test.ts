@@ -54,7 +54,17 @@ for (const { name, start } of allEngines.filter((engine) => engine.name !== 'doc
       const facts = await rig.engine.facts();
       const id = facts.kind === 'ok' ? facts.value.containers.find((c) => c.name === 'web')?.id : undefined;
       await rig.engine.remove(id ?? '', 0);
-      await until('the service to answer again', async () => (await status()) === 200, 60_000);
+      await until(
+        'the service to answer again',
+        async () => {
+          const answer = await status();
+          if (answer === 200) return true;
+          const web = (await rig.view()).services.find((service) => service.name === 'web');
+          const { state, waiting, refused, lastError, observed } = web ?? {};
+          throw new Error(JSON.stringify({ answer, state, waiting, refused, lastError, observed }));
+        },
+        60_000,
+      );
 
       await rig.push({ 'services/web.toml': undefined });
       await until(

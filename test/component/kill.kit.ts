@@ -123,6 +123,13 @@ export async function makeKillRig(engine: TestEngine): Promise<KillRig> {
       await start({});
       await until('the dashboard', () => dashboard !== '', PATIENCE_MS);
       await inLine(chapter);
+      const { isTidy } = chapter;
+      if (isTidy !== undefined) {
+        await until('what nobody needs to be gone', () => isTidy(scene), PATIENCE_MS);
+        // The pass that did it is told when it has ended.
+        const { at: done = 0 } = await view();
+        await until('the next pass', async () => ((await view()).at ?? 0) > done, PATIENCE_MS, 50);
+      }
       const { passes, at = 0 } = await view();
       if (chapter.isRestless !== true) {
         await until('one more pass', async () => ((await view()).at ?? 0) > at, PATIENCE_MS, 50);

@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
+import { createServer as createHttps } from 'node:https';
 import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -12,6 +13,7 @@ import { WebSocket } from 'ws';
 import { systemClock } from '../../src/base/clock.ts';
 import { openHandshakes } from '../../src/node/proxy/handshakes.ts';
 import { failureOf, grpcClient, unary } from '../support/grpcservice.ts';
+import { endWithConnections, listen } from '../support/mcproxy.ts';
 import { freePort } from '../support/ports.ts';
 import { startDriver, type Driver, type DriverRig } from '../support/proxyrig.ts';
 import { ask, bigStream, connectTo, hashOf, type Target } from '../support/tlsclient.ts';
@@ -288,22 +290,44 @@ function traffic(kind: Driver): void {
     expect((await ask(target(WEB))).status).to.equal(200);
   });
 
-  // How many a second that is, is the machine's: the bench tells it.
-  it('a route switched under as many requests as the machine carries loses none, on new and on kept connections', async () => {
+  it('a route switched under at least 200 requests a second loses none, on new and on kept connections', async () => {
     const services = await Promise.all(['a', 'b'].map((name) => namedService(rig, name, 10)));
     const names = await Promise.all(services.map((backend) => rig.route('switch.svc.test', backend)));
     expect(await rig.proxy.put([names[0]!])).to.have.property('kind', 'ok');
-    const load = startLoad(target('switch.svc.test'));
-    for (let round = 1; round <= 4; round += 1) {
-      const before = load.asked();
-      await until('some answers', () => load.asked() > before + 300);
-      const switched = await rig.proxy.put([names[round % 2]!]);
-      expect(switched.kind, JSON.stringify(switched)).to.equal('ok');
+    let rate = 0;
+    // A moment in which the machine does something else is no slow proxy; what is lost is lost in any of them.
+    for (let tries = 1; tries <= 3 && rate < 200; tries += 1) {
+      const load = startLoad(target('switch.svc.test'));
+      for (let round = 1; round <= 4; round += 1) {
+        const before = load.asked();
+        await until('some answers', () => load.asked() > before + 300);
+        const switched = await rig.proxy.put([names[round % 2]!]);
+        expect(switched.kind, JSON.stringify(switched)).to.equal('ok');
+      }
+      rate = load.rate();
+      const answers = await load.end();
+      console.log(`        ${load.asked()} requests, ${rate.toFixed(0)} a second, 4 switches`);
+      expect(Object.keys(answers).sort(), JSON.stringify(answers)).to.deep.equal(['a', 'b']);
+      expect((answers['a'] ?? 0) + (answers['b'] ?? 0)).to.equal(load.asked());
     }
-    const [rate, asked] = [load.rate(), load.asked()];
-    const answers = await load.end();
-    console.log(`        ${asked} requests, ${rate.toFixed(0)} a second, 4 switches`);
-    expect(Object.keys(answers).sort(), JSON.stringify(answers)).to.deep.equal(['a', 'b']);
-    expect((answers['a'] ?? 0) + (answers['b'] ?? 0)).to.equal(load.asked());
+    if (rate >= 200) return;
+    // Is it the proxy, or the machine? The same load, on a service of the same kind without any proxy.
+    const direct = await directRate(rig);
+    console.log(`        below 200 a second; without a proxy this machine carries ${direct.toFixed(0)}`);
+    // A proxy in between is another TLS and another process on the same processors.
+    expect(direct, `only ${rate.toFixed(0)} requests a second`).to.be.lessThan(500);
   });
+}
+
+async function directRate(rig: DriverRig): Promise<number> {
+  const issued = await rig.ca.issue(['direct.svc.test']);
+  const server = createHttps(issued, (_req, res) => void setTimeout(() => res.end('direct'), 10));
+  const port = await listen(server);
+  const end = endWithConnections(server);
+  const load = startLoad({ port, hostname: 'direct.svc.test', ca: rig.ca.cert });
+  await until('some answers', () => load.asked() > 300);
+  const rate = load.rate();
+  await load.end();
+  end();
+  return rate;
 }
