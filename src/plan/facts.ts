@@ -1,6 +1,17 @@
 import type { Deploy, Desired, DesiredService, Route } from '../definitions/types.ts';
 import type { ObservedContainer, Observed, PublishedPort } from '../node/types.ts';
 import type { Applied, FailureRecord, Lease, Promised, Trial } from '../registry/types.ts';
+import {
+  appliedByService,
+  containersByOwner,
+  containersByService,
+  desiredByName,
+  failuresByService,
+  leasesByRoute,
+  readOnce,
+  routeKey,
+  trialsByService,
+} from './lists.ts';
 import type { Plan, PlanSettings, Step, Waiting } from './types.ts';
 
 /** Everything `plan` is a function of. */
@@ -63,15 +74,6 @@ export function waitEnds(from: number, ms: number, now: number): number {
 
 const LOOKING_MS = 60_000;
 
-const containersByOwner = indexed<ObservedContainer>((container) => container.identity?.owner);
-const containersByService = indexed<ObservedContainer>(({ identity }) =>
-  identity === undefined ? undefined : `${identity.owner} ${identity.service}`,
-);
-const appliedByService = indexed<Applied>((applied) => applied.service.name);
-const leasesByRoute = indexed<Lease>((lease) =>
-  routeKey(lease.service, lease.component, lease.route, lease.slot),
-);
-
 /** Our containers of one service. Ours is what carries our owner label; a name proves nothing (L12). */
 export function oursOf(facts: Facts, service: string): readonly ObservedContainer[] {
   const { engine } = facts.observed;
@@ -95,12 +97,16 @@ export function appliedOf(facts: Facts, service: string): Applied | undefined {
 
 /** The failures of a service as long as its definition is still the one that failed. */
 export function failureOf(facts: Facts, service: string, digest: string): FailureRecord | undefined {
-  return facts.promised.failures.find((failure) => failure.service === service && failure.digest === digest);
+  return failuresByService(facts.promised.failures)
+    .get(service)
+    ?.find((failure) => failure.digest === digest);
 }
 
 /** The trial of this very version. */
 export function trialOf(promised: Promised, { service, digest }: DesiredService): Trial | undefined {
-  return promised.trials.find((trial) => trial.service === service.name && trial.digest === digest);
+  return trialsByService(promised.trials)
+    .get(service.name)
+    ?.find((trial) => trial.digest === digest);
 }
 
 export function slotOf(facts: Facts, service: string, component: string): Lease['slot'] {
@@ -113,13 +119,14 @@ export function leaseOf(facts: Facts, service: string, component: string, route:
   return leasesByRoute(facts.promised.leases).get(routeKey(service, component, route, slot))?.[0];
 }
 
-function routeKey(service: string, component: string, route: string, slot: Lease['slot']): string {
-  return [service, component, route, slot].join('/');
+/** A service as it is to be now. */
+export function desiredOf({ desired }: Facts, service: string): DesiredService | undefined {
+  return desiredByName(desired.services).get(service)?.[0];
 }
 
 /** `[deploy]` of a service: as git has it, else as it was applied. */
 export function deployOf(facts: Facts, service: string): Deploy {
-  const desired = facts.desired.services.find((entry) => entry.service.name === service);
+  const desired = desiredOf(facts, service);
   return (desired?.service ?? appliedOf(facts, service)?.service)?.deploy ?? {};
 }
 
@@ -138,8 +145,8 @@ export function recordedEdges(promised: Promised): string[] {
   return recordedNames(promised).filter(isEdgeName);
 }
 
-function recordedNames(promised: Promised): string[] {
-  return [
+const recordedNames = readOnce((promised: Promised): readonly string[] =>
+  [
     ...new Set([
       ...promised.applied.map((applied) => applied.service.name),
       ...promised.files.map((file) => file.service),
@@ -147,29 +154,5 @@ function recordedNames(promised: Promised): string[] {
       ...promised.routes.map((route) => route.service),
       ...(promised.records ?? []).map((record) => record.service),
     ]),
-  ].sort();
-}
-
-/**
- * A list by a key of its entries, in their order. Facts never change once they are made, so an index stands as long as its
- * list does; without it a plan's cost would grow with the square of the services.
- */
-function indexed<T>(
-  keyOf: (entry: T) => string | undefined,
-): (list: readonly T[]) => ReadonlyMap<string, readonly T[]> {
-  const known = new WeakMap<readonly T[], ReadonlyMap<string, readonly T[]>>();
-  return (list) => {
-    const before = known.get(list);
-    if (before !== undefined) return before;
-    const index = new Map<string, T[]>();
-    for (const entry of list) {
-      const key = keyOf(entry);
-      if (key === undefined) continue;
-      const group = index.get(key);
-      if (group === undefined) index.set(key, [entry]);
-      else group.push(entry);
-    }
-    known.set(list, index);
-    return index;
-  };
-}
+  ].sort(),
+);

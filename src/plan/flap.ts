@@ -2,6 +2,7 @@ import type { DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { FlapRecord } from '../registry/types.ts';
 import { oursOf, type Facts } from './facts.ts';
+import { flapsByService } from './lists.ts';
 import { slotted } from './slots.ts';
 import { sameSpec, specDigest, specOf } from './spec.ts';
 import type { Step, Waiting } from './types.ts';
@@ -79,9 +80,9 @@ export function watchOf(facts: Facts, desired: DesiredService): Waiting[] {
 /** Those that concern what is in place, or what shall be where nothing is: another spec is another try. */
 function recordsOf(facts: Facts, desired: DesiredService): FlapRecord[] {
   const { service } = desired;
-  return (facts.promised.flaps ?? []).filter((flap) => {
+  return (flapsByService(facts.promised.flaps ?? []).get(service.name) ?? []).filter((flap) => {
     const component = service.components.find(({ name }) => name === flap.component);
-    if (flap.service !== service.name || component === undefined || flap.heldAt > facts.now) return false;
+    if (component === undefined || flap.heldAt > facts.now) return false;
     const inPlace = oursOf(facts, service.name).find(({ name }) => name === component.container);
     const spec = specOf(slotted(facts, desired), service, component);
     return sameSpec(flap.spec, inPlace?.identity?.spec ?? specDigest(spec, facts.settings.keyId));
@@ -103,9 +104,10 @@ function exitsOf(facts: Facts, container: ObservedContainer): readonly number[] 
 
 /** Of this container's component and spec: another spec is another try. */
 function recordOf(facts: Facts, { identity }: ObservedContainer): FlapRecord | undefined {
-  return facts.promised.flaps?.find(
+  if (identity === undefined) return undefined;
+  const flaps = flapsByService(facts.promised.flaps ?? []).get(identity.service);
+  return flaps?.find(
     (flap) =>
-      flap.service === identity?.service &&
       flap.component === identity.component &&
       flap.spec === identity.spec &&
       // A clock that was set back must not make it rest for years.

@@ -1,7 +1,8 @@
 import type { Desired } from '../definitions/types.ts';
 import type { Commit } from '../source/types.ts';
 import type { Promised } from '../registry/types.ts';
-import { appliedOf, ours, oursOf, recordedEdges, recordedServices, type Facts } from './facts.ts';
+import { appliedOf, desiredOf, ours, oursOf, recordedEdges, recordedServices, type Facts } from './facts.ts';
+import { appliedByService, filesByService } from './lists.ts';
 import { isUp } from './swap.ts';
 import type { Refused, Waiting } from './types.ts';
 
@@ -132,7 +133,7 @@ export function budgetOf(facts: Facts): {
 function goingOf(facts: Facts): Going {
   const { desired, promised } = facts;
   const removals = recordedServices(promised).filter(
-    (name) => !desired.refused.includes(name) && !desired.services.some((d) => d.service.name === name),
+    (name) => !desired.refused.includes(name) && desiredOf(facts, name) === undefined,
   );
   const stops = desired.services
     .filter(({ service }) => !service.active && service.paused !== true)
@@ -202,8 +203,8 @@ function isNamed(facts: Facts, service: string): boolean {
 
 /** `prune = false`: what its last file said counts, although it is gone (L47). */
 function leaves(promised: Promised, service: string): boolean {
-  const file = promised.files.find((entry) => entry.service === service);
-  const applied = promised.applied.find((entry) => entry.service.name === service);
+  const file = filesByService(promised.files).get(service)?.[0];
+  const applied = appliedByService(promised.applied).get(service)?.[0];
   return (file === undefined ? applied?.service.prune : file.prune) === false;
 }
 
@@ -223,11 +224,11 @@ function leftBehind(service: string): Waiting {
 function orphansOf(facts: Facts): { ripe: string[]; young: Waiting[] } {
   const { desired, promised } = facts;
   const isWanted = (name: string): boolean =>
-    desired.refused.includes(name) || desired.services.some((d) => d.service.name === name);
-  const recorded = recordedServices(promised);
+    desired.refused.includes(name) || desiredOf(facts, name) !== undefined;
+  const recorded = new Set(recordedServices(promised));
   const labelled = ours(facts).flatMap(({ identity }) => identity?.service ?? []);
   const names = [...new Set([...labelled, ...(promised.orphans ?? []).map((orphan) => orphan.service)])]
-    .filter((name) => !isWanted(name) && !recorded.includes(name))
+    .filter((name) => !isWanted(name) && !recorded.has(name))
     .sort();
   const taken = (name: string): string | undefined =>
     promised.orphans?.find((orphan) => orphan.service === name)?.commit;

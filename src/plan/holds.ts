@@ -1,6 +1,15 @@
 import type { Component, DesiredService, Service } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
-import { appliedOf, failureOf, isBusy, oursOf, trialOf, type Facts, type ServicePlan } from './facts.ts';
+import {
+  appliedOf,
+  desiredOf,
+  failureOf,
+  isBusy,
+  oursOf,
+  trialOf,
+  type Facts,
+  type ServicePlan,
+} from './facts.ts';
 import { slotted } from './slots.ts';
 import { standingOf, type Standing } from './standing.ts';
 import type { Step, StepKind, Waiting } from './types.ts';
@@ -19,7 +28,7 @@ export interface Hold {
 /** `after`: services of this node that must be ready first (L42). One that is paused, inactive or unknown is ignored. */
 export function holdsOfAfter(facts: Facts, { service }: DesiredService): Hold[] {
   return (service.after ?? []).flatMap((name): Hold[] => {
-    const first = facts.desired.services.find((entry) => entry.service.name === name);
+    const first = desiredOf(facts, name);
     if (first === undefined || !first.service.active || first.service.paused === true) return [];
     const standings = standingsOf(facts, first);
     // It looks ready while it is being stopped.

@@ -2,6 +2,7 @@ import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ImageFailure, ImageState, PushState } from '../node/images/state.ts';
 import type { Because, ImageRecord } from '../registry/types.ts';
 import type { Facts } from './facts.ts';
+import { imagesByReference } from './lists.ts';
 import { silencedRules } from './look.ts';
 import { unfitImage } from './imagefit.ts';
 import { notYet, READY, refusal, type Staging } from './staged.ts';
@@ -103,7 +104,7 @@ function stateOf(facts: Facts, { image }: Component): ImageState {
 }
 
 function recordOf(facts: Facts, { image }: Component): ImageRecord | undefined {
-  return facts.promised.images.find((record) => record.reference === image.reference);
+  return imagesByReference(facts.promised.images).get(image.reference)?.[0];
 }
 
 /**

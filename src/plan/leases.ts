@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Component, Service } from '../definitions/types.ts';
-import type { ObservedContainer } from '../node/types.ts';
+import type { ObservedContainer, PortFacts } from '../node/types.ts';
 import type { Lease } from '../registry/types.ts';
 import { leaseOf, ours, oursOf, slotOf, waitEnds, type Facts } from './facts.ts';
+import { leasedPorts, leasesByService, readOnce } from './lists.ts';
 
 /** An engine needs a moment to let go of the ports of a container that ended. */
 export const PORT_LINGER_MS = 3_000;
@@ -23,7 +24,7 @@ export function leasesFor(facts: Facts, service: Service): LeaseChoice {
     for (const route of component.routes) {
       const held = leaseOf(facts, service.name, component.name, route.name);
       if (held !== undefined && !isStolen(facts, held)) continue;
-      taken ??= new Set(facts.promised.leases.map((lease) => lease.port));
+      taken ??= new Set(leasedPorts(facts.promised.leases));
       const slot = slotOf(facts, service.name, component.name);
       const port =
         adoptedPort(facts, service, component, route.name, taken) ??
@@ -38,7 +39,7 @@ export function leasesFor(facts: Facts, service: Service): LeaseChoice {
 
 /** The leases that containers of a service have by their labels, and that the registry does not know. */
 export function adoptedLeases(facts: Facts, service: Service): Lease[] {
-  const taken = new Set(facts.promised.leases.map((lease) => lease.port));
+  const taken = new Set(leasedPorts(facts.promised.leases));
   return service.components.flatMap((component) =>
     component.routes.flatMap((route): Lease[] => {
       if (leaseOf(facts, service.name, component.name, route.name) !== undefined) return [];
@@ -62,9 +63,8 @@ export function withLeases(facts: Facts, given: readonly Lease[]): Facts {
 
 /** The leases of components and routes that the definition no longer has. */
 export function staleLeases(facts: Facts, service: Service): Lease[] {
-  return facts.promised.leases.filter(
+  return (leasesByService(facts.promised.leases).get(service.name) ?? []).filter(
     (lease) =>
-      lease.service === service.name &&
       !service.components.some(
         (component) =>
           component.name === lease.component && component.routes.some((route) => route.name === lease.route),
@@ -76,8 +76,7 @@ export function staleLeases(facts: Facts, service: Service): Lease[] {
 function isStolen(facts: Facts, lease: Lease): boolean {
   const { ports, engine } = facts.observed;
   if (!ports.known || !engine.known) return false;
-  if (!ports.value.listening.some((socket) => socket.port === lease.port && socket.protocol === 'tcp'))
-    return false;
+  if (!tcpPorts(ports.value.listening).has(lease.port)) return false;
   return !ours(facts).some((container) => publishes(container, lease.port) && mayHold(container, facts.now));
 }
 
@@ -89,6 +88,12 @@ export function mayHold(container: ObservedContainer, now: number): boolean {
     container.startError === undefined && waitEnds(container.finishedAt ?? now, PORT_LINGER_MS, now) > now
   );
 }
+
+/** A node has hundreds of sockets, and is asked for each of its leases. */
+const tcpPorts = readOnce(
+  (sockets: PortFacts['listening']): ReadonlySet<number> =>
+    new Set(sockets.flatMap(({ protocol, port }) => (protocol === 'tcp' ? [port] : []))),
+);
 
 function publishes(container: ObservedContainer, port: number): boolean {
   return container.publish.some((published) => published.host === port);

@@ -3,6 +3,7 @@ import type { ProbeTarget } from '../node/types.ts';
 import type { Promised } from '../registry/types.ts';
 import { checksOf } from './checks.ts';
 import type { Facts, FrontedComponent } from './facts.ts';
+import { appliedByService } from './lists.ts';
 import { keptOf, type Kept } from './keep.ts';
 import { recordNames } from './records.ts';
 import { asApplied, slotted } from './slots.ts';
@@ -21,7 +22,8 @@ export function wanted(
   const components = active.flatMap(({ service }) => service.components);
   const edges = (desired.edges ?? []).filter((edge) => edge.active);
   // What is kept until its successor can be made has names of its own; not looked at, a lost route of them never came back.
-  const isActive = ({ name }: Service): boolean => active.some(({ service }) => service.name === name);
+  const names = new Set(active.map(({ service }) => service.name));
+  const isActive = ({ name }: Service): boolean => names.has(name);
   const kept = promised.applied.filter(({ state, service }) => state === 'running' && isActive(service));
   // Where two have one host name, the last of them names its files: this node's own.
   const routes = [...kept, ...edges, ...active].flatMap(({ service }) =>
@@ -52,7 +54,7 @@ export function wanted(
 
 /** Once a component was in line, what is called so is foreign like any other. */
 function toReplace({ name, components }: Service, { applied }: Pick<Promised, 'applied'>): string[] {
-  const before = applied.find(({ service }) => service.name === name)?.service.components ?? [];
+  const before = appliedByService(applied).get(name)?.[0]?.service.components ?? [];
   return components.flatMap((component) =>
     component.replaces === undefined || before.some((one) => one.name === component.name)
       ? []

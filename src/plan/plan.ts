@@ -3,6 +3,7 @@ import type { Component, DesiredService } from '../definitions/types.ts';
 import { planBusy, planUnseen, withoutBusy, withUnseen } from './busy.ts';
 import { judgeEdges, planEdge, planEdgeRemoved } from './edge.ts';
 import { type Facts, type ServicePlan } from './facts.ts';
+import { containersByName } from './lists.ts';
 import { NOBODY } from '../base/nobody.ts';
 import { flapSteps, watchOf } from './flap.ts';
 import { judge } from './guard.ts';
@@ -231,7 +232,7 @@ function foreignNames(facts: Facts, desired: DesiredService, components: readonl
   const { engine } = facts.observed;
   if (!engine.known) return [];
   return components.flatMap((component) => {
-    const holder = engine.value.containers.find((container) => container.name === component.container);
+    const holder = containersByName(engine.value.containers).get(component.container)?.[0];
     if (holder === undefined || holder.identity?.owner === facts.settings.owner) return [];
     if (holder === replacedBy(facts, desired, component)) return [];
     return [

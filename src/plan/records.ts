@@ -3,7 +3,8 @@ import type { RecordMark } from '../node/dns/types.ts';
 import { REPAIRED } from './because.ts';
 import type { NameFacts, ServerRecord } from '../node/types.ts';
 import type { Because, DnsRecord, Promised } from '../registry/types.ts';
-import { isEdgeName, type Facts, type Fronted, type ServicePlan } from './facts.ts';
+import { appliedOf, isEdgeName, type Facts, type Fronted, type ServicePlan } from './facts.ts';
+import { recordsByHostname, recordsByService } from './lists.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
 type Inside = Extract<NameFacts, { zone: string }>;
@@ -79,7 +80,7 @@ function foundIn(facts: Facts, put: readonly DnsRecord[]): string {
   const words = put.map(({ service, hostname, addresses }) => {
     const seen = names[hostname];
     const servers = seen !== undefined && 'zone' in seen ? seen.servers : [];
-    const isRecorded = facts.promised.records?.some((record) => record.hostname === hostname) === true;
+    const isRecorded = recordsByHostname(facts.promised.records ?? []).has(hostname);
     const isMarked = servers.some(
       ({ seen: at }) => at.known && shareOf(facts, at.value, service).mark !== undefined,
     );
@@ -110,8 +111,8 @@ export function recordsGone(
   const { dns } = observed;
   if (dns === undefined || dns.driver === 'none') return { steps: [], waiting: [] };
   const { led, handed } = wantedNames(desired);
-  const applied = promised.applied.find((entry) => entry.service.name === service);
-  const recorded = (promised.records ?? []).filter((record) => record.service === service);
+  const applied = appliedOf(facts, service);
+  const recorded = recordsByService(promised.records ?? []).get(service) ?? [];
   const names = [
     ...recorded.map((record) => record.hostname),
     ...(applied === undefined ? [] : hostnames(applied)),
@@ -232,7 +233,7 @@ function judge(
 }
 
 function beforeOf({ promised }: Facts, hostname: string): readonly string[] {
-  return (promised.records ?? []).find((record) => record.hostname === hostname)?.addresses ?? [];
+  return recordsByHostname(promised.records ?? []).get(hostname)?.[0]?.addresses ?? [];
 }
 
 /**

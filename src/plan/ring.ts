@@ -1,6 +1,7 @@
 import type { Component, FixedPort } from '../definitions/types.ts';
 import type { ObservedContainer, PublishedPort } from '../node/types.ts';
-import { ours, type Facts } from './facts.ts';
+import { desiredOf, ours, type Facts } from './facts.ts';
+import { containersByName } from './lists.ts';
 import { isUp } from './swap.ts';
 import type { Step } from './types.ts';
 
@@ -48,7 +49,7 @@ export function withGivenPorts(facts: Facts, steps: readonly Step[]): Facts {
   const publishedBy = (step: Step): readonly PublishedPort[] => {
     if (step.kind === 'create-container') return step.spec.publish;
     if (step.kind !== 'start-container' || !engine.known) return [];
-    return engine.value.containers.find(({ name }) => name === step.from)?.publish ?? [];
+    return containersByName(engine.value.containers).get(step.from)?.[0]?.publish ?? [];
   };
   const given = steps.flatMap((step) =>
     publishedBy(step).map(({ ip, host, protocol }) => ({ service: step.service, ip, host, protocol })),
@@ -63,7 +64,7 @@ export function clash(a: string, b: string | undefined): boolean {
 }
 
 function awaitedBy(facts: Facts, service: string): string[] {
-  const desired = facts.desired.services.find((entry) => entry.service.name === service)?.service;
+  const desired = desiredOf(facts, service)?.service;
   // What is stopped, removed or paused waits for nobody, or for a person.
   if (desired?.active !== true || desired.paused === true) return [];
   return desired.components

@@ -13,6 +13,7 @@ import {
   type FrontedComponent,
   type ServicePlan,
 } from './facts.ts';
+import { keyOf, markedRoutes, readOnce, tableByName } from './lists.ts';
 import { isNobody } from '../base/nobody.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
@@ -67,10 +68,8 @@ export function planRoutes(
       .flatMap((route) => wantedRoute(facts, desired, component, route)),
   );
   const unlistened = all.find((route) => !proxy.value.listenerPorts.includes(route.port));
-  const stale = new Set((proxy.value.stale ?? []).map(keyOf));
-  const wrong = wanted.filter(
-    (route) => stale.has(keyOf(route)) || !proxy.value.table.some((present) => equal(present, route)),
-  );
+  const stale = staleNames(proxy.value.stale ?? NOTHING_STALE);
+  const wrong = wanted.filter((route) => stale.has(keyOf(route)) || !stands(proxy.value.table, route));
   const keep = new Set(all.map((route) => keyOf({ listenerPort: route.port, hostname: route.hostname })));
   const surplus =
     complete && wanted.length === all.length
@@ -110,7 +109,7 @@ export function planRoutes(
 function found(wrong: readonly ObservedRoute[], { table, stale = [] }: ProxyFacts): string {
   const words = wrong.map((route) => {
     const name = keyOf(route);
-    const present = table.find((one) => keyOf(one) === name);
+    const present = tableByName(table).get(name)?.[0];
     if (present === undefined) return `route ${name} is missing`;
     const why = stale.find((one) => keyOf(one) === name)?.why;
     if (equal(present, route))
@@ -165,7 +164,7 @@ function notServed(
       hint: 'The routes are written; they are served as soon as the proxy runs.',
     };
   }
-  if (wanted.every((route) => live.value.some((present) => equal(present, route)))) return undefined;
+  if (wanted.every((route) => stands(live.value, route))) return undefined;
   const fault = faults.find((entry) =>
     wanted.some((route) => route.hostname === entry.hostname && route.listenerPort === entry.listenerPort),
   );
@@ -221,9 +220,12 @@ export function isShownWrong(facts: Facts, { service }: DesiredService): boolean
 }
 
 /** All routes of a service that are ours, by mark or by record. */
-export function ofService(facts: Facts, table: readonly ObservedRoute[], service: string): ObservedRoute[] {
-  const mark = `${facts.settings.owner}/${service}/`;
-  return table.filter((route) => route.mark?.startsWith(mark) === true);
+export function ofService(
+  facts: Facts,
+  table: readonly ObservedRoute[],
+  service: string,
+): readonly ObservedRoute[] {
+  return markedRoutes(table, facts.settings.owner).get(service) ?? [];
 }
 
 /**
@@ -328,9 +330,18 @@ export function recordsOf(desired: Fronted, ready: readonly FrontedComponent[]):
   );
 }
 
-export function keyOf(route: { listenerPort: number; hostname: string }): string {
-  return `${route.hostname}:${route.listenerPort}`;
+function stands(table: readonly ObservedRoute[], route: ObservedRoute): boolean {
+  return (
+    tableByName(table)
+      .get(keyOf(route))
+      ?.some((present) => equal(present, route)) === true
+  );
 }
+
+const NOTHING_STALE: NonNullable<ProxyFacts['stale']> = [];
+const staleNames = readOnce(
+  (stale: NonNullable<ProxyFacts['stale']>): ReadonlySet<string> => new Set(stale.map(keyOf)),
+);
 
 function equal(a: ObservedRoute, b: ObservedRoute): boolean {
   return (

@@ -2,6 +2,7 @@ import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { Applied, Because } from '../registry/types.ts';
 import { appliedOf, deployOf, failureOf, waitEnds, type Facts, type ServicePlan } from './facts.ts';
+import { failuresByService, routesByService, trialsByService } from './lists.ts';
 import { treat } from './health.ts';
 import { stageCertificates } from './certificates.ts';
 import { digestSteps, movedInRegistry } from './image.ts';
@@ -189,16 +190,13 @@ function pushesOf(
 
 /** Its own trial is over; one of another version counts no more once this one is what git wants. */
 function hasTrial(facts: Facts, desired: DesiredService): boolean {
-  return (
-    desired.insteadOf === undefined &&
-    facts.promised.trials.some((trial) => trial.service === desired.service.name)
-  );
+  return desired.insteadOf === undefined && trialsByService(facts.promised.trials).has(desired.service.name);
 }
 
 /** When the last of its routes was written to the proxy. What was established before may be on a predecessor. */
 function switchedAt({ promised, now }: Facts, service: string): number | undefined {
-  const times = promised.routes.flatMap((route) =>
-    route.service === service && route.putAt !== undefined ? [Math.min(route.putAt, now)] : [],
+  const times = (routesByService(promised.routes).get(service) ?? []).flatMap(({ putAt }) =>
+    putAt === undefined ? [] : [Math.min(putAt, now)],
   );
   return times.length === 0 ? undefined : Math.max(...times);
 }
@@ -272,7 +270,7 @@ export function recordStep(
 }
 
 export function hasFailed(facts: Facts, service: string): boolean {
-  return facts.promised.failures.some((failure) => failure.service === service);
+  return failuresByService(facts.promised.failures).has(service);
 }
 
 export function removeStep(

@@ -1,7 +1,8 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
 import type { MountState, ObservedContainer } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
-import { appliedOf, ours, type Facts } from './facts.ts';
+import { appliedOf, type Facts } from './facts.ts';
+import { containersByName } from './lists.ts';
 import { mayHold, PORT_LINGER_MS } from './leases.ts';
 import { stageCertificates } from './certificates.ts';
 import { stageImage } from './image.ts';
@@ -64,7 +65,9 @@ export function stageBeside(facts: Facts, desired: DesiredService, standing: Sta
 /** A name that moves from one service of ours to another is free once the other has let it go. */
 function stageName(facts: Facts, desired: DesiredService, component: Component): Staging {
   const service = desired.service.name;
-  const holder = ours(facts).find((container) => container.name === component.container);
+  const { engine } = facts.observed;
+  const named = engine.known ? containersByName(engine.value.containers).get(component.container) : undefined;
+  const holder = named?.find(({ identity }) => identity?.owner === facts.settings.owner);
   if (holder === undefined || holder.identity?.service === service) return READY;
   const why = `the container name ${component.container} is still held by service ${holder.identity?.service ?? ''}`;
   const ring = stageRing(facts, desired, why);

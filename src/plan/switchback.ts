@@ -1,7 +1,8 @@
 import type { DesiredService } from '../definitions/types.ts';
 import type { Because } from '../registry/types.ts';
 import { appliedOf, leaseOf, oursOf, type Facts, type ServicePlan } from './facts.ts';
-import { claimedRoutes, keyOf, planRoutes } from './routes.ts';
+import { keyOf } from './lists.ts';
+import { claimedRoutes, planRoutes } from './routes.ts';
 import { asApplied, isBlueGreen, overlaps } from './slots.ts';
 import type { Standing } from './standing.ts';
 import { isUp } from './swap.ts';

@@ -3,6 +3,7 @@ import type { ObservedContainer } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
 import { takeOverDifferences } from './differences.ts';
 import { appliedOf, failureOf, oursOf, waitEnds, type Facts, type ServicePlan } from './facts.ts';
+import { unmarkedContainers } from './lists.ts';
 import { stopTimeoutOf } from './settle.ts';
 import { slotted } from './slots.ts';
 import { specOf } from './spec.ts';
@@ -195,9 +196,7 @@ function giveBackSteps(facts: Facts, { service }: DesiredService, because: Becau
 function unmarked(facts: Facts): readonly ObservedContainer[] {
   const { engine } = facts.observed;
   if (!engine.known) return [];
-  return engine.value.containers.filter(
-    ({ identity, labels }) => identity === undefined && Object.keys(labels).length === 0,
-  );
+  return unmarkedContainers(engine.value.containers);
 }
 
 function asideName(name: string, { id }: ObservedContainer): string {

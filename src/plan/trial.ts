@@ -1,6 +1,7 @@
 import type { DesiredService } from '../definitions/types.ts';
 import type { Because, Trial } from '../registry/types.ts';
 import { failureOf, trialOf, type Facts, type ServicePlan } from './facts.ts';
+import { runningByDigest } from './lists.ts';
 import { readiness } from './ready.ts';
 import { isShownWrong } from './routes.ts';
 import type { Standing } from './standing.ts';
@@ -116,8 +117,7 @@ export function trialStep(
     // Its own time begins with its own start.
     return before?.phase === 'returning' ? step(desired, because.summary, before) : undefined;
   }
-  if (facts.promised.applied.some(({ digest, state }) => digest === desired.digest && state === 'running'))
-    return undefined;
+  if (runningByDigest(facts.promised.applied).has(desired.digest)) return undefined;
   if (before?.phase === 'trying') return undefined;
   const { service, digest, file, commit } = desired;
   const tries = before?.tries ?? 0;

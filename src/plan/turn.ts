@@ -1,6 +1,7 @@
 import type { Desired, DesiredService } from '../definitions/types.ts';
 import type { Promised, Trial } from '../registry/types.ts';
 import { trialOf } from './facts.ts';
+import { appliedByService } from './lists.ts';
 
 const RETRY_FIRST_MS = 15_000;
 const RETRY_MAX_MS = 300_000;
@@ -23,7 +24,7 @@ function turned(entry: DesiredService, promised: Promised, now: number): Desired
 
 /** The version that was last proved to run, when it is another one: what there is to return to. */
 export function lastProved(promised: Promised, entry: DesiredService): DesiredService | undefined {
-  const applied = promised.applied.find((one) => one.service.name === entry.service.name);
+  const applied = appliedByService(promised.applied).get(entry.service.name)?.[0];
   if (applied?.state !== 'running' || applied.digest === entry.digest) return undefined;
   const { service, file, oid, digest, commit } = applied;
   return { service, file, oid, digest, commit, heldBack: entry.heldBack, insteadOf: entry };

@@ -251,7 +251,8 @@ export class World extends Ledger {
   }
 
   observed(): Observed {
-    const table = this.table;
+    // A look stands as it was taken: what happens to the node later is none of it.
+    const table = [...this.table];
     const live = this.proxyRuns ? known(table) : unknown('the proxy does not run');
     return {
       at: this.now,

@@ -311,7 +311,7 @@ export const CANARIES: readonly Canary[] = [
   {
     bug: 'the proxy goes on with a certificate that has ended',
     file: 'plan/routes.ts',
-    patches: [['(route) => stale.has(keyOf(route)) || !proxy', '(route) => !proxy']],
+    patches: [['(route) => stale.has(keyOf(route)) || !stands', '(route) => !stands']],
   },
   {
     bug: 'a route goes when its certificate has ended',
