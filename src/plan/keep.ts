@@ -3,6 +3,7 @@ import type { ObservedContainer } from '../node/types.ts';
 import type { Because } from '../registry/types.ts';
 import { appliedOf, leaseOf, type Facts } from './facts.ts';
 import { keyOf } from './lists.ts';
+import { settling } from './ready.ts';
 import { claimedRoutes, planRoutes } from './routes.ts';
 import { asApplied } from './slots.ts';
 import type { Standing } from './standing.ts';
@@ -32,8 +33,17 @@ export function keepPredecessors(
   const isReturn = currentTrial(facts, desired)?.phase === 'returning';
   if (applied === undefined || kept.length === 0 || isReturn) return { steps: [], waiting: [] };
   const why = { ...because, summary: 'kept as it was applied while its successor cannot be made' };
-  const starts = kept
-    .filter(({ component, container }) => isStopped(container) && component.restart === 'unless-stopped')
+  const stopped = kept.filter(
+    ({ component, container }) => isStopped(container) && component.restart === 'unless-stopped',
+  );
+  const settled = stopped.flatMap(({ component, container }): Waiting[] => {
+    const until = settling(facts, container);
+    if (until === undefined) return [];
+    const head = { service: desired.service.name, component: component.name, for: 'ready', until };
+    return [{ ...head, why: `${container.name}: ended a moment ago` }];
+  });
+  const starts = stopped
+    .filter(({ container }) => settling(facts, container) === undefined)
     .map(({ container }): Step => ({
       service: desired.service.name,
       subject: container.name,
@@ -55,7 +65,7 @@ export function keepPredecessors(
     }));
   const before: DesiredService = { ...desired, service: { ...applied.service, components: ready } };
   const routes = planRoutes(facts, before, ready, why, false);
-  return { steps: [...starts, ...routes.steps], waiting: routes.waiting };
+  return { steps: [...starts, ...routes.steps], waiting: [...settled, ...routes.waiting] };
 }
 
 /** The container in place of a component that shall be replaced, as long as it has the leases that its routes have. */

@@ -1,9 +1,12 @@
 import type { Component, DesiredService } from '../definitions/types.ts';
 import type { ObservedContainer } from '../node/types.ts';
 import type { Unwell } from './health.ts';
-import { appliedOf, type Facts } from './facts.ts';
+import { appliedOf, waitEnds, type Facts } from './facts.ts';
 import { hasRested, restOf } from './flap.ts';
 import type { Waiting } from './types.ts';
+
+/** As long as Podman may show as ended what it is about to remove, or to start again by itself. */
+const SETTLE_MS = 1_000;
 
 export type Readiness =
   | { readonly kind: 'ready'; readonly since: number }
@@ -58,11 +61,31 @@ export function readiness(
     if (settledBefore || component.restart === 'no')
       return wait(`exited with code ${code}, and restart = "${component.restart}" leaves it so`);
   }
+  const settlesAt = settling(facts, container);
+  if (settlesAt !== undefined) {
+    const { waiting } = wait(`ended with exit code ${code} a moment ago`, container.finishedAt);
+    return { kind: 'waiting', waiting: { ...waiting, until: settlesAt } };
+  }
   const why =
     container.startedAt === undefined
       ? (container.startError ?? 'is not started yet')
       : `ended with exit code ${code}`;
   return { kind: 'start', why: `${container.name}: ${why}` };
+}
+
+/**
+ * Until when an ended container is left alone, though it shall run. Podman shows one as exited while it removes it, and before it starts it
+ * again by itself: begun in that moment, the start fails, is undone, or has the removal wait for its end once more. Docker has words of their
+ * own for both, `removing` and `restarting`, so that what is exited there stays so.
+ */
+export function settling(
+  { observed: { engine }, now }: Facts,
+  { state, finishedAt }: ObservedContainer,
+): number | undefined {
+  if (!engine.known || engine.value.kind !== 'podman') return undefined;
+  if (state !== 'exited' || finishedAt === undefined) return undefined;
+  const until = waitEnds(finishedAt, SETTLE_MS, now);
+  return until > now ? until : undefined;
 }
 
 /** The engine starts again what exits: that it runs now does not say that it did not end. */

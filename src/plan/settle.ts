@@ -56,8 +56,8 @@ export function settle(
       ready.push(component);
       readySince = readySince === undefined ? undefined : Math.max(readySince, state.since);
     } else {
-      const until = deadlineOf(facts, desired);
-      const inTime = until !== undefined && until > facts.now ? { until } : {};
+      const ends = [deadlineOf(facts, desired) ?? 0, state.waiting.until ?? 0].filter((at) => at > facts.now);
+      const inTime = ends.length === 0 ? {} : { until: Math.min(...ends) };
       waiting.push({ ...state.waiting, ...inTime, ...lateness(facts, desired) });
       readySince = undefined;
     }

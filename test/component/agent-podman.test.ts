@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { callEngine } from '../../src/demo/socket.ts';
 import { definitionOf, makeAgentRig, plainDefinition, type AgentRig } from '../support/agentrig.ts';
 import { allEngines, type TestEngine } from '../support/engines.ts';
 import { buildBusyboxImage, buildNodeImage } from '../support/images.ts';
@@ -74,5 +75,41 @@ for (const { name, start } of allEngines.filter((engine) => engine.name !== 'doc
       );
       expect(await status()).to.equal(0);
     });
+
+    it('makes again what somebody removes by force, and begins nothing that is just being removed; what is killed is begun again', async () => {
+      await rig.startProxy();
+      await rig.push({ 'services/web.toml': definitionOf(rig, 'web', WEB) });
+      await rig.start();
+      await rig.state('web', 'converged', 90_000);
+      const web = async (): Promise<{ id: string; state: string; startedAt?: number } | undefined> => {
+        const facts = await rig.engine.facts();
+        return facts.kind === 'ok' ? facts.value.containers.find((c) => c.name === 'web') : undefined;
+      };
+      for (let round = 0; round < 4; round += 1) {
+        const { id = '' } = (await web()) ?? {};
+        rig.lines.length = 0;
+        await callEngine(engine.socketPath, 'DELETE', `/v1.40/containers/${id}?force=true`, 60_000);
+        await until('another container', async () => {
+          const now = await web();
+          return now?.state === 'running' && now.id !== id;
+        });
+        await rig.state('web', 'converged');
+        expect(stepsIn(rig.lines), `round ${round}`).to.deep.equal(['create-container', 'start-container']);
+      }
+      const before = await web();
+      rig.lines.length = 0;
+      await callEngine(engine.socketPath, 'POST', `/v1.40/containers/${before?.id ?? ''}/kill`);
+      await until('the same container to run again', async () => {
+        const now = await web();
+        return now?.state === 'running' && now.id === before?.id && now.startedAt !== before.startedAt;
+      });
+      expect(stepsIn(rig.lines)).to.deep.equal(['start-container']);
+    });
   });
+}
+
+/** Kinds of the steps that concern containers, as the log has them, those that failed too. */
+function stepsIn(lines: readonly string[]): string[] {
+  const kinds = lines.map((line) => (JSON.parse(line) as { step?: string }).step ?? '');
+  return kinds.filter((kind) => kind.endsWith('-container'));
 }

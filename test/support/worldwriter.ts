@@ -1,4 +1,4 @@
-import { blocked, ok, retry, type Outcome } from '../../src/base/outcome.ts';
+import { blocked, ok, retry, wait, type Outcome } from '../../src/base/outcome.ts';
 import type { NodeWriter } from '../../src/execute/types.ts';
 import type { ObservedRoute } from '../../src/node/types.ts';
 import type { ImageState } from '../../src/node/images/state.ts';
@@ -70,7 +70,7 @@ export function writerOf(world: World): NodeWriter {
         const failure = world.failing.get('start');
         if (failure !== undefined && failure.kind !== 'ok') return failure;
         const container = world.container(from) ?? world.container(name);
-        if (container === undefined) return retry(`no container ${from}`);
+        if (container === undefined) return wait(`no container ${from}`);
         const error = world.startErrors.get(container.image);
         if (container.identity?.spec !== specDigest) return retry(`${from} is made from another spec`);
         if (name !== container.name && world.container(name) !== undefined)

@@ -1,4 +1,4 @@
-import { retry } from '../../base/outcome.ts';
+import { retry, wait } from '../../base/outcome.ts';
 import { LABELS } from '../types.ts';
 import type { Api } from './api.ts';
 import { EngineError, Refusal } from './failure.ts';
@@ -16,7 +16,10 @@ import {
   type Site,
 } from './lookup.ts';
 
-/** Gives the container its final name and starts it; resolves when the engine shows it running. */
+/**
+ * Gives the container its final name and starts it; resolves when the engine shows it running. One that somebody removes
+ * meanwhile is no failure of its start, for which the next try would have to wait: the next look misses it, and it is made again.
+ */
 export async function startContainer(
   site: Site,
   from: string,
@@ -28,12 +31,15 @@ export async function startContainer(
     try {
       await site.api.call(`start ${name}`, 'POST', `${containerPath(seen.Id)}/start`);
     } catch (error) {
-      throw await withPortHolder(site.api, name, error);
+      const left = await inspect(site.api, seen.Id).catch(() => seen);
+      throw left === undefined || isGoing(left)
+        ? goneWhile(name)
+        : await withPortHolder(site.api, name, error);
     }
   }
   const after = await inspect(site.api, seen.Id);
-  if (after?.State.Running === true && after.State.Status !== 'restarting') return { id: seen.Id };
-  if (after === undefined) throw new Refusal(retry(`container ${name} vanished while it was started`));
+  if (after === undefined || isGoing(after)) throw goneWhile(name);
+  if (after.State.Running && after.State.Status !== 'restarting') return { id: seen.Id };
   throw new Refusal(
     retry(
       `container ${name} ended at once with exit code ${after.State.ExitCode ?? 'unknown'}`,
@@ -41,6 +47,16 @@ export async function startContainer(
     ),
   );
 }
+
+function isGoing({ State }: Inspection): boolean {
+  return State.Status === 'removing';
+}
+
+function goneWhile(name: string): Refusal {
+  return new Refusal(wait(`container ${name} was removed while it was started`, MADE_AGAIN));
+}
+
+const MADE_AGAIN = 'The next pass makes it again.';
 
 /** What `mc-gitops logs` is asked for the log of a container of ours. */
 function logsOf({ Config: { Labels } }: Inspection): string {
@@ -173,9 +189,8 @@ async function renameIfNeeded(
   const staged = from === name ? undefined : await inspectByName(site.api, from);
   const seen = staged ?? final;
   if (seen === undefined) {
-    throw new Refusal(
-      retry(`container ${name} is not there, nor is ${from}`, 'The next pass makes it again.'),
-    );
+    const other = from === name ? '' : `, nor is ${from}`;
+    throw new Refusal(wait(`container ${name} is not there any more${other}`, MADE_AGAIN));
   }
   refuseForeign(site, seen, `holds the name ${nameOf(seen.Name)}`);
   if (final !== undefined) refuseForeign(site, final, `holds the name ${name}`);

@@ -86,9 +86,13 @@ function unanswered(what: string, socketPath: string, error: unknown): Failure {
   return bug(new Error(`${what}: ${brief(error)}`));
 }
 
+/** Podman answers 500 for a container that was removed while it looked for it. */
 export function isMissing(error: unknown): boolean {
-  return error instanceof EngineError && error.statusCode === 404;
+  if (!(error instanceof EngineError)) return false;
+  return error.statusCode === 404 || GONE.test(error.message);
 }
+
+const GONE = /^container [0-9a-f]{64} does not exist in database: no such container$/;
 
 /** The engine's own words, on one line, secrets masked, and never a whole page. */
 export function brief(error: unknown): string {
