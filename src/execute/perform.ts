@@ -1,6 +1,6 @@
+import { digestOf } from '../base/json.ts';
 import { ok, type Outcome } from '../base/outcome.ts';
 import type { Step, StepBody, StepHead, StepKind } from '../plan/types.ts';
-import type { RouteRecord } from '../registry/types.ts';
 import { lastLinesOf } from './lastlines.ts';
 import type { Tools } from './types.ts';
 
@@ -70,13 +70,17 @@ const handlers: { readonly [K in StepKind]: Handler<K> } = {
     node.engine.remove(step.containerId, step.stopTimeoutS, step.subject),
   'put-routes': async (step, { node, registry, clock }) => {
     // Recorded before it stands in the proxy: a route of ours is never without an owner (L08).
-    // And with the time: from now on the connections to what was there before may end.
-    const isPut = (record: RouteRecord): boolean =>
-      step.routes.some((one) => one.hostname === record.hostname && one.listenerPort === record.port);
+    // And with the time: from now on the connections to what was there before may end. And as what: so that one that is otherwise
+    // one day is known to have been changed by somebody else.
     const putAt = clock.now();
     const recorded = registry.putRoutes(
       step.service,
-      step.records.map((record) => (isPut(record) ? { ...record, putAt } : record)),
+      step.records.map((record) => {
+        const put = step.routes.find(
+          (one) => one.hostname === record.hostname && one.listenerPort === record.port,
+        );
+        return put === undefined ? record : { ...record, putAt, written: digestOf(put) };
+      }),
     );
     return recorded.kind === 'ok' ? node.proxy.put(step.routes) : recorded;
   },

@@ -47,6 +47,7 @@ export interface Fronted {
     readonly components: readonly FrontedComponent[];
   };
   readonly insteadOf?: DesiredService;
+  readonly digest?: string;
   /** Of an edge: the node that runs the service, and where it is reached. */
   readonly home?: string;
   readonly address?: string;

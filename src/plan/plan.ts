@@ -19,6 +19,7 @@ import {
 import { heldTo, holdsOfAfter, holdsOfLoss, rolloutOf, type Rollout } from './holds.ts';
 import { judgeEngine } from './identity.ts';
 import { withLeases } from './leases.ts';
+import { withRepairs } from './repairs.ts';
 import { withGivenPorts } from './ring.ts';
 import { restAfterFailure } from './rest.ts';
 import { strayServices } from './routes.ts';
@@ -182,7 +183,10 @@ function planService(facts: Facts, desired: DesiredService, rollout: Rollout): S
   const told = planned.waiting.filter((entry) => entry.for === 'flapping').map(({ component }) => component);
   const watched = watchOf(facts, desired).filter(({ component }) => !told.includes(component));
   const replaced = takeOverWaiting(facts, desired);
-  return { ...planned, waiting: [...planned.waiting, ...watched, ...replaced] };
+  return withRepairs(facts, desired, {
+    ...planned,
+    waiting: [...planned.waiting, ...watched, ...replaced],
+  });
 }
 
 function planLooked(facts: Facts, desired: DesiredService, rollout: Rollout): ServicePlan {

@@ -2,7 +2,6 @@ import { isIP } from 'node:net';
 import type { Component, DesiredService, Route } from '../definitions/types.ts';
 import type { ObservedRoute, ProxyFacts } from '../node/types.ts';
 import type { Because, RouteRecord } from '../registry/types.ts';
-import { REPAIRED } from './because.ts';
 import {
   isEdgeName,
   leaseOf,
@@ -14,6 +13,7 @@ import {
   type ServicePlan,
 } from './facts.ts';
 import { keyOf, markedRoutes, readOnce, tableByName } from './lists.ts';
+import { judgePut, judgeSurplus, type Repairs } from './repairs.ts';
 import { isNobody } from '../base/nobody.ts';
 import type { Refused, Step, Waiting } from './types.ts';
 
@@ -83,16 +83,16 @@ export function planRoutes(
     steps.push({
       service,
       subject: [...new Set(wrong.map((route) => route.hostname))].join(', '),
-      because: because.summary === REPAIRED ? { ...because, summary: found(wrong, proxy.value) } : because,
+      ...judgePut(facts, desired, wrong, proxy.value, because),
       kind: 'put-routes',
       routes: wrong,
       records,
     });
   }
-  if (surplus.length > 0)
-    steps.push(
-      removal(service, surplus, { ...because, summary: 'the definition no longer has these routes' }),
-    );
+  if (surplus.length > 0) {
+    const { because: why, ...repairs } = judgeSurplus(facts, desired, surplus, because);
+    steps.push(removal(service, surplus, why, repairs));
+  }
   const behind =
     wrong.length > 0
       ? undefined
@@ -103,22 +103,6 @@ export function planRoutes(
     refused: unlistened === undefined ? [] : [noListener(service, unlistened, proxy.value.listenerPorts)],
     served: wrong.length === 0 && behind === undefined && wanted.length === all.length,
   };
-}
-
-/** What became of routes that were in line before. */
-function found(wrong: readonly ObservedRoute[], { table, stale = [] }: ProxyFacts): string {
-  const words = wrong.map((route) => {
-    const name = keyOf(route);
-    const present = tableByName(table).get(name)?.[0];
-    if (present === undefined) return `route ${name} is missing`;
-    const why = stale.find((one) => keyOf(one) === name)?.why;
-    if (equal(present, route))
-      return `route ${name}: ${why ?? 'its certificate has changed since the proxy took it up'}`;
-    return present.backend === route.backend
-      ? `route ${name} was changed`
-      : `route ${name} leads to ${present.backend} instead of ${route.backend}`;
-  });
-  return words.join(', ');
 }
 
 const NONE: ReadonlySet<string> = new Set();
@@ -253,11 +237,17 @@ export function strayServices(facts: Facts): string[] {
     .sort();
 }
 
-export function removal(service: string, routes: readonly ObservedRoute[], because: Because): Step {
+export function removal(
+  service: string,
+  routes: readonly ObservedRoute[],
+  because: Because,
+  repairs: Repairs = {},
+): Step {
   return {
     service,
     subject: [...new Set(routes.map((route) => route.hostname))].join(', '),
     because,
+    ...repairs,
     kind: 'remove-routes',
     routes: routes.map(({ listenerPort, hostname, mark }) => ({
       listenerPort,

@@ -1,6 +1,8 @@
+import { digestOf } from '../base/json.ts';
 import { known } from '../base/outcome.ts';
 import type { CertificateState } from '../node/certs/types.ts';
 import type { Handshake, NameFacts, ObservedContainer, ObservedRoute, ServerRecord } from '../node/types.ts';
+import type { RouteRecord } from '../registry/types.ts';
 import type { Facts } from './facts.ts';
 import { makePlan } from './plan.ts';
 import { promisedAfter, type Of } from './promisedafter.ts';
@@ -290,7 +292,8 @@ function onRoutes(facts: Facts, step: Of<'put-routes' | 'remove-routes'>): Facts
     live: live.known ? known(change(live.value)) : live,
     stale: stale.filter((old) => !step.routes.some((route) => same(old, route))),
   };
-  const records = step.kind === 'put-routes' ? step.records : [];
+  const records =
+    step.kind === 'put-routes' ? step.records.map((record) => asWritten(record, step.routes)) : [];
   const kept = facts.promised.routes.filter((record) =>
     step.kind === 'put-routes'
       ? !records.some((r) => r.hostname === record.hostname && r.port === record.port)
@@ -300,6 +303,11 @@ function onRoutes(facts: Facts, step: Of<'put-routes' | 'remove-routes'>): Facts
     { ...facts, promised: { ...facts.promised, routes: [...kept, ...records] } },
     { proxy: known(after), ...shaken(facts, step) },
   );
+}
+
+function asWritten(record: RouteRecord, routes: readonly ObservedRoute[]): RouteRecord {
+  const put = routes.find((one) => one.hostname === record.hostname && one.listenerPort === record.port);
+  return put === undefined ? record : { ...record, written: digestOf(put) };
 }
 
 /** What was put is shown, with the certificate that it has. */

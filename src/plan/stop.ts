@@ -3,6 +3,7 @@ import type { Because } from '../registry/types.ts';
 import { appliedOf, oursOf, type Facts, type ServicePlan } from './facts.ts';
 import { becauseOf } from './because.ts';
 import { recordsGone } from './records.ts';
+import { isSettled, type Repairs } from './repairs.ts';
 import { ofService, removal } from './routes.ts';
 import { hasFailed, recordStep, removeStep, stopTimeoutOf } from './settle.ts';
 import { ownNetwork } from './spec.ts';
@@ -15,7 +16,8 @@ export function planStopped(facts: Facts, desired: DesiredService): ServicePlan 
   const { service } = desired;
   const applied = appliedOf(facts, service.name);
   const because = becauseOf(desired, applied, undefined, `${service.name} is inactive, but ran`);
-  const routes = routesGone(facts, service.name, because);
+  const isStopped = applied?.state === 'stopped' && isSettled(facts, desired);
+  const routes = routesGone(facts, service.name, because, isStopped ? { repairs: {} } : {});
   if (routes.waiting.length > 0) return { steps: [], waiting: routes.waiting, refused: [] };
   const stops = oursOf(facts, service.name)
     .filter(isUp)
@@ -80,11 +82,16 @@ export function planRemoved(facts: Facts, service: string): ServicePlan {
   };
 }
 
-function routesGone(facts: Facts, service: string, because: Because): { steps: Step[]; waiting: Waiting[] } {
+function routesGone(
+  facts: Facts,
+  service: string,
+  because: Because,
+  repairs: Repairs = {},
+): { steps: Step[]; waiting: Waiting[] } {
   if (!facts.settings.proxy) return { steps: [], waiting: [] };
   const { proxy } = facts.observed;
   // A container may only stop when its route is gone: not known is not gone (G9).
   if (!proxy.known) return { steps: [], waiting: [{ service, for: 'proxy', why: proxy.why }] };
   const mine = ofService(facts, proxy.value.table, service);
-  return { steps: mine.length === 0 ? [] : [removal(service, mine, because)], waiting: [] };
+  return { steps: mine.length === 0 ? [] : [removal(service, mine, because, repairs)], waiting: [] };
 }

@@ -22,6 +22,16 @@ export interface StepHead {
   readonly because: Because;
   /** Of an edge, of which nothing is ever applied: when all its steps succeed, its failures are over. */
   readonly edge?: true;
+  /**
+   * It mends what somebody or something else changed; absent: a commit, the settings or this agent's own work is behind it. Who
+   * plans it knows, whoever reads its result may see another world.
+   */
+  readonly repairs?: Repair;
+}
+
+export interface Repair {
+  /** What became of the node, where more than this one service has suffered from it. */
+  readonly cause?: string;
 }
 
 export type StepBody =

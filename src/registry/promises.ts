@@ -156,12 +156,13 @@ interface RouteWriter {
 function routesOn(tables: Tables): RouteWriter {
   const route = tables.write(
     'routes',
-    `INSERT INTO routes (hostname, port, service, component, route, put_at)
-     VALUES (@hostname, @port, @service, @component, @route, @putAt)
+    `INSERT INTO routes (hostname, port, service, component, route, put_at, written)
+     VALUES (@hostname, @port, @service, @component, @route, @putAt, @written)
      ON CONFLICT DO UPDATE SET service = excluded.service, component = excluded.component, route = excluded.route,
-       put_at = COALESCE(excluded.put_at, put_at)`,
+       put_at = COALESCE(excluded.put_at, put_at), written = COALESCE(excluded.written, written)`,
   );
-  const putRoute = (entry: RouteRecord): unknown => route.run({ ...entry, putAt: entry.putAt ?? null });
+  const putRoute = (entry: RouteRecord): unknown =>
+    route.run({ ...entry, putAt: entry.putAt ?? null, written: entry.written ?? null });
   const dropRoute = tables.write(
     'routes',
     'DELETE FROM routes WHERE service = ? AND hostname = ? AND port = ?',
@@ -265,12 +266,17 @@ interface FailureRow {
   readonly cause: Cause | null;
 }
 
+type RouteRow = Omit<RouteRecord, 'putAt' | 'written'> & {
+  readonly put_at: number | null;
+  readonly written: string | null;
+};
+
 type TrialRow = Omit<Trial, 'cause' | 'why'> & { readonly cause: Cause | null; readonly why: string | null };
 
 function readers(db: Database.Database, tables: Tables): () => Omit<Promised, keyof AcceptedFacts> {
   const applied = db.prepare<[], AppliedRow>('SELECT * FROM applied ORDER BY service');
   const leases = db.prepare<[], Lease>('SELECT * FROM leases ORDER BY service, component, route, slot');
-  const routes = db.prepare<[], Omit<RouteRecord, 'putAt'> & { readonly put_at: number | null }>(
+  const routes = db.prepare<[], RouteRow>(
     'SELECT * FROM routes ORDER BY service, component, route, hostname, port',
   );
   const images = db.prepare<[], ImageRow>('SELECT * FROM images ORDER BY reference');
@@ -298,7 +304,11 @@ function readers(db: Database.Database, tables: Tables): () => Omit<Promised, ke
   });
   const leasesNow = tables.read('leases', () => leases.all());
   const routesNow = tables.read('routes', () =>
-    routes.all().map(({ put_at, ...rest }) => ({ ...rest, ...(put_at === null ? {} : { putAt: put_at }) })),
+    routes.all().map(({ put_at, written, ...rest }) => ({
+      ...rest,
+      ...(put_at === null ? {} : { putAt: put_at }),
+      ...(written === null ? {} : { written }),
+    })),
   );
   const imagesNow = tables.read('images', () => images.all().map(imageOf));
   const failuresNow = tables.read('failures', () =>

@@ -70,6 +70,8 @@ export interface RouteRecord {
   readonly port: number;
   /** When it was written to the proxy last, milliseconds since the epoch; absent: by an older agent, or never. */
   readonly putAt?: number;
+  /** Digest of the route as it was written there; absent: by an older agent, or taken up from the proxy. */
+  readonly written?: string;
 }
 
 /** Records of ours in DNS: what was put there, A and AAAA. */

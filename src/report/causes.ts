@@ -78,7 +78,7 @@ export function causesOf(input: CauseInput, limits: CauseLimits): Cause[] {
           ...withoutTwice([...waiting(seen, limits), ...untaken(seen, input.results, limits)]),
           ...unmade(seen, limits),
           ...expiring(seen.desired.services, seen.observed),
-          ...repaired(seen, input.results),
+          ...repaired(input.results),
         ]),
   ].sort((a, b) => (a.key < b.key ? -1 : 1));
 }

@@ -1,47 +1,49 @@
 import { redact } from '../base/secret.ts';
 import type { StepResult } from '../execute/types.ts';
-import type { Observed, ObservedRoute } from '../node/types.ts';
-import type { StepKind } from '../plan/types.ts';
-import type { Cause, Seen } from './causes.ts';
-import { isInLine } from './standing.ts';
+import type { Step } from '../plan/types.ts';
+import type { Cause } from './causes.ts';
 
-const ROUTE_REPAIRS: readonly StepKind[] = ['put-routes', 'remove-routes'];
-const CONTAINER_REPAIRS: readonly StepKind[] = ['create-container', 'start-container'];
-
-/** A step for a service whose definition is the applied one mends what somebody or something else changed. */
-export function repaired(
-  { desired, promised, observed, plan }: Seen,
-  results: readonly StepResult[],
-): Cause[] {
+/**
+ * What somebody or something else had changed, and was put right. The step itself says that it is one: its result may come passes later,
+ * when neither git nor the node looks as it did. What several services suffered from is one cause.
+ */
+export function repaired(results: readonly StepResult[]): Cause[] {
   const causes = new Map<string, Cause>();
+  const common = new Map<string, Step[]>();
   for (const { step, outcome } of results) {
-    const { service, because } = step;
-    const isRoute = ROUTE_REPAIRS.includes(step.kind);
-    if (outcome.kind !== 'ok' || because.patch !== undefined) continue;
-    if (!isRoute && !CONTAINER_REPAIRS.includes(step.kind)) continue;
-    // A renewed certificate that the proxy takes up is no drift.
-    if (step.kind === 'put-routes' && step.routes.every((route) => isRenewed(route, observed))) continue;
-    // The start after a rest is told as flapping.
-    const isFlapping = plan.waiting.some((entry) => entry.service === service && entry.for === 'flapping');
-    if (!isRoute && isFlapping) continue;
+    if (outcome.kind !== 'ok' || step.repairs === undefined) continue;
+    const { cause } = step.repairs;
+    if (cause !== undefined) {
+      common.set(cause, [...(common.get(cause) ?? []), step]);
+      continue;
+    }
     // Whoever was told of a container has not heard of a route.
-    const key = `drift ${service}${isRoute ? ' routes' : ''}`;
-    if (!isInLine(service, desired, promised) || causes.has(key)) continue;
-    causes.set(key, {
-      ...{ key, kind: 'drift repaired', service, afterMs: 0 },
-      text: `${service} was repaired: ${redact(because.summary)} (${step.kind} ${step.subject})`,
-    });
+    const isRoute = step.kind === 'put-routes' || step.kind === 'remove-routes';
+    const key = `drift ${step.service}${isRoute ? ' routes' : ''}`;
+    if (!causes.has(key)) causes.set(key, { ...causeOf(key, step), service: step.service });
   }
+  for (const [cause, steps] of common) causes.set(cause, ofAll(cause, steps));
   return [...causes.values()];
 }
 
-function isRenewed(route: ObservedRoute, { proxy }: Observed): boolean {
-  if (!proxy.known) return false;
-  const { table, stale = [] } = proxy.value;
-  const isSame = (one: { readonly hostname: string; readonly listenerPort: number }): boolean =>
-    one.hostname === route.hostname && one.listenerPort === route.listenerPort;
-  return (
-    stale.some((one) => isSame(one) && one.why === undefined) &&
-    table.some((one) => isSame(one) && one.backend === route.backend && one.mode === route.mode)
-  );
+const MAX_NAMED = 8;
+
+function ofAll(cause: string, steps: readonly Step[]): Cause {
+  // The same key for one service as for many: the others may follow with the next pass.
+  const key = `drift proxy: ${cause}`;
+  const names = [...new Set(steps.map(({ service }) => service))].sort();
+  const [first] = steps;
+  if (names.length === 1 && first !== undefined) return { ...causeOf(key, first), service: first.service };
+  const more = names.length > MAX_NAMED ? ` and ${names.length - MAX_NAMED} more` : '';
+  return {
+    ...{ key, kind: 'drift repaired', afterMs: 0 },
+    text: `routes of ${names.slice(0, MAX_NAMED).join(', ')}${more} were repaired: ${redact(cause)}`,
+  };
+}
+
+function causeOf(key: string, { service, because, kind, subject }: Step): Cause {
+  return {
+    ...{ key, kind: 'drift repaired', afterMs: 0 },
+    text: `${service} was repaired: ${redact(because.summary)} (${kind} ${subject})`,
+  };
 }

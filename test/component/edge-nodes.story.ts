@@ -173,6 +173,11 @@ async function story({ home, edge, definitions, roots, dns, world, say }: Story)
   expect(moved.refused, 'no connection is refused meanwhile').to.equal(0);
   const still = await edge.awaits(EDGE_SERVICE, 'converged', second);
   expect(still.routes, 'the edge never knows').to.deep.equal(route.routes);
+  for (const node of [home, edge])
+    expect(
+      (await node.view()).notices.filter(({ kind }) => kind === 'drift repaired'),
+      'nobody changed anything but git',
+    ).to.deep.equal([]);
 
   await Promise.all([edge.killAgent(), home.killAgent()]);
   await Promise.all([edge.startAgent(), home.startAgent()]);

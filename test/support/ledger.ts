@@ -99,12 +99,17 @@ export class Ledger implements RegistryWriter {
   }
   putRoutes(_service: string, routes: readonly RouteRecord[]): Outcome<undefined> {
     const same = (a: RouteRecord, b: RouteRecord): boolean => a.hostname === b.hostname && a.port === b.port;
-    const times = (route: RouteRecord): Pick<RouteRecord, 'putAt'> => {
-      const putAt = route.putAt ?? this.routes.find((old) => same(old, route))?.putAt;
-      return putAt === undefined ? {} : { putAt };
-    };
-    const written = routes.map((route) => ({ ...route, ...times(route) }));
-    this.routes = [...this.routes.filter((old) => !routes.some((r) => same(old, r))), ...written];
+    const merged = routes.map((route) => {
+      const old = this.routes.find((one) => same(one, route));
+      const putAt = route.putAt ?? old?.putAt;
+      const written = route.written ?? old?.written;
+      return {
+        ...route,
+        ...(putAt === undefined ? {} : { putAt }),
+        ...(written === undefined ? {} : { written }),
+      };
+    });
+    this.routes = [...this.routes.filter((old) => !routes.some((r) => same(old, r))), ...merged];
     this.cutHere('put-routes');
     return ok();
   }

@@ -259,12 +259,12 @@ describe('the registry', () => {
     expect(since(), 'another phase is another trial').to.equal(now - 1_000);
   });
 
-  it('knows when a route was put last, and keeps it when only its record is written again', () => {
+  it('knows when a route was put last and as what, and keeps it when only its record is written again', () => {
     const registry = open();
     const route = { service: 'web', component: 'web', route: '', hostname: 'h', port: 443 };
-    must(registry.putRoutes('web', [{ ...route, putAt: 5 }]));
+    must(registry.putRoutes('web', [{ ...route, putAt: 5, written: 'd' }]));
     must(registry.putRoutes('web', [route]));
-    expect(registry.promised().routes).to.deep.equal([{ ...route, putAt: 5 }]);
+    expect(registry.promised().routes).to.deep.equal([{ ...route, putAt: 5, written: 'd' }]);
   });
 
   it('forgets a service whole', () => {

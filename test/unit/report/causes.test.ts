@@ -1,9 +1,7 @@
 import { expect } from 'chai';
-import { known, ok, retry, unknown } from '../../../src/base/outcome.ts';
-import type { ProxyFacts } from '../../../src/node/types.ts';
+import { known, retry, unknown } from '../../../src/base/outcome.ts';
 import type { ImageState } from '../../../src/node/images/state.ts';
 import { makePlan } from '../../../src/plan/plan.ts';
-import type { Step, Waiting } from '../../../src/plan/types.ts';
 import type { Trial } from '../../../src/registry/types.ts';
 import { causesOf, type CauseInput } from '../../../src/report/causes.ts';
 import { component, desiredOf, service } from '../../support/definitions.ts';
@@ -49,56 +47,6 @@ describe('what there is a notice for', () => {
     expect(
       causesOf({ ...input(), results: changed.results, ...(seen === undefined ? {} : { seen }) }, LIMITS),
     ).to.deep.equal([]);
-  });
-
-  it('a route that was changed by hand is told, also of a service that flaps, or whose container was repaired a moment ago', async () => {
-    const route = { name: '', port: 443, mode: 'l7', hostname: 'a.test', backendTls: false } as const;
-    world.desired = desiredOf([service('a', [component('a', { routes: [route] })])]);
-    await world.converge();
-    const { seen } = input();
-    if (seen === undefined) throw new Error('nothing seen');
-    const because = { summary: 'as it was found' };
-    const results = (['create-container', 'put-routes'] as const).map((kind) => ({
-      ...{
-        step: { service: 'a', subject: 'x', because, kind, routes: [{}] } as unknown as Step,
-        outcome: ok(),
-      },
-      ...{ startedAt: 0, endedAt: 0 },
-    }));
-    const told = (waiting: readonly Waiting[]): string[] =>
-      causesOf(input({ results, seen: { ...seen, plan: { ...seen.plan, waiting } } }), LIMITS)
-        .filter(({ kind }) => kind === 'drift repaired')
-        .map(({ key }) => key);
-    expect(told([])).to.deep.equal(['drift a', 'drift a routes']);
-    expect(told([{ service: 'a', for: 'flapping', why: '' }])).to.deep.equal(['drift a routes']);
-  });
-
-  it('a renewed certificate that the proxy takes up is no drift; a file that was changed by hand is', async () => {
-    const hostname = 'a.svc.mcp.metacircular.net';
-    const route = { name: '', port: 443, mode: 'l7', hostname, backendTls: false } as const;
-    world = new World();
-    world.desired = desiredOf([service('a', [component('a', { routes: [route] })])]);
-    world.present('mcr.example.net/a:v1.0.0');
-    await world.converge();
-    world.staleRoutes.add(hostname);
-    const { seen } = input();
-    const proxy = seen?.observed.proxy;
-    if (seen === undefined || proxy?.known !== true) throw new Error('no proxy');
-    const told = (stale: NonNullable<ProxyFacts['stale']>): string[] => {
-      const now = { ...seen, observed: { ...seen.observed, proxy: known({ ...proxy.value, stale }) } };
-      const { steps } = makePlan({ ...world.facts(), observed: now.observed });
-      const results = steps.map((step) => ({
-        step,
-        outcome: ok(),
-        startedAt: world.now,
-        endedAt: world.now,
-      }));
-      return causesOf(input({ results, seen: now }), LIMITS).map(({ text }) => text);
-    };
-    expect(told([{ listenerPort: 443, hostname }])).to.deep.equal([]);
-    expect(told([{ listenerPort: 443, hostname, why: '/h.cfg was changed by hand' }])).to.deep.equal([
-      `a was repaired: route ${hostname}:443: /h.cfg was changed by hand (put-routes ${hostname})`,
-    ]);
   });
 
   it('what is tried again and not taken is one trouble over all of its tries (L15)', async () => {
