@@ -278,6 +278,13 @@ function RouteLine({
       <span class={calm ? 'calm' : route.served ? 'fine' : 'off'}>
         {route.served ? 'served' : 'not served'}
       </span>
+      {route.foreign !== undefined && (
+        <span class="off">
+          {' '}
+          the proxy has a route to <code>{route.foreign.backend}</code> there,{' '}
+          {route.foreign.owner === undefined ? 'not ours' : `of ${route.foreign.owner}`}; ours waits
+        </span>
+      )}
       {route.edge !== undefined && <span class="quiet">, edge {route.edge.join(', ')}</span>}
       {route.notAfter !== undefined && (
         <span class="quiet">

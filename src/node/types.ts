@@ -220,6 +220,8 @@ export interface ServerRecord {
   readonly addresses: readonly string[];
   /** An alias, or texts where our mark would stand. */
   readonly foreign?: boolean;
+  /** What the alias leads to. */
+  readonly alias?: string;
   readonly mark?: RecordMark;
   /** Marks beside it, which is ours if there is one: each edge node of a service has its own. Absent: none. */
   readonly others?: readonly RecordMark[];

@@ -3,7 +3,7 @@ import type { Because } from '../registry/types.ts';
 import { REPAIRED } from './because.ts';
 import type { Facts, Fronted, FrontedComponent } from './facts.ts';
 import { isDefaultHostname } from './look.ts';
-import { planRecords } from './records.ts';
+import { isPublished, planRecords } from './records.ts';
 import { notYet, READY, refusal, together, type Staging } from './staged.ts';
 import type { Refused, Waiting } from './types.ts';
 
@@ -130,7 +130,7 @@ function ordering(
   if (facts.settings.certificates === 'local') return { ...READY, steps: [step] };
   const unprovable = cannotProve(facts, desired, hostname);
   if (unprovable !== undefined) return refusal(unprovable);
-  const first = recordFirst(facts, desired, because);
+  const first = recordFirst(facts, desired, hostname, because);
   return first ?? notYet(waiting(`${hostname}: is ordered from the CA`), [{ ...step, isOrder: true }]);
 }
 
@@ -151,13 +151,20 @@ function cannotProve(facts: Facts, { service }: Fronted, hostname: string): Refu
   };
 }
 
-/** http-01: the CA looks the name up, and comes to where it leads; so its record stands before the order (house, section 4). */
-function recordFirst(facts: Facts, desired: Fronted, because: Because): Staging | undefined {
-  if (facts.settings.acmeChallenge !== 'http-01') return undefined;
+/**
+ * http-01: the CA looks the name up, and comes to where it leads; so its record stands before the order (house, section 4). Whoever
+ * looks up goes on to the next name server when one is silent: that one holds up no order, one that says otherwise does.
+ */
+function recordFirst(
+  facts: Facts,
+  desired: Fronted,
+  hostname: string,
+  because: Because,
+): Staging | undefined {
+  if (facts.settings.acmeChallenge !== 'http-01' || isPublished(facts, desired, hostname)) return undefined;
   const summary = 'the CA proves the name by http-01: its record comes before the certificate';
   const records = planRecords(facts, desired, { ...because, summary });
   const put = records.steps.filter((step) => step.kind === 'put-records');
-  if (put.length + records.waiting.length + records.refused.length === 0) return undefined;
   return { ready: false, steps: put, waiting: records.waiting, refused: records.refused };
 }
 

@@ -74,6 +74,19 @@ export function planRecords(facts: Facts, desired: Fronted, because: Because): S
   return { steps, waiting: [...waiting, ...gone.waiting], refused };
 }
 
+/** All name servers that answer have the name as it should be, and at least one does; or it is none of ours to put there. */
+export function isPublished(facts: Facts, { service }: Fronted, hostname: string): boolean {
+  const { dns } = facts.observed;
+  const seen = dns?.names[hostname];
+  if (dns === undefined || dns.driver === 'none' || seen === undefined || 'elsewhere' in seen) return true;
+  const servers = seen.servers.filter(({ seen: at }) => at.known);
+  const addresses = [...(facts.settings.addresses ?? [])].sort();
+  return (
+    servers.length > 0 &&
+    judge(facts, hostname, { ...seen, servers }, addresses, service.name).kind === 'good'
+  );
+}
+
 /** What became of records that were in line before; one that was never made has not become anything. */
 function foundIn(facts: Facts, put: readonly DnsRecord[]): string {
   const names = facts.observed.dns?.names ?? {};
@@ -205,7 +218,7 @@ function judge(
       return {
         kind: 'refused',
         refused: {
-          why: `${hostname} has a record on name server ${server} that is not ours${there.length === 0 ? '' : `: ${there.join(', ')}`}`,
+          why: `${hostname} has a record on name server ${server} that is not ours${valuesOf(at.value, there)}`,
           hint: 'Remove it there, or give the route another host name; foreign records are never written over.',
         },
       };
@@ -230,6 +243,11 @@ function judge(
       waiting: { why: unknown, hint: 'Records follow when it answers; the service itself is served.' },
     };
   return { kind: differs ? 'differs' : 'good' };
+}
+
+function valuesOf({ alias }: ServerRecord, there: readonly string[]): string {
+  const values = [...(alias === undefined ? [] : [`CNAME ${alias}`]), ...there];
+  return values.length === 0 ? '' : `: ${values.join(', ')}`;
 }
 
 function beforeOf({ promised }: Facts, hostname: string): readonly string[] {

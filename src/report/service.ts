@@ -1,12 +1,14 @@
 import { redact } from '../base/secret.ts';
-import type { Component, DesiredService, EdgeService, Issue, Route, Service } from '../definitions/types.ts';
-import type { DnsFacts, Observed, ObservedContainer, ProbeState } from '../node/types.ts';
+import type { DesiredService, EdgeService, Route } from '../definitions/types.ts';
+import type { Observed, ObservedContainer, ProbeState } from '../node/types.ts';
 import type { Applied, Printed, StepRecord, Trial } from '../registry/types.ts';
 import { endOf } from './expiry.ts';
 import { imagePushed } from './pushed.ts';
 import { clean, issueShown, reasonOf, resultShown } from './shown.ts';
+import { strangerOf } from './strangers.ts';
 import type { ContainerView, RouteView, ServiceState, ServiceView } from './types.ts';
 import type { Seen } from './view.ts';
+import { findingsOf, imagesOf, keyWarnings, strangeWarnings } from './warnings.ts';
 
 /** One service in three columns that are never one: what git says, what was brought into line, what is there (L13). */
 export function serviceView(
@@ -30,10 +32,11 @@ export function serviceView(
     applied?.file ??
     promised.files.find((entry) => entry.service === name)?.file ??
     desired.issues.find((issue) => issue.service === name)?.file;
+  const fronting = { service: name, file: file ?? '', routes: fronted.flatMap(({ routes }) => routes) };
   return {
     name,
     ...(file === undefined ? {} : { file }),
-    state: edge === undefined ? stateOf(name, seen, wanted, applied, trial) : edgeState(edge, seen),
+    state: edge === undefined ? stateOf(name, seen, wanted, applied, trial) : edgeState(edge, seen, owner),
     ...(edge === undefined ? {} : { edgeOf: edge.home, desired: edgeDesired(edge) }),
     ...(wanted === undefined ? {} : { desired: desiredOf(wanted) }),
     ...(applied === undefined ? {} : { applied: appliedOf(applied) }),
@@ -45,7 +48,7 @@ export function serviceView(
       ports.map((port) => ({ ...port, component })),
     ),
     routes: fronted.flatMap((component) =>
-      component.routes.map((route) => routeView(component.name, route, observed)),
+      component.routes.map((route) => routeView(component.name, route, observed, owner)),
     ),
     waiting: plan.waiting.filter((entry) => entry.service === name).map(clean),
     refused: plan.refused.filter((entry) => entry.service === name).map(clean),
@@ -54,6 +57,8 @@ export function serviceView(
         (issue) => issue.service === name || (file !== undefined && issue.file === file),
       ),
       ...findingsOf(wanted, observed, seen.addresses ?? []),
+      ...strangeWarnings(fronting, observed, seen.addresses ?? [], owner),
+      ...keyWarnings(fronting, observed),
     ].map(issueShown),
     ...conditionsIn(wanted, observed),
     ...(trial === undefined ? {} : { trial: trialShown(trial, printed) }),
@@ -76,95 +81,6 @@ function conditionsIn(
 ): Pick<ServiceView, 'conditions'> {
   const conditions = wanted?.service.active === true ? imagePushed(wanted.service, observed) : [];
   return conditions.length === 0 ? {} : { conditions };
-}
-
-/** What the rules for Dockerfiles say of its images. */
-function findingsOf(
-  wanted: DesiredService | undefined,
-  observed: Observed,
-  addresses: readonly string[],
-): Issue[] {
-  const { findings = {} } = observed;
-  if (wanted === undefined) return [];
-  return [
-    ...imagesOf(wanted.service).flatMap((image) => findings[image] ?? []),
-    ...wanted.service.components.flatMap((component) => imageWarnings(wanted, component, observed)),
-    ...wanted.service.components.flatMap(({ routes }) =>
-      routes.flatMap((route) => [
-        ...nameWarnings(wanted, route, observed),
-        ...awayWarnings(wanted, route, observed, addresses),
-      ]),
-    ),
-  ];
-}
-
-/** An l4 service shows its own certificate, which nobody here can mend; clients refuse one of another name (L10). */
-function nameWarnings(wanted: DesiredService, { mode, hostname, port }: Route, observed: Observed): Issue[] {
-  const shown = observed.handshakes?.[`${hostname}:${port}`];
-  if (mode !== 'l4' || shown?.kind !== 'ok' || shown.otherNames === undefined) return [];
-  return [
-    {
-      ...{ rule: 'certificate/name', severity: 'warning', file: wanted.file, line: 1, column: 1, path: '' },
-      message: `the service shows a certificate for ${hostname}:${port} that is for ${redact(shown.otherNames)}`,
-      hint: 'Clients refuse it: give the service a certificate with this host name, or the route the host name of the certificate.',
-      service: wanted.service.name,
-    },
-  ];
-}
-
-/** Of a name in no zone of ours that leads elsewhere; in words, undefined where it leads here, or nobody knows. */
-export function awayIn(dns: DnsFacts, hostname: string, addresses: readonly string[]): string | undefined {
-  const seen = dns.names[hostname];
-  if (seen === undefined || !('elsewhere' in seen) || !seen.elsewhere.known) return undefined;
-  const found = seen.elsewhere.value;
-  if (addresses.length === 0 || found.some((ip) => addresses.includes(ip))) return undefined;
-  return `${hostname} ${found.length === 0 ? 'does not resolve' : `resolves to ${found.join(', ')}, not to this node`}`;
-}
-
-/** A name that others manage, and that leads elsewhere: nothing is ever written there (L20). */
-function awayWarnings(
-  wanted: DesiredService,
-  { hostname, edge }: Route,
-  { dns }: Observed,
-  addresses: readonly string[],
-): Issue[] {
-  // With an edge node it is to lead there.
-  const away = dns === undefined || edge !== undefined ? undefined : awayIn(dns, hostname, addresses);
-  if (away === undefined) return [];
-  return [
-    {
-      ...{ rule: 'dns/elsewhere', severity: 'warning', file: wanted.file, line: 1, column: 1, path: '' },
-      message: away,
-      hint: 'The name is managed elsewhere: where no balancer or NAT stands in between, mend it there.',
-      service: wanted.service.name,
-    },
-  ];
-}
-
-/** `USER` and `VOLUME` of images that others build: nobody here can mend them, but they should be known (L18). */
-function imageWarnings(wanted: DesiredService, component: Component, observed: Observed): Issue[] {
-  const { reference } = component.image;
-  const state = observed.images[reference];
-  if (component.dockerfile !== undefined || state?.kind !== 'present') return [];
-  const warn = (rule: string, message: string, hint: string): Issue[] => [
-    {
-      ...{ rule, severity: 'warning', file: wanted.file, line: 1, column: 1, path: '' },
-      ...{ message: `${reference} ${message}`, hint, service: wanted.service.name },
-    },
-  ];
-  const isRoot = /^(0|root)?(:(0|root))?$/.test(state.user);
-  return [
-    ...(isRoot || component.user !== undefined
-      ? []
-      : warn('image/user', `has USER ${state.user}`, 'If it cannot write below /srv, set user = "0:0".')),
-    ...(state.volumes.length === 0
-      ? []
-      : warn(
-          'image/volume',
-          `declares VOLUME ${state.volumes.join(', ')}`,
-          'The mounts of the definition cover it.',
-        )),
-  ];
 }
 
 function lastReasonOf(step: StepRecord): NonNullable<ServiceView['lastReason']> {
@@ -227,7 +143,11 @@ function stateOf(
 }
 
 /** Of an edge nothing is applied: it is in line when what stands in the proxy and in DNS is as it should be. */
-function edgeState({ service, paused, active, heldBack }: EdgeService, seen: Seen): ServiceState {
+function edgeState(
+  { service, paused, active, heldBack }: EdgeService,
+  seen: Seen,
+  owner: string,
+): ServiceState {
   const { plan, observed } = seen;
   const of = (entry: { service: string }): boolean => entry.service === service.name;
   if (plan.refused.some(of)) return 'refused';
@@ -237,7 +157,7 @@ function edgeState({ service, paused, active, heldBack }: EdgeService, seen: See
     return 'changing';
   if (plan.waiting.some(of)) {
     const routes = service.components.flatMap(({ name, routes: all }) =>
-      all.map((route) => routeView(name, route, observed)),
+      all.map((route) => routeView(name, route, observed, owner)),
     );
     return routes.length > 0 && routes.every((route) => route.served) ? 'degraded' : 'waiting';
   }
@@ -254,10 +174,6 @@ function edgeDesired({ active, commit, digest, heldBack }: EdgeService): NonNull
  * that fails is told by `ImagePushed=False` and by a notice, and the service runs from the local image.
  */
 const HARMLESS: readonly string[] = ['proved', 'drained', 'git', 'restart', 'image push'];
-
-function imagesOf(service: Service): string[] {
-  return [...new Set(service.components.map((component) => component.image.reference))];
-}
 
 function desiredOf({
   service,
@@ -321,12 +237,14 @@ function whyNot(container: ObservedContainer, probe: ProbeState | undefined): st
   return container.startError ?? code;
 }
 
-function routeView(component: string, route: Route, observed: Observed): RouteView {
+function routeView(component: string, route: Route, observed: Observed, owner: string): RouteView {
   const { hostname, port, mode } = route;
   const facts = observed.proxy.known ? observed.proxy.value : undefined;
   const matches = (entry: { hostname: string; listenerPort: number }): boolean =>
     entry.hostname === hostname && entry.listenerPort === port;
-  const written = facts?.table.find(matches);
+  const standing = facts?.table.find(matches);
+  const foreign = strangerOf(standing, owner);
+  const written = foreign === undefined ? standing : undefined;
   const certificate = observed.certificates[hostname];
   return {
     component,
@@ -335,9 +253,11 @@ function routeView(component: string, route: Route, observed: Observed): RouteVi
     port,
     mode,
     ...(written === undefined ? {} : { backend: written.backend }),
+    ...(foreign === undefined ? {} : { foreign }),
     served:
+      written !== undefined &&
       facts?.live.known === true &&
-      facts.live.value.some((entry) => matches(entry) && entry.backend === written?.backend),
+      facts.live.value.some((entry) => matches(entry) && entry.backend === written.backend),
     ...(route.edge === undefined ? {} : { edge: route.edge }),
     ...(mode === 'l7' ? { url: `https://${hostname}${port === 443 ? '' : `:${port}`}/` } : {}),
     ...endOf(mode === 'l7' ? certificate : undefined, observed.handshakes?.[`${hostname}:${port}`]),

@@ -2,7 +2,7 @@ import type { Log } from '../base/log.ts';
 import { redact } from '../base/secret.ts';
 import type { StepResult } from '../execute/types.ts';
 import type { EventFeed } from './events.ts';
-import { differencesOf, type NewEvent, type Situation } from './told.ts';
+import { differencesOf, withTried, type NewEvent, type Situation } from './told.ts';
 
 /** Tells what a pass changed: on the log and in the event stream, each thing once. It decides nothing (L41). */
 export interface Teller {
@@ -13,7 +13,8 @@ export function openTeller({ log, feed }: { readonly log: Log; readonly feed: Ev
   let before: Situation | undefined;
   let told: readonly StepResult[] = [];
   return {
-    afterPass: (situation, results, at) => {
+    afterPass: (now, results, at) => {
+      const situation = withTried(before, now);
       // The same list: that pass was told already, and this one did not get so far.
       if (results !== told) for (const result of results) feed.add(stepEvent(result));
       told = results;

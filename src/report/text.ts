@@ -96,7 +96,7 @@ function serviceLines(service: ServiceView, at = 0): string[] {
     ),
     ...service.routes.map(
       (r) =>
-        `  route     ${r.hostname}:${r.port} ${r.mode} -> ${r.backend ?? 'nothing yet'}${r.served ? '' : ' (not served)'}${r.edge === undefined ? '' : `, edge ${r.edge.join(', ')}`}${endOf(r, at)}`,
+        `  route     ${r.hostname}:${r.port} ${r.mode} -> ${r.backend ?? 'nothing yet'}${servedOf(r)}${r.edge === undefined ? '' : `, edge ${r.edge.join(', ')}`}${endOf(r, at)}`,
     ),
     ...service.waiting
       .filter((w) => w.for !== 'image push')
@@ -155,4 +155,10 @@ function timesOf({ since, until }: { readonly since?: number; readonly until?: n
 
 function time(at: number | undefined): string {
   return at === undefined ? '-' : new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
+function servedOf({ served, foreign }: ServiceView['routes'][number]): string {
+  if (foreign === undefined) return served ? '' : ' (not served)';
+  const whose = foreign.owner === undefined ? 'not ours' : `of ${foreign.owner}, not ours`;
+  return ` (not served: the proxy has a route to ${foreign.backend} there, ${whose}; ours waits)`;
 }

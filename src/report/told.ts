@@ -7,7 +7,7 @@ import type { AgentEvent } from './types.ts';
 /** What is told when it begins, changes or ends. */
 export interface Situation {
   readonly commit?: Pick<Desired['commit'], 'oid' | 'author' | 'message'>;
-  readonly plan?: Pick<Plan, 'waiting' | 'refused'>;
+  readonly plan?: Pick<Plan, 'waiting' | 'refused'> & Partial<Pick<Plan, 'steps'>>;
   readonly source: SourceHealth;
   readonly idle?: { readonly why: string; readonly hint?: string };
 }
@@ -42,6 +42,23 @@ export function differencesOf(before: Situation | undefined, after: Situation, a
     ...together(changed).map((group) => eventOf(group, 'changes', at)),
     ...together(ended).map((group) => eventOf(group, 'ends', at)),
   ];
+}
+
+/** What is tried again by a step, and waited for anew when that fails. */
+const TRIED_AGAIN: readonly string[] = ['retry', 'dns', 'certificate', 'image', 'image push'];
+
+/** With the waits of before that are tried again just now: that one is tried is not that it is over. Pure. */
+export function withTried(before: Situation | undefined, after: Situation): Situation {
+  const { plan } = after;
+  if (plan?.steps === undefined || before?.plan === undefined) return after;
+  const tried = new Set(plan.steps.map(({ service }) => service));
+  const kept = before.plan.waiting.filter(
+    (old) =>
+      TRIED_AGAIN.includes(old.for) &&
+      tried.has(old.service) &&
+      !plan.waiting.some((now) => now.service === old.service && now.for === old.for),
+  );
+  return kept.length === 0 ? after : { ...after, plan: { ...plan, waiting: [...plan.waiting, ...kept] } };
 }
 
 function lastingOf(situation: Situation | undefined): Lasting[] {

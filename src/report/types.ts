@@ -212,6 +212,8 @@ export interface RouteView {
   readonly mode: 'l4' | 'l7';
   /** Absent while the route is not in the table. */
   readonly backend?: string;
+  /** Somebody else's route stands in its place, and ours waits; `owner` (`<node>/<instance>`): whose, if it has a mark. */
+  readonly foreign?: { readonly backend: string; readonly owner?: string };
   readonly served: boolean;
   /** Other nodes that serve it as well; its name leads to them. */
   readonly edge?: readonly string[];

@@ -1,15 +1,17 @@
 import type { Known } from '../base/outcome.ts';
 import { redact } from '../base/secret.ts';
 import type { Desired } from '../definitions/types.ts';
-import type { DnsFacts, ZoneName, Observed, ProxyFacts } from '../node/types.ts';
+import type { DnsFacts, Observed, ProxyFacts } from '../node/types.ts';
 import { isNobody } from '../base/nobody.ts';
 import type { Plan } from '../plan/types.ts';
 import type { NoticeRecord, PassRecord, Printed, Promised, StepRecord } from '../registry/types.ts';
 import type { SourceHealth } from '../source/types.ts';
 import { conditionsOf } from './conditions.ts';
-import { awayIn, serviceView } from './service.ts';
+import { serviceView } from './service.ts';
 import { clean, issueShown, passShown, visibleAll } from './shown.ts';
 import type { ServiceView, View } from './types.ts';
+import { isRefused, strangeIn } from './strangers.ts';
+import { awayIn } from './warnings.ts';
 
 export interface ViewInput {
   readonly node: string;
@@ -57,7 +59,7 @@ export function makeView(input: ViewInput): View {
     proxy: proxyOf(input.proxyDriver, seen?.observed.proxy),
     ...(seen?.observed.dns === undefined
       ? {}
-      : { dns: dnsOf(seen.observed.dns, seen.addresses ?? [], edgeNames(seen.desired)) }),
+      : { dns: dnsOf(seen.observed.dns, seen.addresses ?? [], edgeNames(seen.desired), input.owner) }),
     ...(seen?.observed.disk === undefined ? {} : { disk: seen.observed.disk }),
     services:
       seen === undefined
@@ -150,6 +152,7 @@ function dnsOf(
   dns: DnsFacts,
   addresses: readonly string[],
   leadAway: ReadonlySet<string>,
+  owner: string,
 ): NonNullable<View['dns']> {
   const names = Object.entries(dns.names).sort(([a], [b]) => (a < b ? -1 : 1));
   const inside = names.flatMap(([, seen]) => ('zone' in seen ? [seen] : []));
@@ -159,14 +162,17 @@ function dnsOf(
     return why === undefined ? [] : [{ hostname, why }];
   });
   const failed = inside.find((seen) => seen.failed !== undefined)?.failed?.why;
+  const refused = names.filter(
+    ([hostname, seen]) => 'zone' in seen && isRefused(hostname, seen, addresses, owner),
+  );
   const foreign = names.flatMap(([hostname, seen]) => {
-    const why = 'zone' in seen ? foreignIn(hostname, seen, addresses) : undefined;
+    const why = 'zone' in seen ? strangeIn(hostname, seen, addresses) : undefined;
     return why === undefined ? [] : [{ hostname, why }];
   });
   return {
     driver: dns.driver,
     zones: dns.zones,
-    names: inside.length,
+    names: inside.length - refused.length,
     ...(foreign.length === 0 ? {} : { foreign }),
     ...(unseen === undefined || unseen.known ? {} : { why: redact(unseen.why) }),
     ...(dns.keyFault === undefined ? {} : { keyFault: clean(dns.keyFault) }),
@@ -174,21 +180,6 @@ function dnsOf(
     ...(dns.unsearched === undefined ? {} : { unsearched: redact(dns.unsearched) }),
     elsewhere,
   };
-}
-
-/** What somebody else has under a name of ours: it is never written over, and clients may be led there. */
-function foreignIn(hostname: string, { servers }: ZoneName, own: readonly string[]): string | undefined {
-  for (const { server, seen } of servers) {
-    if (!seen.known) continue;
-    const { addresses, foreign, mark, others = [] } = seen.value;
-    const marks = mark === undefined ? others : [mark, ...others];
-    const strange = addresses.filter((ip) => marks.every((one) => !one.addresses.includes(ip)));
-    const isSame = marks.length === 0 && strange.every((ip) => own.includes(ip));
-    if (foreign !== true && (strange.length === 0 || isSame)) continue;
-    const values = strange.length === 0 ? '' : `: ${strange.join(', ')}`;
-    return `${hostname} has a record on name server ${server} that is not ours${values}`;
-  }
-  return undefined;
 }
 
 /** Host names of this node's services that lead to edge nodes, as they should. */

@@ -115,7 +115,7 @@ function dnsBy(startServer: (options?: ServerOptions) => Promise<NameServer>): v
       zone: knot.zone,
       hostname: NAME,
       // As it was seen a moment ago.
-      seen: { addresses: [], isAlias: false, texts: [] },
+      seen: { addresses: [], texts: [] },
       add: [FOUR],
       drop: [],
       mark: { owner: OWNER, service: 'hello', addresses: [FOUR] },

@@ -210,7 +210,7 @@ export function recordLines(subject: Subject): string[] {
       if (seen?.foreign === true) return [`# ${hostname}: what ${server} has there is not ours`];
       const mark = { owner: facts.settings.owner, service, addresses };
       const texts = seen?.mark === undefined ? [] : [formatMark(seen.mark)];
-      const now: NameSeen = { addresses: seen?.addresses ?? [], isAlias: false, texts };
+      const now: NameSeen = { addresses: seen?.addresses ?? [], texts };
       const add = addresses.filter((ip) => !now.addresses.includes(ip));
       const drop = (seen?.mark?.addresses ?? []).filter(
         (ip) => now.addresses.includes(ip) && !addresses.includes(ip),

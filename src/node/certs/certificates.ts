@@ -363,6 +363,7 @@ function stateOf(verdict: Verdict, { certPath, keyPath }: Place, now: number): C
         keyPath,
         notAfter: verdict.notAfter,
         fingerprint256: verdict.leaf.fingerprint256,
+        ...(verdict.keyMode === undefined ? {} : { keyMode: verdict.keyMode }),
       };
   }
 }

@@ -5,6 +5,8 @@ import { messageOf } from '../../base/outcome.ts';
 
 const MAX_BYTES = 1024 * 1024;
 const SYSTEM_ROOTS = '/etc/ssl/certs/ca-certificates.crt';
+/** Group and all others, whatever they may do with it. */
+const OF_OTHERS = 0o077;
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
 const FULL_CHAIN =
@@ -24,6 +26,8 @@ export type Verdict =
       readonly leaf: X509Certificate;
       /** The first moment at which something in the chain ends, milliseconds since the epoch. */
       readonly notAfter: number;
+      /** Mode of the key's file, as `0644`, where others than its owner may read or write it. */
+      readonly keyMode?: string;
     }
   /** `leaf` when the file holds one that can be read. */
   | {
@@ -40,7 +44,7 @@ export type Verdict =
 export async function checkCertificate(files: CertificateFiles, now: number): Promise<Verdict> {
   const texts = await readBoth(files);
   if ('kind' in texts) return texts;
-  return judgeCertificate(texts.pem, texts.key, files, now);
+  return withMode(await judgeCertificate(texts.pem, texts.key, files, now), texts.keyMode);
 }
 
 /**
@@ -59,30 +63,37 @@ export function openCheck(): typeof checkCertificate {
       known.delete(place);
       return texts;
     }
-    const { pem, key = '' } = texts;
+    const { pem, key = '', keyMode } = texts;
     // A digest: the key itself is not kept.
     const bytes = createHash('sha256').update(`${pem}\0${key}`).digest('hex');
     const before = known.get(place);
     if (before?.bytes === bytes && before.verdict.kind === 'valid') {
-      if (now >= before.from && now < before.verdict.notAfter) return before.verdict;
+      if (now >= before.from && now < before.verdict.notAfter) return withMode(before.verdict, keyMode);
     }
     const verdict = await judgeCertificate(pem, texts.key, files, now);
     known.set(place, { bytes, from: Math.max(...parseChain(pem).map(startOf)), verdict });
-    return verdict;
+    return withMode(verdict, keyMode);
   };
+}
+
+function withMode(verdict: Verdict, mode = 0): Verdict {
+  const isOpen = verdict.kind === 'valid' && (mode & OF_OTHERS) !== 0;
+  return isOpen ? { ...verdict, keyMode: (mode & 0o7777).toString(8).padStart(4, '0') } : verdict;
 }
 
 async function readBoth(
   files: CertificateFiles,
 ): Promise<
-  | { readonly pem: string; readonly key: string | undefined }
+  | { readonly pem: string; readonly key: string | undefined; readonly keyMode?: number }
   | Extract<Verdict, { kind: 'absent' | 'unknown' }>
 > {
   const pem = await readBounded(files.certPath);
   if (pem.kind !== 'text') return pem.kind === 'missing' ? { kind: 'absent' } : pem;
   const key = await readBounded(files.keyPath);
   if (key.kind === 'unknown') return key;
-  return { pem: pem.text, key: key.kind === 'text' ? key.text : undefined };
+  return key.kind === 'text'
+    ? { pem: pem.text, key: key.text, keyMode: key.mode }
+    : { pem: pem.text, key: undefined };
 }
 
 /**
@@ -260,7 +271,7 @@ export function signed(issuer: X509Certificate, certificate: X509Certificate): b
 }
 
 type Content =
-  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'text'; readonly text: string; readonly mode: number }
   | { readonly kind: 'missing' }
   | { readonly kind: 'unknown'; readonly why: string };
 
@@ -272,7 +283,7 @@ export async function readBounded(path: string, maxBytes = MAX_BYTES): Promise<C
       const stat = await file.stat();
       if (!stat.isFile()) return { kind: 'unknown', why: `${path} is not a file` };
       if (stat.size > maxBytes) return { kind: 'unknown', why: `${path} is larger than ${maxBytes} bytes` };
-      return { kind: 'text', text: await readFile(file, 'utf8') };
+      return { kind: 'text', text: await readFile(file, 'utf8'), mode: stat.mode };
     } finally {
       await file.close();
     }

@@ -16,6 +16,8 @@ export type CertificateState =
       readonly keyPath: string;
       readonly notAfter: number;
       readonly fingerprint256: string;
+      /** Mode of the key's file, as `0644`, where others than its owner may read or write it. */
+      readonly keyMode?: string;
       /** From when on it is renewed by itself. Absent: it is not ours, and somebody else renews it. */
       readonly renewsAt?: number;
       /** Less than a third of its life is left, and a CA is to be asked, is being asked, or did not give another one. */

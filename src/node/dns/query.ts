@@ -12,7 +12,8 @@ export const MARK_LABEL = '_mc-gitops.';
 /** What one server says of one name. Addresses are sorted. */
 export interface NameSeen {
   readonly addresses: readonly string[];
-  readonly isAlias: boolean;
+  /** What it is a CNAME of. */
+  readonly alias?: string;
   /** Text strings at the mark's name, one entry a record. */
   readonly texts: readonly (readonly string[])[];
 }
@@ -73,7 +74,8 @@ export async function lookUp(server: string, hostname: string): Promise<NameSeen
     answers(resolver.resolveCname(hostname)),
     answers(resolver.resolveTxt(markName(hostname))),
   ]);
-  return { addresses: [...four, ...six].sort(), isAlias: alias.length > 0, texts };
+  const [target] = alias;
+  return { addresses: [...four, ...six].sort(), ...(target === undefined ? {} : { alias: target }), texts };
 }
 
 /** Texts at a name, each as one string. */

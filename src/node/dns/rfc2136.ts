@@ -320,7 +320,8 @@ function changeOf(
   gone: boolean,
 ): Change {
   const { hostname, addresses, before = [] } = record;
-  if (seen.isAlias) return { kind: 'foreign', why: `${hostname} is an alias (CNAME) that is not ours` };
+  if (seen.alias !== undefined)
+    return { kind: 'foreign', why: `${hostname} is an alias (CNAME ${seen.alias}) that is not ours` };
   const marks = marksOf(seen.texts);
   const mark = marks?.find(({ owner }) => owner === us.owner);
   const others = marks?.filter((one) => one !== mark) ?? [];
@@ -356,7 +357,8 @@ function recordOf(found: Known<Map<string, NameSeen>>, hostname: string, owner: 
   const others = marks?.filter((one) => one !== mark) ?? [];
   return known({
     addresses: seen.addresses,
-    ...(seen.isAlias || marks === undefined ? { foreign: true } : {}),
+    ...(seen.alias !== undefined || marks === undefined ? { foreign: true } : {}),
+    ...(seen.alias === undefined ? {} : { alias: seen.alias }),
     ...(mark === undefined ? {} : { mark }),
     ...(others.length === 0 ? {} : { others }),
   });

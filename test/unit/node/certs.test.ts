@@ -61,6 +61,22 @@ describe('node/certs, driver local', () => {
     }
   });
 
+  it('a key that others than its owner may read is used all the same, and told with its mode until that is mended', async () => {
+    const { leaf, middle, root, key } = await makeChain();
+    await place(`${leaf}${middle}${root}`, key);
+    const certificates = open('files');
+    const path = join(at.certDir, 'hello.key');
+    for (const mode of [0o644, 0o640, 0o606]) {
+      await chmod(path, mode);
+      expect(await look(certificates)).to.include({ kind: 'valid', keyMode: `0${mode.toString(8)}` });
+      expect(await modeOf(path), 'it is the operator’s').to.equal(mode);
+    }
+    await chmod(path, 0o600);
+    expect(await look(certificates))
+      .to.include({ kind: 'valid' })
+      .and.not.to.have.property('keyMode');
+  });
+
   it('twice is once: a second issue changes no byte', async () => {
     const certificates = open('local');
     await certificates.issue(HOST, 'hello', true);

@@ -31,6 +31,30 @@ describe('certificates that are ordered from a CA', () => {
     expect(world.plan().waiting.map((entry) => entry.for)).to.deep.equal(['dns']);
   });
 
+  it('http-01 waits for no name server that is silent, when another one has the name; for one that says otherwise it does (L20)', async () => {
+    const world = prepared();
+    world.secondNames = {};
+    world.silent.add('ns2');
+    while ((await world.pass()).plan.steps.length > 0);
+    expect(kinds(world)).to.deep.equal(['name', 'certificate']);
+
+    const other = prepared();
+    other.secondNames = { [NAME]: { addresses: ['198.51.100.66'] } };
+    other.silent.add('ns');
+    while ((await other.pass()).plan.steps.length > 0);
+    expect(kinds(other)).to.deep.equal([]);
+    other.silent.clear();
+    while ((await other.pass()).plan.steps.length > 0);
+    expect(kinds(other)).to.not.include('certificate');
+    expect(other.plan().refused[0]?.why).to.contain('198.51.100.66');
+
+    const refused = prepared();
+    refused.secondNames = {};
+    refused.refusing.add('ns2');
+    while ((await refused.pass()).plan.steps.length > 0);
+    expect(kinds(refused), 'one that answers and does not have it').to.not.include('certificate');
+  });
+
   it('dns-01 needs no record first', async () => {
     const world = prepared();
     world.acmeChallenge = 'dns-01';

@@ -37,6 +37,32 @@ describe('what is told', () => {
     expect(texts(waits('try 3, 120 ms', 'web'), waits('try 4, 98 ms', 'web'))).to.deep.equal([]);
   });
 
+  it('a wait that is tried again and fails again is one wait; it ends when what was tried has succeeded', async () => {
+    const lines: string[] = [];
+    const write = (line: string): void => void lines.push((JSON.parse(line) as { msg: string }).msg);
+    const teller = openTeller({ log: makeLog('info', { write }), feed: openFeed() });
+    const world = new World();
+    world.desired = desiredOf([service('web', [component('web', { network: 'none' })])]);
+    world.present('mcr.example.net/web:v1.0.0');
+    const { steps } = world.plan();
+    expect(steps).to.not.deep.equal([]);
+    const waiting = (count: number): Situation => ({
+      source: UP,
+      plan: {
+        waiting: [{ service: 'web', for: 'retry', why: `refused (try ${count})` }],
+        refused: [],
+        steps: [],
+      },
+    });
+    const trying: Situation = { source: UP, plan: { waiting: [], refused: [], steps } };
+    for (const situation of [waiting(1), trying, waiting(2), trying, trying, waiting(3)])
+      teller.afterPass(situation, [], 9);
+    expect(lines).to.deep.equal(['web: waits for retry: refused (try 1)']);
+    teller.afterPass(trying, [], 9);
+    teller.afterPass(quiet, [], 9);
+    expect(lines.slice(1)).to.deep.equal(['web: no longer waits for retry']);
+  });
+
   it('services that wait for the same are told in one line', () => {
     const names = Array.from({ length: 30 }, (_, i) => `s${i}`);
     expect(texts(quiet, waits('the engine is away', ...names))).to.deep.equal([

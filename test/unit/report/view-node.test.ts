@@ -237,7 +237,7 @@ describe('the view of the node as a whole', () => {
   });
 
   it('tells what somebody else has under a name of ours, beside our record or alone (L14)', () => {
-    const mark = { owner: 'n1/main', service: 'a', addresses: ['10.0.0.1'] };
+    const mark = { owner: at.input.owner, service: 'a', addresses: ['10.0.0.1'] };
     const edge = { owner: 'e1/main', service: 'a@n1', addresses: ['10.0.0.7'] };
     const conditionOf = (value: ServerRecord): unknown => {
       const names = {
@@ -253,15 +253,18 @@ describe('the view of the node as a whole', () => {
       });
       return conditions.find(({ name }) => name === 'dns');
     };
-    const told = (values: string): object => ({
+    const told = (values: string, names = '1 name'): object => ({
       ...{ name: 'dns', ok: false },
-      text: `manages 1 name in svc.test; a.svc.test has a record on name server 10.0.0.53 that is not ours${values}`,
+      text: `manages ${names} in svc.test; a.svc.test has a record on name server 10.0.0.53 that is not ours${values}`,
       hint: 'Remove it there, or give the route another host name; foreign records are never written over.',
     });
     const beside = { addresses: ['10.0.0.1', '198.51.100.66'], mark };
     expect(conditionOf(beside)).to.deep.equal(told(': 198.51.100.66'));
-    expect(conditionOf({ addresses: ['203.0.113.9'] })).to.deep.equal(told(': 203.0.113.9'));
-    expect(conditionOf({ addresses: [], foreign: true })).to.deep.equal(told(''));
+    expect(conditionOf({ addresses: ['203.0.113.9'] })).to.deep.equal(told(': 203.0.113.9', '0 names'));
+    expect(conditionOf({ addresses: [], foreign: true })).to.deep.equal(told('', '0 names'));
+    expect(conditionOf({ addresses: [], foreign: true, alias: 'x.example' })).to.deep.equal(
+      told(': CNAME x.example', '0 names'),
+    );
     for (const good of [
       { addresses: ['10.0.0.1'], mark },
       { addresses: ['10.0.0.1', '10.0.0.7'], mark, others: [edge] },
