@@ -23,6 +23,7 @@ import { readSafely, type Reader } from './reading.ts';
 import type { Promised } from './registry/types.ts';
 import type { Source } from './source/source.ts';
 import type { Commit, DefinitionFile } from './source/types.ts';
+import { recordOf, traced } from './origins.ts';
 import { VERSION } from './version.ts';
 
 /** What a pass needs; opened once by the agent. */
@@ -146,11 +147,10 @@ export async function runPass(
 /** What the journal says of this pass: why it was made, for which commit, and from what it decided. */
 function occasionOf(facts: Facts, triggers: ReadonlySet<string>): Occasion {
   const { desired, promised, observed } = facts;
-  const { oid, author, at, message } = desired.commit;
   return {
     trigger: [...triggers].sort().join(', '),
-    commit: oid,
-    about: { oid, author, at, message: message.split('\n')[0] ?? '' },
+    commit: desired.commit.oid,
+    about: recordOf(desired.commit),
     digests: new Map(
       [...inTurn(desired, promised, facts.now).services, ...(desired.edges ?? [])].map((entry) => [
         entry.service.name,
@@ -317,7 +317,7 @@ async function resolveCommit(
       why: `the definitions of ${commit.slice(0, 8)} could not be resolved: ${messageOf(error)}`,
     };
   }
-  const { desired, values } = resolution;
+  const { desired, nodeFile, told } = await traced(house, resolution.desired, resolution.nodeFile);
   for (const issue of desired.issues) {
     const at = `${issue.file}:${issue.line}:${issue.column}`;
     log.warn({ at, rule: issue.rule, hint: issue.hint }, `${at}: ${issue.message}`);
@@ -325,8 +325,8 @@ async function resolveCommit(
   const good = acceptedFiles(desired);
   const news = await newCommits(house, desired, accepted);
   const named = namedServices(news, desired, registry.promised());
-  const { nodeFile, elsewhere } = resolution;
-  const written = registry.accept(commit, clock.now(), good, nodeFile, named, elsewhere);
+  const { values, elsewhere } = resolution;
+  const written = registry.accept(commit, clock.now(), good, nodeFile, named, elsewhere, told);
   // What cannot be written down is not acted upon (G32).
   if (written.kind !== 'ok') return written;
   await source.keep(commit, lastGoodOids(registry.promised()));

@@ -187,7 +187,7 @@ export interface DesiredService {
   readonly oid: string;
   /** Digest of `service`: a service is touched only if this changed (L37). */
   readonly digest: string;
-  /** Commit the blob in force was taken from. */
+  /** Commit that brought the blob in force; the one it was first seen with, where that is not known. */
   readonly commit: string;
   /** True when the file of the newest commit is bad and its last good state is in force. */
   readonly heldBack: boolean;

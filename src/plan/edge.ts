@@ -146,11 +146,10 @@ function routesGone(facts: Facts, service: string, because: Because): ServicePla
 
 /** The service is gone, or this node is its edge no more: first the name leads elsewhere, then nobody is served here. */
 export function planEdgeRemoved(facts: Facts, service: string): ServicePlan {
-  const { commit } = facts.desired;
-  const file = facts.promised.files.find((entry) => entry.service === service)?.file;
+  const { file, goneIn } = facts.promised.files.find((entry) => entry.service === service) ?? {};
   const because: Because = {
     summary: `this node is no longer the edge of ${service.replace('@', ' of ')}`,
-    commit: commit.oid,
+    commit: goneIn ?? facts.desired.commit.oid,
     ...(file === undefined ? {} : { file }),
   };
   const records = recordsGone(facts, service);

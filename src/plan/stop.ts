@@ -47,12 +47,11 @@ export function goneText(service: string): string {
 
 /** The definition is gone: routes, containers, network, leases, in that order. Data stays. */
 export function planRemoved(facts: Facts, service: string): ServicePlan {
-  const { commit } = facts.desired;
-  const file = facts.promised.files.find((entry) => entry.service === service)?.file;
+  const { file, goneIn } = facts.promised.files.find((entry) => entry.service === service) ?? {};
   const isKnown = file !== undefined || appliedOf(facts, service) !== undefined;
   const because: Because = {
     summary: isKnown ? goneText(service) : `it has the mark of service ${service}, which nobody knows`,
-    commit: commit.oid,
+    commit: goneIn ?? facts.desired.commit.oid,
     ...(file === undefined ? {} : { file }),
   };
   const window = appliedOf(facts, service)?.service.deploy?.window;

@@ -23,6 +23,7 @@ export interface Acceptance {
     nodeFile?: NodeFileRecord,
     named?: readonly string[],
     elsewhere?: readonly Elsewhere[],
+    gone?: ReadonlyMap<string, string>,
   ): void;
   recordEngine(engine: EngineIdentity): void;
   recordOrphan(orphan: OrphanRecord): void;
@@ -41,9 +42,12 @@ export function acceptanceOn(db: Database.Database, tables: Tables): Acceptance 
   const drop = tables.write('meta', 'DELETE FROM meta WHERE key = ?');
   const file = tables.write(
     'accepted_files',
-    `INSERT INTO accepted_files (service, file, oid, "commit", prune) VALUES (@service, @file, @oid, @commit, @prune)
-     ON CONFLICT DO UPDATE SET file = excluded.file, oid = excluded.oid, "commit" = excluded."commit", prune = excluded.prune`,
+    `INSERT INTO accepted_files (service, file, oid, "commit", prune, gone_in)
+     VALUES (@service, @file, @oid, @commit, @prune, @goneIn)
+     ON CONFLICT DO UPDATE SET file = excluded.file, oid = excluded.oid, "commit" = excluded."commit", prune = excluded.prune,
+       gone_in = excluded.gone_in`,
   );
+  const goneFile = tables.write('accepted_files', 'UPDATE accepted_files SET gone_in = ? WHERE service = ?');
   const orphan = tables.write(
     'orphans',
     'INSERT INTO orphans (service, "commit", seen_at) VALUES (@service, @commit, @seenAt) ON CONFLICT DO NOTHING',
@@ -53,12 +57,12 @@ export function acceptanceOn(db: Database.Database, tables: Tables): Acceptance 
     if (value !== undefined) meta.run(key, JSON.stringify(value));
   };
   const putFile = (entry: AcceptedFile): void => {
-    file.run({ ...entry, prune: entry.prune === false ? 0 : 1 });
+    file.run({ ...entry, prune: entry.prune === false ? 0 : 1, goneIn: entry.goneIn ?? null });
   };
   const once = (work: () => void): void => db.transaction(work).immediate();
   return {
     read,
-    accept: (commit, at, files, nodeFile, named = [], elsewhere = []) =>
+    accept: (commit, at, files, nodeFile, named = [], elsewhere = [], gone = new Map()) =>
       once(() => {
         const before = read();
         // A pass over an unchanged node writes nothing (house rule 6).
@@ -71,9 +75,12 @@ export function acceptanceOn(db: Database.Database, tables: Tables): Acceptance 
         const orphaned = new Set(before.orphans?.map((entry) => entry.service));
         for (const entry of files) {
           const old = known.get(entry.service);
-          if (old?.oid !== entry.oid || old.file !== entry.file || old.prune !== entry.prune) putFile(entry);
+          const isSame = old?.oid === entry.oid && old.file === entry.file && old.prune === entry.prune;
+          if (!isSame || old.goneIn !== undefined) putFile(entry);
           if (orphaned.has(entry.service)) dropOrphan.run(entry.service);
         }
+        for (const [service, commitOf] of gone)
+          if (known.has(service) && known.get(service)?.goneIn !== commitOf) goneFile.run(commitOf, service);
       }),
     recordEngine: (engine) => put('engine', engine),
     recordOrphan: (entry) => {
@@ -97,10 +104,15 @@ export function acceptanceOn(db: Database.Database, tables: Tables): Acceptance 
   };
 }
 
+interface FileRow extends Omit<AcceptedFile, 'prune' | 'goneIn'> {
+  readonly prune: number;
+  readonly goneIn: string | null;
+}
+
 function reader(db: Database.Database, tables: Tables): () => AcceptedFacts {
   const meta = db.prepare<[string], { value: string }>('SELECT value FROM meta WHERE key = ?');
-  const files = db.prepare<[], Omit<AcceptedFile, 'prune'> & { readonly prune: number }>(
-    'SELECT * FROM accepted_files ORDER BY service',
+  const files = db.prepare<[], FileRow>(
+    'SELECT service, file, oid, "commit", prune, gone_in AS goneIn FROM accepted_files ORDER BY service',
   );
   const orphans = db.prepare<[], OrphanRecord>(
     'SELECT service, "commit", seen_at AS seenAt FROM orphans ORDER BY service',
@@ -120,7 +132,11 @@ function reader(db: Database.Database, tables: Tables): () => AcceptedFacts {
   }));
   const taken = tables.read('orphans', () => orphans.all());
   const accepted = tables.read('accepted_files', () =>
-    files.all().map(({ prune, ...rest }) => (prune === 0 ? { ...rest, prune: false as const } : rest)),
+    files.all().map(({ prune, goneIn, ...rest }) => ({
+      ...rest,
+      ...(prune === 0 ? { prune: false as const } : {}),
+      ...(goneIn === null ? {} : { goneIn }),
+    })),
   );
   return () => {
     const left = taken();

@@ -49,6 +49,10 @@ export interface Journal {
   /** The newest passes that did something for a service, with its steps only. */
   changes(service: string, limit: number): PassRecord[];
   history(service: string, limit: number): StepRecord[];
+  /** Remembers what commits are: for the steps that name them, whatever becomes of the repository. */
+  tell(commits: readonly CommitRecord[]): void;
+  /** Those of which nothing is told yet. */
+  untold(oids: readonly string[]): string[];
   prune(limits: JournalLimits & { readonly now: number }): void;
   /** Steps that a dead agent left open. */
   interrupt(at: number): number;
@@ -91,7 +95,7 @@ export function journalOn(db: Database.Database): Journal {
   return { ...writingOn(db), ...readingOn(db) };
 }
 
-type Reading = Pick<Journal, 'planKey' | 'plan' | 'passes' | 'pass' | 'changes' | 'history'>;
+type Reading = Pick<Journal, 'planKey' | 'plan' | 'passes' | 'pass' | 'changes' | 'history' | 'untold'>;
 
 /** The reading half, which a program beside the agent may use too. */
 export function readingOn(db: Database.Database): Reading {
@@ -106,12 +110,17 @@ export function readingOn(db: Database.Database): Reading {
     `${select} WHERE passes.id IN (SELECT DISTINCT pass FROM steps WHERE service = ? ORDER BY pass DESC LIMIT ?)
      ORDER BY passes.id DESC`,
   );
-  const stepsOf = db.prepare<[number], StepRow>('SELECT * FROM steps WHERE pass = ? ORDER BY id');
+  const stepRows = db.prepare<[number], StepRow>('SELECT * FROM steps WHERE pass = ? ORDER BY id');
   const stepsFor = db.prepare<[string, number], StepRow>(
     'SELECT * FROM steps WHERE service = ? ORDER BY id DESC LIMIT ?',
   );
   const key = db.prepare<[], { key: string }>('SELECT key FROM plans ORDER BY pass DESC LIMIT 1');
   const onePlan = db.prepare<[number], PlanRow>('SELECT * FROM plans WHERE pass = ?');
+  const told = db.prepare<[string], CommitRecord>(
+    'SELECT oid, author, at, message FROM commits WHERE oid = ?',
+  );
+  const stepOf = (row: StepRow): StepRecord => withCommit(plainStepOf(row), (oid) => told.get(oid));
+  const stepsOf = (pass: number): StepRecord[] => stepRows.all(pass).map(stepOf);
   return {
     planKey: () => key.get()?.key,
     plan: (pass) => {
@@ -119,19 +128,20 @@ export function readingOn(db: Database.Database): Reading {
       if (row === undefined) return undefined;
       return { pass, version: row.version, inputs: parts.get(row.inputs), plan: parts.get(row.plan) };
     },
-    passes: (limit) => lastPasses.all(limit).map((row) => passOf(row, stepsOf.all(row.id))),
+    passes: (limit) => lastPasses.all(limit).map((row) => passOf(row, stepsOf(row.id))),
     pass: (id) => {
       const row = onePass.get(id);
-      return row === undefined ? undefined : passOf(row, stepsOf.all(id));
+      return row === undefined ? undefined : passOf(row, stepsOf(id));
     },
     changes: (service, limit) =>
       passesOf.all(service, limit).map((row) =>
         passOf(
           row,
-          stepsOf.all(row.id).filter((step) => step.service === service),
+          stepsOf(row.id).filter((step) => step.service === service),
         ),
       ),
     history: (service, limit) => stepsFor.all(service, limit).map(stepOf),
+    untold: (oids) => oids.filter((oid) => told.get(oid) === undefined),
   };
 }
 
@@ -176,6 +186,7 @@ function writingOn(db: Database.Database): Omit<Journal, keyof Reading> {
           insertPlan.run(pass, version, key, parts.put(inputs), parts.put(plan));
         })
         .immediate(),
+    tell: (commits) => commits.forEach((commit) => void insertCommit.run(commit)),
     prune,
     interrupt: (at) =>
       db
@@ -205,8 +216,13 @@ function pruningOn(db: Database.Database, sweep: () => void): Journal['prune'] {
        AND NOT EXISTS (SELECT 1 FROM steps WHERE steps.pass = passes.id)
        AND NOT EXISTS (SELECT 1 FROM plans WHERE plans.pass = passes.id)`,
   );
+  // What a step that is still there names, or one may name that is yet to come, is kept.
   const commits = db.prepare(
-    `DELETE FROM commits WHERE NOT EXISTS (SELECT 1 FROM passes WHERE passes."commit" = commits.oid)`,
+    `DELETE FROM commits WHERE oid NOT IN (
+       SELECT "commit" FROM passes
+       UNION SELECT json_extract(because, '$.commit') FROM steps WHERE json_valid(because) AND json_extract(because, '$.commit') IS NOT NULL
+       UNION SELECT "commit" FROM accepted_files UNION SELECT gone_in FROM accepted_files WHERE gone_in IS NOT NULL
+       UNION SELECT "commit" FROM trials)`,
   );
   return ({ maxAgeMs, maxPasses, maxPlans, now }) =>
     db
@@ -225,7 +241,7 @@ function textOf(value: unknown): string | null {
   return value === undefined ? null : JSON.stringify(value);
 }
 
-function passOf(row: PassRow, steps: readonly StepRow[]): PassRecord {
+function passOf(row: PassRow, steps: readonly StepRecord[]): PassRecord {
   return {
     id: row.id,
     startedAt: row.started_at,
@@ -235,11 +251,11 @@ function passOf(row: PassRow, steps: readonly StepRow[]): PassRecord {
     ...(row.message === null ? {} : { message: row.message }),
     ...(row.planned === null ? {} : { replay: true }),
     trigger: row.trigger_words,
-    steps: steps.map(stepOf),
+    steps,
   };
 }
 
-function stepOf(row: StepRow): StepRecord {
+function plainStepOf(row: StepRow): StepRecord {
   return {
     id: row.id,
     pass: row.pass,
@@ -256,6 +272,12 @@ function stepOf(row: StepRow): StepRecord {
     ...given('before', row.before),
     ...given('after', row.after),
   };
+}
+
+function withCommit(step: StepRecord, told: (oid: string) => CommitRecord | undefined): StepRecord {
+  const { commit } = step.because;
+  const about = commit === undefined ? undefined : told(commit);
+  return about === undefined ? step : { ...step, about };
 }
 
 /** Undefined when it is damaged: one row of history must not hide all others. */

@@ -102,4 +102,5 @@ export const MIGRATIONS: readonly string[] = [
   'CREATE TABLE seals (name TEXT PRIMARY KEY, digest TEXT NOT NULL) STRICT',
   'ALTER TABLE trials ADD COLUMN printed TEXT',
   'ALTER TABLE routes ADD COLUMN written TEXT',
+  'ALTER TABLE accepted_files ADD COLUMN gone_in TEXT',
 ];

@@ -41,6 +41,7 @@ import type {
   StepRecord,
   Trial,
   StoredPlan,
+  Told,
 } from './types.ts';
 import { writingTo } from './writing.ts';
 
@@ -73,7 +74,10 @@ export interface Registry {
     nodeFile?: NodeFileRecord,
     named?: readonly string[],
     elsewhere?: readonly Elsewhere[],
+    told?: Told,
   ): Outcome<undefined>;
+  /** Those of which nothing is told yet. */
+  untold(oids: readonly string[]): string[];
   recordEngine(engine: EngineIdentity): Outcome<undefined>;
   recordOrphan(orphan: OrphanRecord): Outcome<undefined>;
   /** Takes up in one transaction what a lost registry knew. */
@@ -238,8 +242,11 @@ export function registryOn(
   return {
     ...readingOn(db),
     promised: () => promises.promised(),
-    accept: (commit, at, files, nodeFile, named, elsewhere) =>
-      keep(() => acceptance.accept(commit, at, files, nodeFile, named, elsewhere)),
+    accept: (commit, at, files, nodeFile, named, elsewhere, told) =>
+      keep(() => {
+        journal.tell(told?.commits ?? []);
+        acceptance.accept(commit, at, files, nodeFile, named, elsewhere, told?.gone);
+      }),
     recordEngine: (engine) => keep(() => acceptance.recordEngine(engine)),
     recordOrphan: (orphan) => keep(() => acceptance.recordOrphan(orphan)),
     rebuild: (rebuilt) => write(() => promises.rebuild(rebuilt)),

@@ -28,7 +28,10 @@ const schema = v.object({
   nodeFile: v.optional(v.object({ file: text, oid: text, commit: text })),
   elsewhere: v.optional(v.array(v.object({ service: text, node: text }))),
   files: v.array(
-    v.object({ service: text, file: text, oid: text, commit: text, prune: v.optional(v.literal(false)) }),
+    v.object({
+      ...{ service: text, file: text, oid: text, commit: text },
+      ...{ prune: v.optional(v.literal(false)), goneIn: v.optional(text) },
+    }),
   ),
   records: v.optional(v.array(v.object({ service: text, hostname: text, addresses: v.array(text) }))),
   // Our own words, read back by the version that wrote them or a later one: the definitions in them are taken as they are.

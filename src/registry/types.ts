@@ -108,6 +108,8 @@ export interface AcceptedFile {
   readonly commit: string;
   /** When this file goes, its containers stay as orphans; absent: they are removed. */
   readonly prune?: false;
+  /** No definition asks for it any more since this commit. Absent: one does, or that is not known. */
+  readonly goneIn?: string;
 }
 
 /** Ours by label, of a service that neither git nor the registry knew: taken in, and removed by a later commit at the earliest. */
@@ -199,6 +201,8 @@ export interface StepRecord {
   readonly before?: unknown;
   /** What stands there now; only of a step that succeeded. */
   readonly after?: unknown;
+  /** The commit that `because` names, as far as it is known; read only. */
+  readonly about?: CommitRecord;
 }
 
 /** Why a step is taken: one sentence, the commit and file it comes from, and what changed as a JSON Patch (RFC 6902). */
@@ -236,6 +240,13 @@ export interface CommitRecord {
   readonly at: number;
   /** First line. */
   readonly message: string;
+}
+
+/** What was found out about the commits of a pull. */
+export interface Told {
+  /** Services that are wanted no more, each with the commit that took its definition away. */
+  readonly gone: ReadonlyMap<string, string>;
+  readonly commits: readonly CommitRecord[];
 }
 
 /** The inputs and the plan of a pass as they were: names and keyed hashes only. The planner knows their form. */

@@ -32,15 +32,15 @@ function entryOf(pass: PassRecord, service: string): HistoryEntry {
   const { commit = pass.commit, file, patch, summary = '' } = main?.because ?? {};
   const ends = steps.flatMap((step) => (step.endedAt === undefined ? [] : [step.endedAt]));
   const startedAt = Math.min(...steps.map((step) => step.startedAt));
-  const isOfPass = commit === pass.commit;
+  const { author, message } = main?.about ?? (commit === pass.commit ? pass : {});
   return {
     pass: pass.id,
     service,
     at: startedAt,
     trigger: pass.trigger,
     commit,
-    ...(isOfPass && pass.author !== undefined ? { author: pass.author } : {}),
-    ...(isOfPass && pass.message !== undefined ? { message: pass.message } : {}),
+    ...(author === undefined ? {} : { author }),
+    ...(message === undefined ? {} : { message }),
     ...(file === undefined ? {} : { file }),
     why: summary,
     ...(patch === undefined ? {} : { patch }),

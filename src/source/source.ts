@@ -26,6 +26,13 @@ export interface Source {
    * messages. Does not ask the remote.
    */
   range(commit: string, accepted: string): Promise<Outcome<Commit[]>>;
+  /**
+   * For each path the commit that gave it what it has in `commit`, or that took it away. Those that are not found within a bound,
+   * or in what was fetched, are left out. Does not ask the remote.
+   */
+  origins(commit: string, paths: readonly string[]): Promise<Outcome<ReadonlyMap<string, Commit>>>;
+  /** These commits, as far as they are here. Does not ask the remote. */
+  commits(oids: readonly string[]): Promise<Commit[]>;
   /** One blob by its id, for a file's last good state. Does not ask the remote. */
   readFile(oid: string): Promise<Outcome<Uint8Array>>;
   /**
@@ -114,6 +121,8 @@ export function openSource(settings: SourceSettings, log: Log, clock: Clock): So
       await writeKept(keptPath, { definitions, blobs }, log);
     },
     range: (commit, accepted) => readRange(mirrors, commit, accepted),
+    origins: (commit, paths) => readOrigins(mirrors, commit, paths),
+    commits: (oids) => readCommits(mirrors, oids),
     health: () => health,
     watch: (onSignal) => watchMirrors(mirrors, onSignal, log),
   };
@@ -204,6 +213,41 @@ async function readRange(
     failure = found;
   }
   return failure;
+}
+
+async function readOrigins(
+  mirrors: readonly GitMirror[],
+  commit: string,
+  paths: readonly string[],
+): Promise<Outcome<ReadonlyMap<string, Commit>>> {
+  if (paths.length === 0) return ok(new Map());
+  let failure = retry(
+    `commit ${commit.slice(0, 12)} is in none of the mirrors`,
+    'It is fetched as soon as a source answers.',
+  );
+  for (const mirror of mirrors) {
+    if (!(await mirror.has(commit))) continue;
+    const found = await mirror.originsOf(commit, paths);
+    mirror.release();
+    if (found.kind === 'ok')
+      return ok(new Map([...found.value].map(([path, info]) => [path, commitOf(info)])));
+    failure = found;
+  }
+  return failure;
+}
+
+async function readCommits(mirrors: readonly GitMirror[], oids: readonly string[]): Promise<Commit[]> {
+  const found: Commit[] = [];
+  for (const oid of oids) {
+    for (const mirror of mirrors) {
+      const info = (await mirror.has(oid)) ? await mirror.commitInfo(oid) : undefined;
+      if (info?.kind !== 'ok') continue;
+      found.push(commitOf(info.value));
+      break;
+    }
+  }
+  for (const mirror of mirrors) mirror.release();
+  return found;
 }
 
 async function readBlob(

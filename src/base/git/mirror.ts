@@ -10,6 +10,7 @@ import { openReader, type GitReader } from './reader.ts';
 import type { GitAccess, GitRemote } from './remote.ts';
 import { httpRemote } from './remotehttp.ts';
 import { sshRemote } from './remotessh.ts';
+import { originsOf } from './origin.ts';
 import { commitsSince } from './range.ts';
 import { isInHistory, proveWhole, walkTree, type GitFile, type TreeLimits } from './walk.ts';
 
@@ -64,6 +65,8 @@ export interface GitMirror {
   isDescendant(commit: string, ancestor: string): Promise<Outcome<boolean>>;
   /** The commits that `commit` has in its history and `before` has not, newest first, `commit` among them. */
   commitsSince(commit: string, before: string): Promise<Outcome<CommitInfo[]>>;
+  /** For each path the commit that gave it what it has in `commit`, or took it away; those that are not found are left out. */
+  originsOf(commit: string, paths: readonly string[]): Promise<Outcome<ReadonlyMap<string, CommitInfo>>>;
   /** Asks for one tag and brings its commit here; undefined when there is none. */
   resolveTag(name: string): Promise<Outcome<GitTag | undefined>>;
   /** The bytes of an annotated tag that was resolved before. */
@@ -141,6 +144,7 @@ function mirrorOf(shown: string, backend: Backend, settings: MirrorSettings): Gi
     isDescendant: (commit, ancestor) =>
       door(async () => isInHistory(await backend.reader(), commit, ancestor)),
     commitsSince: (commit, before) => door(async () => commitsSince(await backend.reader(), commit, before)),
+    originsOf: (commit, paths) => door(async () => originsOf(await backend.reader(), commit, paths)),
     resolveTag: (name) =>
       exchange((signal) => {
         if (!isRefName(name))
@@ -281,6 +285,7 @@ function brokenMirror(what: string): GitMirror {
     readBlob: refuse,
     isDescendant: refuse,
     commitsSince: refuse,
+    originsOf: refuse,
     resolveTag: refuse,
     readTag: refuse,
     blobSize: async () => undefined,

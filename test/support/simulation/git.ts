@@ -81,9 +81,33 @@ export class Git {
         }
         return ok(range);
       },
+      origins: async (commit, paths) => {
+        const found = paths.flatMap((path): [string, Commit][] => {
+          const origin = this.#originOf(commit, path);
+          return origin === undefined ? [] : [[path, origin]];
+        });
+        return ok(new Map(found));
+      },
+      commits: async (oids) =>
+        oids.flatMap((oid) => {
+          const found = this.#commits.get(oid)?.commit;
+          return found === undefined ? [] : [found];
+        }),
       health: () => ({ reachable: !this.isDown }),
       watch: async () => ({ close: async () => undefined }),
     };
+  }
+
+  #originOf(commit: string, path: string): Commit | undefined {
+    const oidIn = (one: string | undefined): string | undefined =>
+      this.#commits.get(one ?? '')?.files.find((file) => file.path === path)?.oid;
+    const wanted = oidIn(commit);
+    for (let at = this.#commits.get(commit)?.commit; at !== undefined;) {
+      const [parent] = at.parents;
+      if (oidIn(parent) !== wanted) return at;
+      at = parent === undefined ? undefined : this.#commits.get(parent)?.commit;
+    }
+    return undefined;
   }
 
   readonly #fetched = new Set<string>();

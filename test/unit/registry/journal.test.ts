@@ -193,6 +193,29 @@ describe('the journal', () => {
     expect(count('commits')).to.equal(1);
   });
 
+  it('L35 keeps what a commit was for as long as a step names it or a definition of it is in force, and no longer', () => {
+    const commits = ['1', '2', '3', '4'].map((digit) => ({ ...COMMIT, oid: digit.repeat(40) }));
+    const [ofStep = '', ofGone = '', ofPass = '', ofNobody = ''] = commits.map(({ oid }) => oid);
+    must(registry.accept('c0', 1, [{ service: 's1', file: 'f', oid: 'o', commit: 'c0' }]));
+    must(registry.accept('c1', 2, [], undefined, [], [], { gone: new Map([['s1', ofGone]]), commits }));
+    const passes = [0, 1].map((startedAt) =>
+      must(
+        registry.beginPass({
+          trigger: 'git',
+          commit: startedAt === 0 ? 'old' : ofPass,
+          startedAt: Date.now(),
+        }),
+      ),
+    );
+    const step = { service: 's1', kind: 'stop-container', subject: 's1', startedAt: 2 };
+    must(registry.intend(passes[1] ?? 0, { ...step, because: { summary: 'x', commit: ofStep } }));
+    passes.forEach((pass) => must(registry.endPass(pass, 3)));
+    registry.close();
+    registry = must(openRegistry({ path, clock: systemClock, log: makeLog('silent'), journal: LIMITS }));
+    expect(registry.untold(commits.map(({ oid }) => oid))).to.deep.equal([ofNobody]);
+    expect(registry.history('s1', 1)[0]?.about).to.deep.equal({ ...COMMIT, oid: ofStep });
+  });
+
   it('G10 a registered secret that got into the inputs is masked in what is stored', async () => {
     const secret = new Secret('canary-7f3a91c2');
     world.desired = {

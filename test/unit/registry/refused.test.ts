@@ -125,7 +125,7 @@ describe('a registry whose disk or neighbour refuses', () => {
     const registry = registryOn(must(openFile(path, log, 0)), { path, clock: systemClock, log });
     const others = [
       ...['promised', 'passes', 'pass', 'changes', 'history', 'plan', 'planKey', 'notices', 'printed'],
-      ...['snapshot', 'seal', 'close'],
+      ...['untold', 'snapshot', 'seal', 'close'],
     ];
     expect([...Object.keys(WRITES), ...others].sort()).to.deep.equal(Object.keys(registry).sort());
     registry.close();
