@@ -63,16 +63,13 @@ export async function startAgent(settings: Settings, log: Log): Promise<Outcome<
   if (crons !== undefined) return crons;
   const clock = systemClock;
   await mkdir(settings.dataDir, { recursive: true, mode: 0o700 });
+  const key = openKey(settings.dataDir);
+  if (key.kind !== 'ok') return key;
   const registry = openRegistry({
     ...{ path: settings.database.path, clock, log },
-    journal: journalLimits(settings),
+    ...{ journal: journalLimits(settings), key: key.value.key },
   });
   if (registry.kind !== 'ok') return registry;
-  const key = openKey(settings.dataDir);
-  if (key.kind !== 'ok') {
-    registry.value.close();
-    return key;
-  }
   let signal: (trigger: string) => void = () => undefined;
   const hash = (value: string): string => keyedHash(key.value.key, value);
   const node = openNode(nodeOptions(settings, log, hash, (trigger) => signal(trigger)));

@@ -82,7 +82,7 @@ export function runReplay(text: string, options: ReplayOptions): void {
     fail({
       kind: 'bug',
       why: `pass ${pass} of ${path} cannot be replayed: ${messageOf(error)}`,
-      hint: 'A part of it is damaged or missing: take another pass, or a snapshot of that time.',
+      hint: 'Run it on the node, or put its env.key (0600, in its data directory) beside the file. Else a part of it is damaged or missing: take another pass, or a snapshot of that time.',
     });
   } finally {
     reader.value.close();

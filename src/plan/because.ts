@@ -1,5 +1,5 @@
 import jsonpatch from 'fast-json-patch';
-import { withoutSecrets } from '../base/covered.ts';
+import { COVERED, withoutSecrets } from '../base/covered.ts';
 import type { DesiredService, Service } from '../definitions/types.ts';
 import type { Applied, Because, PatchOperation } from '../registry/types.ts';
 
@@ -44,7 +44,11 @@ function differences(before: Service, after: Service): PatchOperation[] {
 /** A record of another version of this program may have another form: the reason has no patch then, and the change goes on. */
 function compared(before: Service, after: Service): ReturnType<typeof jsonpatch.compare> {
   try {
-    return jsonpatch.compare(keyed(before), keyed(after));
+    const old = keyed(before);
+    // Of a state that came from an agent: what was there is not told, so nobody knows whether it changed.
+    return jsonpatch
+      .compare(old, keyed(after))
+      .filter(({ op, path }) => op !== 'replace' || jsonpatch.getValueByPointer(old, path) !== COVERED);
   } catch {
     return [];
   }

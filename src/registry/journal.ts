@@ -1,5 +1,6 @@
 import type Database from 'better-sqlite3';
 import { partsOn } from './parts.ts';
+import type { Vault } from './vault.ts';
 import type { Because, CommitRecord, PassRecord, StepRecord, StoredPlan } from './types.ts';
 
 export interface NewPass {
@@ -91,15 +92,15 @@ interface PlanRow {
   readonly plan: string;
 }
 
-export function journalOn(db: Database.Database): Journal {
-  return { ...writingOn(db), ...readingOn(db) };
+export function journalOn(db: Database.Database, vault?: Vault): Journal {
+  return { ...writingOn(db, vault), ...readingOn(db, vault) };
 }
 
 type Reading = Pick<Journal, 'planKey' | 'plan' | 'passes' | 'pass' | 'changes' | 'history' | 'untold'>;
 
 /** The reading half, which a program beside the agent may use too. */
-export function readingOn(db: Database.Database): Reading {
-  const parts = partsOn(db);
+export function readingOn(db: Database.Database, vault?: Vault): Reading {
+  const parts = partsOn(db, vault);
   const select = `SELECT passes.*, commits.author, commits.message, plans.pass AS planned FROM passes
     LEFT JOIN commits ON commits.oid = passes."commit" LEFT JOIN plans ON plans.pass = passes.id`;
   const lastPasses = db.prepare<[number], PassRow>(
@@ -145,8 +146,8 @@ export function readingOn(db: Database.Database): Reading {
   };
 }
 
-function writingOn(db: Database.Database): Omit<Journal, keyof Reading> {
-  const parts = partsOn(db);
+function writingOn(db: Database.Database, vault: Vault | undefined): Omit<Journal, keyof Reading> {
+  const parts = partsOn(db, vault);
   const insertPass = db.prepare('INSERT INTO passes (started_at, "commit", trigger_words) VALUES (?, ?, ?)');
   const insertCommit = db.prepare(
     'INSERT INTO commits (oid, author, at, message) VALUES (@oid, @author, @at, @message) ON CONFLICT DO NOTHING',

@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { blocked, messageOf, ok, type Outcome } from '../base/outcome.ts';
 
 const KEY_BYTES = 32;
+const KEY_FILE = 'env.key';
 
 export interface EnvKey {
   readonly key: Uint8Array;
@@ -14,7 +15,7 @@ export interface EnvKey {
 
 /** The key of the environment hashes: a 0600 file of its own beside the database, made when missing (house rule 11). */
 export function openKey(dataDir: string): Outcome<EnvKey> {
-  const path = join(dataDir, 'env.key');
+  const path = join(dataDir, KEY_FILE);
   try {
     const made = make(path);
     const key = made ?? readFileSync(path);
@@ -29,6 +30,17 @@ export function openKey(dataDir: string): Outcome<EnvKey> {
   } catch (error) {
     return blocked(`${path}: ${messageOf(error)}`, 'The agent needs to read and write its data directory.');
   }
+}
+
+/** The key of a registry or of a snapshot of it, which lies beside it or one folder below; undefined when there is none. */
+export function keyNear(registry: string): Uint8Array | undefined {
+  const folder = dirname(resolve(registry));
+  for (const one of [folder, dirname(folder)]) {
+    const path = join(one, KEY_FILE);
+    const key = existsSync(path) ? readFileSync(path) : undefined;
+    if (key?.length === KEY_BYTES) return key;
+  }
+  return undefined;
 }
 
 function make(path: string): Buffer | undefined {

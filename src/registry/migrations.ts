@@ -103,4 +103,10 @@ export const MIGRATIONS: readonly string[] = [
   'ALTER TABLE trials ADD COLUMN printed TEXT',
   'ALTER TABLE routes ADD COLUMN written TEXT',
   'ALTER TABLE accepted_files ADD COLUMN gone_in TEXT',
+  // What was stored before stands there in clear.
+  `
+  DELETE FROM plans;
+  DELETE FROM parts;
+  ALTER TABLE parts ADD COLUMN vault TEXT;
+  `,
 ];

@@ -156,6 +156,8 @@ function openOnce(path: string, prove: Prove): Opened {
       // FULL: an intent that was journalled survives a power loss (G15).
       db.pragma('synchronous = FULL');
       db.pragma('foreign_keys = ON');
+      // Definitions that were replaced, and plans that were pruned, do not linger in free pages (G10).
+      db.pragma('secure_delete = ON');
       db.pragma('trusted_schema = OFF');
       demandSound(db);
       const isNew = db.pragma('user_version', { simple: true }) === 0;

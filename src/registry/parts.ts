@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type Database from 'better-sqlite3';
 import { redact } from '../base/secret.ts';
+import type { Vault } from './vault.ts';
 
 /** Smaller ones are not worth a row of their own. */
 const MIN_PART_BYTES = 200;
@@ -12,16 +13,17 @@ const REF = '$part';
 export interface Parts {
   /** Stores what is not there yet. Registered secrets are masked. Returns the digest of the whole. */
   put(value: unknown): string;
-  /** Throws when a part is missing. */
+  /** Throws when a part is missing, or was locked with another key. */
   get(digest: string): unknown;
   /** Takes away what no stored plan leads to. */
   sweep(): void;
 }
 
-export function partsOn(db: Database.Database): Parts {
+/** Without a vault they stand in clear: in tests. */
+export function partsOn(db: Database.Database, vault?: Vault): Parts {
   const exists = db.prepare<[string], { one: number }>('SELECT 1 AS one FROM parts WHERE digest = ?');
-  const insert = db.prepare('INSERT INTO parts (digest, refs, body) VALUES (?, ?, ?)');
-  const read = db.prepare<[string], { body: Buffer }>('SELECT body FROM parts WHERE digest = ?');
+  const insert = db.prepare('INSERT INTO parts (digest, refs, body, vault) VALUES (?, ?, ?, ?)');
+  const read = db.prepare<[string], PartRow>('SELECT body, vault FROM parts WHERE digest = ?');
   const sweep = db.prepare(`
     WITH RECURSIVE live (digest) AS (
       SELECT inputs FROM plans UNION SELECT plan FROM plans
@@ -30,15 +32,17 @@ export function partsOn(db: Database.Database): Parts {
     DELETE FROM parts WHERE digest NOT IN (SELECT digest FROM live)`);
   const store = (json: string, refs: readonly string[]): string => {
     const body = redact(json);
-    const digest = createHash('sha256').update(body).digest('hex').slice(0, DIGEST_LENGTH);
-    if (exists.get(digest) === undefined)
-      insert.run(digest, JSON.stringify(refs), deflateRawSync(Buffer.from(body)));
+    const digest =
+      vault?.name(body) ?? createHash('sha256').update(body).digest('hex').slice(0, DIGEST_LENGTH);
+    if (exists.get(digest) !== undefined) return digest;
+    const packed = deflateRawSync(Buffer.from(body));
+    insert.run(digest, JSON.stringify(refs), vault?.lock(body, packed) ?? packed, vault?.id ?? null);
     return digest;
   };
   const get = (digest: string): unknown => {
     const row = read.get(digest);
     if (row === undefined) throw new Error(`part ${digest} of the stored plan is missing`);
-    return unpack(JSON.parse(inflateRawSync(row.body).toString('utf8')), get);
+    return unpack(JSON.parse(inflateRawSync(unlocked(row, vault)).toString('utf8')), get);
   };
   return {
     put: (value) => {
@@ -48,6 +52,21 @@ export function partsOn(db: Database.Database): Parts {
     get,
     sweep: () => void sweep.run(),
   };
+}
+
+interface PartRow {
+  readonly body: Buffer;
+  /** The id of the vault that it is locked with. */
+  readonly vault: string | null;
+}
+
+function unlocked(row: PartRow, vault: Vault | undefined): Buffer {
+  if (row.vault === null) return row.body;
+  if (row.vault !== vault?.id)
+    throw new Error(
+      `it is locked with the key ${row.vault} of its node, ${vault === undefined ? 'and no env.key was found beside the registry' : `and the env.key here is ${vault.id}`}`,
+    );
+  return vault.unlock(row.body);
 }
 
 interface Packed {

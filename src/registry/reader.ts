@@ -2,8 +2,10 @@ import { chmodSync, existsSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { blocked, messageOf, ok, type Outcome } from '../base/outcome.ts';
 import { readingOn } from './journal.ts';
+import { keyNear } from './key.ts';
 import { MIGRATIONS } from './migrations.ts';
 import type { StoredPlan } from './types.ts';
+import { vaultOf, type Vault } from './vault.ts';
 
 /** A registry, or a snapshot of one, that is only read: the agent may be running, or gone. */
 export interface RegistryReader {
@@ -25,7 +27,8 @@ export function openReader(path: string): Outcome<RegistryReader> {
         'Use the mc-gitops that the agent of this node runs.',
       );
     }
-    return ok(readerOn(db));
+    const key = keyNear(path);
+    return ok(readerOn(db, key === undefined ? undefined : vaultOf(key)));
   } catch (error) {
     db?.close();
     return blocked(
@@ -35,8 +38,8 @@ export function openReader(path: string): Outcome<RegistryReader> {
   }
 }
 
-function readerOn(db: Database.Database): RegistryReader {
-  const journal = readingOn(db);
+function readerOn(db: Database.Database, vault: Vault | undefined): RegistryReader {
+  const journal = readingOn(db, vault);
   return {
     plan: (pass) => journal.plan(pass),
     snapshot: (file) => {

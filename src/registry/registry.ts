@@ -43,6 +43,7 @@ import type {
   StoredPlan,
   Told,
 } from './types.ts';
+import { vaultOf } from './vault.ts';
 import { writingTo } from './writing.ts';
 
 const JOURNAL: JournalLimits = { maxAgeMs: 90 * 24 * 3_600_000, maxPasses: 20_000, maxPlans: 1_000 };
@@ -53,6 +54,8 @@ export interface RegistryOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly journal?: JournalLimits;
+  /** The node's own: stored plans are locked with it. Absent: they stand in clear. */
+  readonly key?: Uint8Array;
 }
 
 /**
@@ -223,7 +226,8 @@ export function registryOn(
   const tables = tablesOn(db, seals);
   const acceptance = acceptanceOn(db, tables);
   const promises = promisesOn(db, tables, acceptance);
-  const journal = journalOn(db);
+  const vault = options.key === undefined ? undefined : vaultOf(options.key);
+  const journal = journalOn(db, vault);
   const printed = printedOn(db, tables);
   const side = (): string => sideText({ ...acceptance.read(), ...keptOf(promises.promised()) });
   const { numbered, write, keep, seal } = writingTo({ path, log, seals, side, doubt });
@@ -240,7 +244,7 @@ export function registryOn(
     log.error({ why: messageOf(error) }, 'the journal could not be put in order');
   }
   return {
-    ...readingOn(db),
+    ...readingOn(db, vault),
     promised: () => promises.promised(),
     accept: (commit, at, files, nodeFile, named, elsewhere, told) =>
       keep(() => {

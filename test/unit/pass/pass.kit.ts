@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../../src/base/clock.ts';
 import { makeLog } from '../../../src/base/log.ts';
+import { keyedHash } from '../../../src/base/secret.ts';
 import { makeRepository, type Repository } from '../../../src/demo/repository.ts';
 import type { Node } from '../../../src/node/node.ts';
 import { runPass, type House, type Memory } from '../../../src/pass.ts';
+import { openKey } from '../../../src/registry/key.ts';
 import { openRegistry, type Registry } from '../../../src/registry/registry.ts';
 import { parseSettings } from '../../../src/settings.ts';
 import { openSource } from '../../../src/source/source.ts';
@@ -45,15 +47,18 @@ export function passRig(): () => PassRig {
     ].join('\n');
     const settings = parseSettings(text, 'test', {});
     if (settings.kind !== 'ok') throw new Error(settings.why);
-    const opened = openRegistry({ path: settings.value.database.path, clock: systemClock, log });
+    const made = openKey(join(dir, 'data'));
+    if (made.kind !== 'ok') throw new Error(made.why);
+    const { key, keyId } = made.value;
+    const opened = openRegistry({ path: settings.value.database.path, clock: systemClock, log, key });
     if (opened.kind !== 'ok') throw new Error(opened.why);
     registry = opened.value;
     house = {
       source: openSource({ ...sourceSettings(settings.value), maxFiles: MAX_FILES }, log, systemClock),
       registry,
       node: nodeOf(world),
-      planSettings: planSettings(settings.value, 'k1'),
-      definitions: definitionOptions(settings.value, (value) => value),
+      planSettings: planSettings(settings.value, keyId),
+      definitions: definitionOptions(settings.value, (value) => keyedHash(key, value)),
       parallel: 4,
       clock: systemClock,
       log,

@@ -12,6 +12,7 @@ import type { RegistryWriter } from '../../../src/execute/types.ts';
 import type { Facts } from '../../../src/plan/facts.ts';
 import { makePlan } from '../../../src/plan/plan.ts';
 import type { Plan } from '../../../src/plan/types.ts';
+import { openKey } from '../../../src/registry/key.ts';
 import { openReader } from '../../../src/registry/reader.ts';
 import { openRegistry, type Registry } from '../../../src/registry/registry.ts';
 import { takeSnapshot } from '../../../src/registry/snapshots.ts';
@@ -29,10 +30,15 @@ describe('the journal', () => {
   let direct: Database.Database;
   let world: World;
 
+  const open = (): Outcome<Registry> => {
+    const { key } = must(openKey(dir));
+    return openRegistry({ path, clock: systemClock, log: makeLog('silent'), journal: LIMITS, key });
+  };
+
   beforeEach(() => {
     dir = scratch();
     path = join(dir, 'registry.db');
-    registry = must(openRegistry({ path, clock: systemClock, log: makeLog('silent'), journal: LIMITS }));
+    registry = must(open());
     direct = new Database(path);
     world = new World();
     world.now = Date.now();
@@ -152,7 +158,7 @@ describe('the journal', () => {
     await pass();
     expect(direct.pragma('data_version', { simple: true })).to.equal(version);
     registry.close();
-    registry = must(openRegistry({ path, clock: systemClock, log: makeLog('silent'), journal: LIMITS }));
+    registry = must(open());
     const again = direct.pragma('data_version', { simple: true });
     await pass();
     await pass();
@@ -183,7 +189,7 @@ describe('the journal', () => {
     }
     const parts = count('parts');
     registry.close();
-    registry = must(openRegistry({ path, clock: systemClock, log: makeLog('silent'), journal: LIMITS }));
+    registry = must(open());
     expect(count('plans')).to.equal(LIMITS.maxPlans);
     expect(registry.passes(99)).to.have.length(LIMITS.maxPasses);
     expect(count('parts')).to.be.lessThan(parts);
@@ -211,7 +217,7 @@ describe('the journal', () => {
     must(registry.intend(passes[1] ?? 0, { ...step, because: { summary: 'x', commit: ofStep } }));
     passes.forEach((pass) => must(registry.endPass(pass, 3)));
     registry.close();
-    registry = must(openRegistry({ path, clock: systemClock, log: makeLog('silent'), journal: LIMITS }));
+    registry = must(open());
     expect(registry.untold(commits.map(({ oid }) => oid))).to.deep.equal([ofNobody]);
     expect(registry.history('s1', 1)[0]?.about).to.deep.equal({ ...COMMIT, oid: ofStep });
   });
