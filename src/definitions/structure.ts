@@ -153,7 +153,10 @@ function wrongType(path: TomlPath, expected: string, value: unknown, example?: u
   const key = path.findLast((part) => typeof part === 'string') ?? '';
   const shown = example === undefined ? BY_TYPE[expected] : JSON.stringify(example);
   // In an array the value stands alone.
-  const text = typeof path.at(-1) === 'number' || expected === 'a table' ? shown : `${key} = ${shown ?? ''}`;
+  const text =
+    typeof path.at(-1) === 'number' || expected === 'a table'
+      ? shown
+      : `${formatPath([key])} = ${shown ?? ''}`;
   return finding(
     'value/type',
     path,

@@ -1,5 +1,6 @@
 import jsonpatch from 'fast-json-patch';
 import { COVERED, withoutSecrets } from '../base/covered.ts';
+import { canonicalJson } from '../base/json.ts';
 import type { DesiredService, Service } from '../definitions/types.ts';
 import type { Applied, Because, PatchOperation } from '../registry/types.ts';
 
@@ -44,14 +45,19 @@ function differences(before: Service, after: Service): PatchOperation[] {
 /** A record of another version of this program may have another form: the reason has no patch then, and the change goes on. */
 function compared(before: Service, after: Service): ReturnType<typeof jsonpatch.compare> {
   try {
-    const old = keyed(before);
+    const [old, next] = [sorted(before), sorted(after)];
     // Of a state that came from an agent: what was there is not told, so nobody knows whether it changed.
     return jsonpatch
-      .compare(old, keyed(after))
+      .compare(old, next)
       .filter(({ op, path }) => op !== 'replace' || jsonpatch.getValueByPointer(old, path) !== COVERED);
   } catch {
     return [];
   }
+}
+
+/** The same patch whatever the order of keys: what is stored, and replayed, comes back sorted. */
+function sorted(service: Service): object {
+  return JSON.parse(canonicalJson(keyed(service))) as object;
 }
 
 function summarise(patch: readonly PatchOperation[]): string {

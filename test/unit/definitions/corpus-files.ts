@@ -78,6 +78,7 @@ export const FILES: readonly Case[] = [
     'prototype among the images': '[build.images]\nprototype = "Dockerfile"\n',
   }),
   ...top('value/type', {
+    'a wrong value under a key with a newline and colours': 'build.images."a\\n\\u001b[31mb" = 1\n',
     'active as a string': 'active = "false"\n',
     'active as a number': 'active = 0\n',
     'path as an array': 'path = ["a"]\n',

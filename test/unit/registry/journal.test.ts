@@ -137,6 +137,18 @@ describe('the journal', () => {
     }
   });
 
+  it('L35 the pass of a changed definition replays too, whatever the order in which its fields are compared', async () => {
+    await converge();
+    const changed = service('s0', [component('s0', { network: 'none', user: '1:1', cmd: ['run'] })]);
+    const others = world.desired.services.filter(({ service: { name } }) => name !== 's0');
+    world.desired = { ...world.desired, services: [...desiredOf([changed]).services, ...others] };
+    const [step] = (await pass()).steps;
+    expect(step?.because.patch?.map(({ path: at }) => at)).to.have.length(2);
+    const ids = direct.prepare('SELECT pass FROM plans ORDER BY pass DESC').pluck().all() as number[];
+    const stored = registry.plan(ids[0] ?? 0);
+    expect(stored === undefined ? undefined : replay(stored).differences).to.deep.equal([]);
+  });
+
   it('L35 a replay that decides otherwise says which step is another one', async () => {
     await pass();
     const stored = registry.plan(1);
