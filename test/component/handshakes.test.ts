@@ -111,6 +111,22 @@ describe('handshakes through a proxy that takes up another certificate', () => {
     expect(connections).to.equal(7);
   });
 
+  it('an edge is tried by itself, so that a home that goes is told without a look in between (L20)', async () => {
+    renewedFrom = 1;
+    const options = { listeners: [`127.0.0.1:${route.listenerPort}`], clock, edgePauseMs: 20 };
+    const onSignal = (): void => void (signals += 1);
+    handshakes = openHandshakes({ ...options, onSignal });
+    const home = { ...route, mark: 'n1/main/a@home/a/' };
+    const look = (): unknown => handshakes.observe([home], { [NAME]: printOf(renewed) })[key()]?.kind;
+    expect(await until('a handshake', look)).to.equal('ok');
+    const before = connections;
+    await until('more tries without a look', () => connections > before + 2);
+    expect(signals, 'nothing has changed').to.equal(1);
+    end();
+    await until('the news', () => signals === 2);
+    expect(look()).to.equal('failed');
+  });
+
   it('a wrong one that stays is told, and tried again within seconds and not only after a minute', async () => {
     expect(await until('a handshake', () => seen())).to.equal(printOf(old));
     const tries = connections;

@@ -13,6 +13,12 @@ const AT_ONCE = 8;
 const MAX_NAMES_LENGTH = 200;
 const AGAIN_AFTER_MS = 60_000;
 const AGAIN_AFTER_FAILURE_MS = 5_000;
+/**
+ * The node behind an edge goes without a word: nothing here calls for a look then. So its routes are tried by themselves, and however
+ * many there are, not more than so many a second.
+ */
+const EDGE_AGAIN_MS = 10_000;
+const EDGES_A_SECOND = 10;
 /** The look that a timer calls for comes when the pause is surely over. */
 const TIMER_SLACK_MS = 50;
 /** A proxy that is just taking up another certificate shows the one before for a moment. */
@@ -26,6 +32,8 @@ export interface HandshakeOptions {
   /** A handshake ended otherwise than before, or one that failed may be tried again: look again. */
   readonly onSignal: () => void;
   readonly failurePauseMs?: number;
+  /** A good one of an edge is tried again after this. */
+  readonly edgePauseMs?: number;
 }
 
 /** Real TLS handshakes by host name through the proxy (L10). They run beside the passes, which see the newest result. */
@@ -51,7 +59,10 @@ interface Entry {
 }
 
 export function openHandshakes(options: HandshakeOptions): Handshakes {
-  const { listeners, clock, onSignal, failurePauseMs = AGAIN_AFTER_FAILURE_MS } = options;
+  const { listeners, clock, onSignal } = options;
+  const { failurePauseMs = AGAIN_AFTER_FAILURE_MS, edgePauseMs = EDGE_AGAIN_MS } = options;
+  let edges = 0;
+  let heldNow: ReadonlySet<string> | undefined;
   const limit = pLimit(AT_ONCE);
   const done = new Map<string, Entry>();
   const running = new Map<string, string>();
@@ -81,12 +92,24 @@ export function openHandshakes(options: HandshakeOptions): Handshakes {
         setTimeout(() => {
           if (done.get(key) === entry) onSignal();
         }, pauseMs + TIMER_SLACK_MS).unref();
+      else if (isEdge(route)) tryAgain(key, entry, route, meant);
       if (before?.stamp !== stamp || JSON.stringify(before.result) !== JSON.stringify(result)) onSignal();
     });
   };
 
+  /** As long as nothing has changed for it; only what comes of it calls for a look. */
+  const tryAgain = (key: string, entry: Entry, route: ObservedRoute, meant: string | undefined): void => {
+    const isDue = (): boolean => done.get(key) === entry && heldNow?.has(key) !== true;
+    const pauseMs = Math.max(edgePauseMs, (edges * 1_000) / EDGES_A_SECOND);
+    setTimeout(() => {
+      if (isDue()) begin(key, entry.stamp, route, meant);
+    }, pauseMs).unref();
+  };
+
   return {
     observe(routes, certificates, held) {
+      heldNow = held;
+      edges = routes.filter(isEdge).length;
       const keys = new Set<string>();
       const seen: Record<string, Handshake> = {};
       for (const route of routes) {
@@ -109,6 +132,11 @@ export function openHandshakes(options: HandshakeOptions): Handshakes {
       return seen;
     },
   };
+}
+
+/** Its service is marked with its home: `<service>@<home>`. */
+function isEdge({ mark }: ObservedRoute): boolean {
+  return mark?.split('/')[2]?.includes('@') === true;
 }
 
 function isMeant(result: Handshake, fingerprint256: string | undefined): boolean {
