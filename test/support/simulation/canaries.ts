@@ -23,8 +23,10 @@ export const CANARIES: readonly Canary[] = [
     bug: 'foreign containers count as ours',
     file: 'plan/facts.ts',
     patches: [
-      ['`${identity.owner} ${identity.service}`', 'identity.service'],
-      ['.get(`${facts.settings.owner} ${service}`)', '.get(service)'],
+      [
+        '(containersByService(engine.value.containers).get(`${facts.settings.owner} ${service}`) ?? [])',
+        'engine.value.containers.filter(({ identity }) => identity?.service === service)',
+      ],
       [
         '(containersByOwner(engine.value.containers).get(facts.settings.owner) ?? [])',
         'engine.value.containers',
@@ -145,8 +147,8 @@ export const CANARIES: readonly Canary[] = [
     file: 'plan/leases.ts',
     patches: [
       [
-        '      lease.service === service.name &&\n      !service.components.some(',
-        '      lease.service === service.node &&\n      !service.components.some(',
+        '(leasesByService(facts.promised.leases).get(service.name) ?? []).filter(',
+        "(leasesByService(facts.promised.leases).get('') ?? []).filter(",
       ],
     ],
   },
