@@ -9,6 +9,7 @@ import { slotted } from './slots.ts';
 import { specOf } from './spec.ts';
 import type { Standing } from './standing.ts';
 import {
+  anewStep,
   blame,
   currentTrial,
   gaveWayWaiting,
@@ -110,6 +111,7 @@ export function planGivenBack(
     const late = lateVerdict(facts, desired, standings);
     if (late === undefined || places.every((place) => takenFrom(facts, place) === undefined))
       return undefined;
+    if (late.wasMissed) return { steps: [anewStep(desired, trial)], waiting: [], refused: [] };
     const end = late.isOutside ? outsideStep : heldBackStep;
     const given = { ...end(desired, trial, late.why), ...blame(facts, desired, standings) };
     return { steps: [given], waiting: [], refused: [] };

@@ -8,6 +8,9 @@ import type { Standing } from './standing.ts';
 import { lastProved, retryAt } from './turn.ts';
 import type { Blamed, Step, Waiting } from './types.ts';
 
+/** A pass wakes for the end of a trial: one that comes so much later could not look at it. */
+const MISSED_MS = 10_000;
+
 /** What a service's files allow a version that takes its time; what they do not say, the node's settings do. */
 export function timeoutOf(facts: Facts, desired: DesiredService): number {
   return (desired.insteadOf ?? desired).service.deploy?.timeoutMs ?? facts.settings.timeoutMs;
@@ -44,6 +47,7 @@ export function judge(
     const predecessor = lastProved(facts.promised, desired);
     const late = predecessor === undefined ? undefined : lateVerdict(facts, desired, standings);
     if (predecessor === undefined || late === undefined) return undefined;
+    if (late.wasMissed) return only(anewStep(desired, trial));
     const { why, isOutside } = late;
     const version = predecessor.commit.slice(0, 8);
     const returning = step(desired, `gives way to the version of ${version}: ${why}`, {
@@ -66,15 +70,17 @@ export function judge(
 
 /**
  * Why a version that is being tried has to give way: its time is over, or it cannot even start. `isOutside`: for nothing
- * that a commit could mend. Undefined as long as it may go on, or shall stay whatever happens.
+ * that a commit could mend. `wasMissed`: the engine or the agent was away when its time ended, so that nobody can say what it
+ * was like by then, and whether it ran at all; its time begins anew. Undefined as long as it may go on, or shall stay whatever happens.
  */
 export function lateVerdict(
   facts: Facts,
   desired: DesiredService,
   standings: readonly Standing[],
-): { readonly why: string; readonly isOutside: boolean } | undefined {
+): { readonly why: string; readonly isOutside: boolean; readonly wasMissed: boolean } | undefined {
   if (currentTrial(facts, desired)?.phase !== 'trying' || staysHere(desired)) return undefined;
-  const isLate = (deadlineOf(facts, desired) ?? Infinity) <= facts.now;
+  const lateMs = facts.now - (deadlineOf(facts, desired) ?? Infinity);
+  const isLate = lateMs >= 0;
   const failure = failureOf(facts, desired.service.name, desired.digest);
   const isCertain = failure?.cause === 'definition';
   if (!(isLate || isCertain)) return undefined;
@@ -86,7 +92,7 @@ export function lateVerdict(
     failure?.cause === 'outside' || unready.isMissing || (!isCertain && isShownWrong(facts, desired));
   const seconds = Math.round(timeoutOf(facts, desired) / 1000);
   const why = isCertain ? failure.why : `not proved within ${seconds} s: ${failure?.why ?? unready.why}`;
-  return { why, isOutside };
+  return { why, isOutside, wasMissed: !isOutside && failure === undefined && lateMs > MISSED_MS };
 }
 
 /** An agent that was just started has asked nobody yet: what runs is not called late before it failed to answer once. */
@@ -153,6 +159,11 @@ export function outsideStep(desired: DesiredService, trial: Trial, why: string):
     cause: 'outside',
     why,
   });
+}
+
+/** The same trial, from now on. */
+export function anewStep(desired: DesiredService, trial: Trial): Step {
+  return step(desired, 'its time begins anew: nobody could look at the node when it ended', trial);
 }
 
 function step(

@@ -7,6 +7,7 @@ import { httpRequest } from '../../src/base/http.ts';
 import { makeLog } from '../../src/base/log.ts';
 import { run } from '../../src/demo/process.ts';
 import { makeAgentRig, plainDefinition, type AgentRig } from '../support/agentrig.ts';
+import { openEngineFront, type EngineFront } from '../support/enginefront.ts';
 import { startDocker, type TestEngine } from '../support/engines.ts';
 import { buildNodeImage } from '../support/images.ts';
 import { freePort } from '../support/ports.ts';
@@ -103,6 +104,70 @@ describe('the agent and what was there before it, on real Docker', () => {
     const before = (await rig.state('aa', 'converged')).observed;
     await rig.push(definitions(false));
     expect((await rig.state('aa', 'converged')).observed, 'the field removed').to.deep.equal(before);
+  });
+
+  describe('a take-over that is late for an outside cause', () => {
+    let port: number;
+    let old: string;
+    let front: EngineFront;
+    beforeEach(async () => {
+      port = await freePort();
+      const name = `${rig.instance}-old`;
+      hand.push(name);
+      const publish = `127.0.0.1:${port}:${port}`;
+      old = (await cli('run', '-d', '--name', name, '-e', `PORT=${port}`, '-p', publish, IMAGE)).trim();
+      front = await openEngineFront(join(rig.dir, 'engine.sock'), docker.socketPath);
+      const script = `require('http').createServer((q, s) => s.end('new')).listen(${port})`;
+      const more = `ports = ["${publish}"]\ncmd = ["/bin/node", "-e", "${script}"]\nreplaces = "${name}"`;
+      const deploy = '[deploy]\ntimeout = "5s"\nstable_for = "4s"\n';
+      await rig.push({ 'services/aa.toml': plainDefinition('aa', IMAGE, more, deploy) });
+    });
+    afterEach(() => front.cut());
+    const kinds = async (): Promise<string[]> =>
+      (await rig.view()).passes.flatMap((pass) => pass.steps).map((step) => step.kind);
+
+    it('L27 no room to start its successor: the old one serves again; when there is room, the place is taken without a commit', async () => {
+      const isStart = new RegExp(`^POST .*/containers/(?!${old})[^/]+/start\\b`);
+      front.refuse(isStart, 'write /var/lib/docker/x: no space left on device');
+      await rig.start({ engine: { socket: front.socketPath } });
+      await until('the old one to be back', async () => (await kinds()).includes('give-back-container'));
+      await until('the old one to answer', () => up(port));
+      expect(await answers([port])).to.deep.equal([false]);
+      const late = await rig.state('aa', 'degraded');
+      const told = late.waiting.find((entry) => entry.why.includes('gave it back'));
+      expect(told?.why).to.contain('no space left on device');
+      expect(told?.hint).to.equal('Nothing is held back: the cause lies outside the definition.');
+
+      front.refuse(undefined);
+      await rig.state('aa', 'converged', 90_000);
+      await until('the new one to answer', () => up(port));
+      expect(await answers([port])).to.deep.equal([true]);
+    });
+
+    it('L27 the engine away until its time is over, and its successor ended with it: nothing is given back or held back, and it is proved without a commit', async () => {
+      await rig.start({ engine: { socket: front.socketPath } });
+      await until('the trial to run', async () => {
+        const aa = (await rig.view()).services.find((service) => service.name === 'aa');
+        return (
+          aa?.trial?.phase === 'trying' &&
+          aa.observed.some(({ name, state }) => name === 'aa' && state === 'running')
+        );
+      });
+      await front.cut();
+      await cli('kill', 'aa');
+      const isAway = async (): Promise<boolean> => 'why' in (await rig.view()).engine;
+      await until('the agent to miss the engine', isAway);
+      const cutAt = Date.now();
+      await until(
+        'the time of the trial to be over for long',
+        async () => Date.now() - cutAt > 17_000 && (await isAway()),
+      );
+      await front.mend();
+      await rig.state('aa', 'converged', 90_000);
+      await until('the new one to answer', () => up(port));
+      expect(await answers([port])).to.deep.equal([true]);
+      expect(await kinds()).to.not.include('give-back-container');
+    });
   });
 
   it('G34 G35 a second agent with a registry of its own does nothing; a registry deleted under the running one comes back', async () => {

@@ -118,6 +118,47 @@ describe('why a version gives way, and what becomes of its routes and siblings',
     expect(world.applied[0]?.service.components[0]?.image.tag).to.equal('v2');
   });
 
+  for (const [what, ended] of [
+    ['ended with it', true],
+    ['is not ready yet', false],
+  ] as const)
+    it(`an engine that was away when the time of a version was over: it gets its time anew, and what ${what} is not blamed`, async () => {
+      const world = await started(web('v1'));
+      push(world, web('v2'), 'v2');
+      await world.pass();
+      world.engineUp = false;
+      world.now += 3_600_000;
+      expect((await world.pass()).plan.steps).to.deep.equal([]);
+      world.engineUp = true;
+      if (ended) world.kill('web');
+      const back = world.now;
+      expect(
+        (await world.pass()).plan.steps.map(({ kind, because }) => `${kind} ${because.summary}`),
+      ).to.deep.equal(['record-trial its time begins anew: nobody could look at the node when it ended']);
+      expect(world.trials[0]).to.include({ phase: 'trying', since: back, tries: 0 });
+      await world.pass();
+      expect(world.container('web')).to.include({ image: ref('v2'), state: 'running' });
+      world.bad.clear();
+      await world.converge();
+      expect(world.applied[0]?.service.components[0]?.image.tag).to.equal('v2');
+      expect(world.trials).to.deep.equal([]);
+    });
+
+  it('one that is not ready in its new time either gives way, and is held back', async () => {
+    const world = await started(web('v1'));
+    push(world, web('v2'), 'v2');
+    await world.pass();
+    world.engineUp = false;
+    world.now += 3_600_000;
+    world.engineUp = true;
+    await world.pass();
+    const { since } = world.trials[0] ?? {};
+    await world.converge();
+    expect(world.trials[0]?.phase).to.equal('held back');
+    expect(world.trials[0]?.since).to.be.within((since ?? 0) + 60_000, (since ?? 0) + 70_000);
+    expect(world.container('web')).to.include({ image: ref('v1'), state: 'running' });
+  });
+
   it('L20 proves a version whatever the name server says: it gives nothing up, and holds nothing back', async () => {
     for (const trouble of ['down', 'foreign', 'refuses']) {
       const world = await started(web('v1'));

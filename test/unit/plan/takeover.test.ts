@@ -217,6 +217,45 @@ describe('taking over what was started by hand', () => {
     expect(world.applied[0]?.state).to.equal('running');
   });
 
+  it('L27 an engine that was away when its time was over: it is tried anew, and takes the place without a commit', async () => {
+    const world = worldOf(one({ replaces: 'old-web' }));
+    const old = byHand(world, 'old-web', 8080);
+    world.unready.add('web');
+    await world.pass();
+    world.engineUp = false;
+    world.now += 3_600_000;
+    await world.pass();
+    world.engineUp = true;
+    world.kill('web');
+    await world.pass();
+    expect(world.trials[0]).to.include({ phase: 'trying', since: world.now });
+    await world.pass();
+    world.unready.clear();
+    await world.converge();
+    expect(world.applied[0]).to.include({ state: 'running' });
+    expect(world.trials).to.deep.equal([]);
+    expect(world.containers.find(({ id }) => id === old.id)).to.include({
+      name: 'old-web.prev-handmade',
+      state: 'exited',
+    });
+  });
+
+  it('L27 a registry that does not answer keeps the place as it is, for as long as it takes: no trial begins, and no commit is needed', async () => {
+    const world = worldOf(one({ replaces: 'old-web' }));
+    const old = byHand(world, 'old-web', 8080);
+    const image = { kind: 'failed', why: 'the registry is down', hint: 'Wait.' } as const;
+    world.images['mcr.example.net/web:v1.0.0'] = { ...image, at: world.now, retryAt: world.now + 9_000_000 };
+    for (let i = 0; i < 5; i += 1) {
+      expect((await world.pass()).plan.steps).to.deep.equal([]);
+      world.now += 600_000;
+    }
+    expect(world.trials).to.deep.equal([]);
+    expect(world.container('old-web')).to.deep.equal(old);
+    world.present('mcr.example.net/web:v1.0.0');
+    await world.converge();
+    expect(world.applied[0]).to.include({ state: 'running' });
+  });
+
   it('L27 with deploy.return = "never" it keeps the place that it took, for a person to see to', async () => {
     const never = { ...one({ replaces: 'old-web' }), deploy: { return: 'never' as const } };
     const world = worldOf(never);
