@@ -13,6 +13,7 @@ import { openKey } from './registry/key.ts';
 import { openRegistry } from './registry/registry.ts';
 import { takeSnapshot } from './registry/snapshots.ts';
 import { causesOf } from './report/causes.ts';
+import { openSinces } from './report/sinces.ts';
 import { undecidedOf } from './report/standing.ts';
 import { openChannels } from './report/channels.ts';
 import { openFeed, type EventFeed } from './report/events.ts';
@@ -87,6 +88,7 @@ export async function startAgent(settings: Settings, log: Log): Promise<Outcome<
   const memory: Memory = {};
   const feed = openFeed();
   const teller = openTeller({ log, feed });
+  const sinces = openSinces();
   const notifier = openNotifier({
     ...{
       store: () => registry.value.notices,
@@ -101,6 +103,7 @@ export async function startAgent(settings: Settings, log: Log): Promise<Outcome<
     poll: settings.source.poll,
     run: async (triggers, stopping) => {
       const report = await runPass(house, memory, triggers, stopping);
+      if (memory.seen !== undefined) memory.seen = sinces.look(memory.seen);
       tell(teller, notifier, settings, house, memory);
       return report;
     },

@@ -60,7 +60,7 @@ export function serviceView(
       ...strangeWarnings(fronting, observed, seen.addresses ?? [], owner),
       ...keyWarnings(fronting, observed),
     ].map(issueShown),
-    ...conditionsIn(wanted, observed),
+    ...conditionsIn(wanted, seen),
     ...(trial === undefined ? {} : { trial: trialShown(trial, printed) }),
     ...(last === undefined ? {} : { lastReason: lastReasonOf(last) }),
     ...(failure === undefined
@@ -77,9 +77,15 @@ export function serviceView(
 
 function conditionsIn(
   wanted: DesiredService | undefined,
-  observed: Observed,
+  { observed, plan }: Seen,
 ): Pick<ServiceView, 'conditions'> {
-  const conditions = wanted?.service.active === true ? imagePushed(wanted.service, observed) : [];
+  if (wanted?.service.active !== true) return {};
+  const { name } = wanted.service;
+  const owed = plan.waiting.find((entry) => entry.service === name && entry.for === 'image push')?.since;
+  const conditions = imagePushed(wanted.service, observed).map((one) =>
+    // Over all its tries, as the wait has it.
+    one.since === undefined || owed === undefined ? one : { ...one, since: Math.min(one.since, owed) },
+  );
   return conditions.length === 0 ? {} : { conditions };
 }
 

@@ -218,7 +218,8 @@ describe('what a running agent tells, on real Docker', () => {
       ),
     });
     const crash = await rig.state('crash', 'flapping');
-    expect(crash.waiting[0]?.why).to.match(/container crash exited \d+ times in 1 min/);
+    const ended = /container crash exited \d+ times in 1 min, last with exit code 4/;
+    expect(crash.waiting.find((entry) => entry.for === 'flapping')?.why).to.match(ended);
     await until('the rest', async () => {
       const facts = await rig.engine.facts();
       return (
@@ -226,7 +227,16 @@ describe('what a running agent tells, on real Docker', () => {
       );
     });
     const notice = await until('the notice', () => received.find((one) => one.kind === 'flapping'));
+    expect(notice.text).to.match(ended);
     expect(notice.hint).to.contain('mc-gitops logs crash/crash');
+    // Over its rests, which grow.
+    const since = crash.waiting.find((entry) => entry.for === 'flapping')?.since;
+    const again = await until('another rest', async () => {
+      const now = (await rig.view()).services.find(({ name }) => name === 'crash')?.waiting ?? [];
+      return now.find((entry) => entry.for === 'flapping' && /rest [2-9]/.test(entry.why));
+    });
+    expect(again.why).to.match(ended);
+    expect(again.since, 'one wait over all its rests').to.equal(since);
     expect((await logs('crash')).out).to.contain('no config');
     expect((await rig.view()).notices.map(({ kind }) => kind)).to.include('flapping');
   });

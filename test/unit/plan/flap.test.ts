@@ -73,6 +73,23 @@ describe('flapping (G41)', () => {
     expect(rests).to.deep.equal([10, 20, 40, 80, 160, 300, 300, 300]);
   });
 
+  it('the code with which it exited last is told from then on: while it rests, when it runs again, and by an agent that was started anew', async () => {
+    world.update('web', { restartCount: 3, lastExitCode: 4 });
+    world.exit('web', 3);
+    await world.pass();
+    // Nobody can see it any more: the stop for the rest has a code of its own.
+    world.update('web', { exitCode: 137, restartCount: 0 });
+    const { lastExitCode, ...rest } = world.container('web') ?? {};
+    expect(lastExitCode).to.equal(4);
+    world.containers = world.containers.map((one) => (one.name === 'web' ? (rest as typeof one) : one));
+    world.exits = {};
+    const told = 'container web exited 3 times in 10 min, last with exit code 4';
+    expect(world.flapping()?.why).to.equal(`${told}: it rests (rest 1)`);
+    world.now += 10_000;
+    await world.pass();
+    expect(world.flapping()?.why).to.equal(`${told}: started again after rest 1, and watched`);
+  });
+
   it('is called flapping until it was quiet for a whole window, and counts anew then', async () => {
     world.exit('web', 3);
     await world.pass();
