@@ -51,16 +51,15 @@ export function runReplay(text: string, options: ReplayOptions): void {
     );
     return;
   }
-  let path = options.registry;
-  if (path === undefined) {
-    const settings = loadSettings(options.config, process.env);
-    if (settings.kind !== 'ok') {
-      fail(settings, 2);
-      return;
-    }
-    path = settings.value.database.path;
+  // Elsewhere than on the node there are none, and none are needed for a file that is named.
+  const settings = loadSettings(options.config, process.env);
+  if (settings.kind !== 'ok' && options.registry === undefined) {
+    fail(settings, 2);
+    return;
   }
-  const reader = openReader(path);
+  const own = settings.kind === 'ok' ? settings.value : undefined;
+  const path = options.registry ?? own?.database.path ?? '';
+  const reader = openReader(path, own?.dataDir);
   if (reader.kind !== 'ok') {
     fail(reader, 3);
     return;

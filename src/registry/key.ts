@@ -32,10 +32,14 @@ export function openKey(dataDir: string): Outcome<EnvKey> {
   }
 }
 
-/** The key of a registry or of a snapshot of it, which lies beside it or one folder below; undefined when there is none. */
-export function keyNear(registry: string): Uint8Array | undefined {
+/** The key of a registry or of a snapshot of it, which lies beside it or one folder below, or in `others`; undefined when there is none. */
+export function keyNear(
+  registry: string,
+  ...others: readonly (string | undefined)[]
+): Uint8Array | undefined {
   const folder = dirname(resolve(registry));
-  for (const one of [folder, dirname(folder)]) {
+  for (const one of [folder, dirname(folder), ...others]) {
+    if (one === undefined) continue;
     const path = join(one, KEY_FILE);
     const key = existsSync(path) ? readFileSync(path) : undefined;
     if (key?.length === KEY_BYTES) return key;

@@ -15,7 +15,8 @@ export interface RegistryReader {
   close(): void;
 }
 
-export function openReader(path: string): Outcome<RegistryReader> {
+/** `keyDir`: where the key of stored plans is looked for too, when it is not near the file. */
+export function openReader(path: string, keyDir?: string): Outcome<RegistryReader> {
   let db: Database.Database | undefined;
   try {
     db = new Database(path, { readonly: true, fileMustExist: true });
@@ -27,7 +28,7 @@ export function openReader(path: string): Outcome<RegistryReader> {
         'Use the mc-gitops that the agent of this node runs.',
       );
     }
-    const key = keyNear(path);
+    const key = keyNear(path, keyDir);
     return ok(readerOn(db, key === undefined ? undefined : vaultOf(key)));
   } catch (error) {
     db?.close();

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { inflateRawSync } from 'node:zlib';
 import Database from 'better-sqlite3';
@@ -83,6 +83,12 @@ describe('what the agent writes down of a definition with secrets in it (G10)', 
     expect(hasCanary(JSON.stringify(stored))).to.equal(true);
     renameSync(join(dir, 'data', 'env.key'), join(dir, 'env.key.away'));
     expect(() => valueOf(open()).plan(newest?.id ?? 0)).to.throw(/locked with the key [0-9a-f]{8}.*env\.key/);
+    const kept = join(dir, 'kept');
+    mkdirSync(kept);
+    renameSync(join(dir, 'env.key.away'), join(kept, 'env.key'));
+    expect(valueOf(openReader(path, kept)).plan(newest?.id ?? 0), 'named by the settings').to.deep.equal(
+      stored,
+    );
   });
 
   it('is in no history, plan that is printed, nor state that is asked for', () => {
