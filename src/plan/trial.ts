@@ -8,8 +8,8 @@ import type { Standing } from './standing.ts';
 import { lastProved, retryAt } from './turn.ts';
 import type { Blamed, Step, Waiting } from './types.ts';
 
-/** A pass wakes for the end of a trial: one that comes so much later could not look at it. */
-const MISSED_MS = 10_000;
+/** A pass wakes for the end of a trial, and the one before it may take 10 s: one that comes so much later could not look at it. */
+const MISSED_MS = 20_000;
 
 /** What a service's files allow a version that takes its time; what they do not say, the node's settings do. */
 export function timeoutOf(facts: Facts, desired: DesiredService): number {

@@ -160,7 +160,7 @@ describe('the agent and what was there before it, on real Docker', () => {
       const cutAt = Date.now();
       await until(
         'the time of the trial to be over for long',
-        async () => Date.now() - cutAt > 17_000 && (await isAway()),
+        async () => Date.now() - cutAt > 27_000 && (await isAway()),
       );
       await front.mend();
       await rig.state('aa', 'converged', 90_000);
