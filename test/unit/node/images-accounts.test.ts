@@ -162,7 +162,7 @@ describe('images: accounts and tokens of registries', () => {
     });
 
     it('a token that the registry does not take ends as blocked, not in a loop', async () => {
-      const realm = await tokenServer((_, response) => json(response, { token: 'other' }));
+      const realm = await tokenServer((_, response) => json(response, { token: 'of-another-realm' }));
       const registry = await start(withToken(() => `http://${realm.host}/token`));
       expect(whyOf(await ask(registry.host, { realmHosts: [realm.host] }))).to.match(
         /^blocked: .*status 401/,
