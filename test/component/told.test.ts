@@ -124,7 +124,7 @@ describe('what a running agent tells, on real Docker', () => {
     expect(copy.out).to.equal(live.out);
     expect([live.code, copy.code, gone.code, again.code, nothing.code]).to.deep.equal([0, 0, 1, 1, 2]);
     expect(again.err).to.contain('exists already');
-    const reader = openReader(file);
+    const reader = openReader(file, join(rig.dir, 'data'));
     if (reader.kind !== 'ok') throw new Error(reader.why);
     expect(JSON.stringify(reader.value.plan(Number(pass)))).to.not.contain(SECRET);
     reader.value.close();
