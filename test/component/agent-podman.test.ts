@@ -85,7 +85,7 @@ for (const { name, start } of allEngines.filter((engine) => engine.name !== 'doc
         const facts = await rig.engine.facts();
         return facts.kind === 'ok' ? facts.value.containers.find((c) => c.name === 'web') : undefined;
       };
-      for (let round = 0; round < 3; round += 1) {
+      for (let round = 0; round < 4; round += 1) {
         const { id = '' } = (await web()) ?? {};
         rig.lines.length = 0;
         await callEngine(engine.socketPath, 'DELETE', `/v1.40/containers/${id}?force=true`, 60_000);

@@ -59,9 +59,9 @@ describe('mc-gitops plan --base', function () {
       ['rift', ['gone remove', 'image replace', 'move nothing', 'same nothing']],
     ]);
     const image = all[1]?.services.find(({ name }) => name === 'image');
-    expect(image?.patch?.map(({ path }) => path)).to.have.members([
-      '/components/image/env/A',
+    expect(image?.patch?.map(({ path }) => path)).to.deep.equal([
       '/components/image/image',
+      '/components/image/env/A',
     ]);
     expect(image?.images.built).to.deep.equal(['mcr.svc.mcp.metacircular.net:8443/image:v1.1.0']);
     expect(image?.downtime).to.contain('a restart');

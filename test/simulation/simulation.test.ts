@@ -10,7 +10,7 @@ import { simulate } from '../support/simulation/run.ts';
  * At least so many, and up to all for as long as components are tested beside them; then as many more as it takes for each possible
  * meeting of a fault and a step: one that never came about fails the run. `npm run test:long` lives 20,000.
  */
-const SEEDS = 500;
+const SEEDS = 1_000;
 const ALL_SEEDS = 2_000;
 
 describe('G60 a node through lives of faults, on a clock that jumps', () => {
