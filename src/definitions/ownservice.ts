@@ -55,7 +55,10 @@ function checkOrder(components: readonly ReadComponent[], findings: Finding[]): 
       if (other === name) bad('a component does not wait for itself');
       else if (after.indexOf(other) !== index) bad(`${quote(other)} is named twice`);
       else if (!names.includes(other)) {
-        const meant = nearest(other, names);
+        const meant = nearest(
+          other,
+          names.filter((one) => one !== name),
+        );
         const hint = meant === undefined ? undefined : `Did you mean "${meant}"?`;
         bad(`there is no component ${quote(other)} here`, hint);
       }

@@ -134,7 +134,7 @@ function checkChoice(node: SchemaNode, value: unknown, path: TomlPath, findings:
   const options = node.options ?? [];
   if (options.some((option) => option === value)) return;
   if (typeof value !== 'string') {
-    findings.push(wrongType([...path], 'a string', value));
+    findings.push(wrongType([...path], 'a string', value, options[0]));
     return;
   }
   const meant = nearest(value, options.map(String));

@@ -72,7 +72,11 @@ function strangers(newest: readonly Waiter[], waiters: readonly Waiter[]): WaitF
     const names = there.get(node) ?? new Set();
     return afterOf(standing).flatMap((name, at) => {
       if (names.has(name) || anywhere.has(name)) return [];
-      const meant = nearest(name, names);
+      // It does not wait for itself.
+      const meant = nearest(
+        name,
+        [...names].filter((one) => one !== standing?.service.name),
+      );
       const elsewhere = [...there].find(([, others]) => others.has(name));
       const where = elsewhere === undefined ? '' : `; it is one of ${elsewhere[0]}`;
       const hint = meant === undefined ? undefined : `Did you mean "${meant}"?`;

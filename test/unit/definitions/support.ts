@@ -8,6 +8,7 @@ import {
   type Resolution,
 } from '../../../src/definitions/resolve.ts';
 import type { Defaults, Issue, Policy } from '../../../src/definitions/types.ts';
+import { RULES } from '../../../src/definitions/rules.ts';
 import type { Commit, DefinitionFile } from '../../../src/source/types.ts';
 
 export const COMMIT: Commit = {
@@ -46,7 +47,11 @@ export function resolved(
   more: Partial<DefinitionsInput> & { readonly everywhere?: boolean } = {},
 ): Resolution {
   const { everywhere, ...rest } = more;
-  return resolve({ ...inputOf(files), ...(everywhere === true ? {} : { node: 'rift' }), ...rest });
+  return resolve({
+    ...inputOf(files),
+    ...(everywhere === true ? {} : { node: 'rift' }),
+    ...rest,
+  });
 }
 
 /** For whoever looks at all nodes. */
@@ -96,3 +101,11 @@ export function readTree(dir: string, prefix = ''): Record<string, Uint8Array> {
 
 /** The beginning of a route of a definition. */
 export const L4 = '[[components.routes]]\nport = 8443\nmode = "l4"\n';
+
+/** Findings as they are read: `line:column rule: message`, and ` | hint` where it is not the rule's own. */
+export function toldOf(issues: readonly Issue[]): string[] {
+  return issues.map(({ line, column, rule, message, hint }) => {
+    const own = (RULES as Readonly<Record<string, { readonly hint: string } | undefined>>)[rule]?.hint;
+    return `${line}:${column} ${rule}: ${message}${hint === own ? '' : ` | ${hint}`}`;
+  });
+}
