@@ -47,7 +47,8 @@ export function readiness(
       container.startedAt,
     );
   }
-  if (container.state === 'paused' || container.state === 'removing') return wait(`is ${container.state}`);
+  if (container.state === 'paused') return wait('is paused');
+  if (container.state === 'removing') return wait('is being removed');
   const rest = restOf(facts, container);
   if (rest !== undefined) return { kind: 'waiting', waiting: rest };
   if (hasRested(facts, container)) return { kind: 'start', why: `${container.name}: has rested` };

@@ -30,7 +30,7 @@ export function closedWindow(
   const { now, settings } = facts;
   for (const [windows, whose] of [
     [own === undefined ? [] : [own], `the window of ${service}`],
-    [settings.windows, 'the windows of this node'],
+    [settings.windows, 'a window of this node'],
   ] as const) {
     if (windows.length === 0) continue;
     const states = windows.map((window) => stateOf(window, now));
