@@ -49,6 +49,14 @@ describe('what is told before a container is made', () => {
     ]);
   });
 
+  it('a source of a mount that is no plain directory or file, or was not looked at, is waited for', () => {
+    const world = fresh(a({ mounts: [{ kind: 'bind', source: '/srv/a', target: '/a', readOnly: false }] }));
+    const real = 'Mount a real directory or file, without symbolic links in its path.';
+    const mounts = { '/srv/a': { kind: 'unknown', why: 'it is a symbolic link' } } as const;
+    expect(toldBy(world, {}, { mounts })).to.deep.equal([`a mount: /srv/a: it is a symbolic link | ${real}`]);
+    expect(toldBy(world, {}, { mounts: {} })).to.deep.equal([`a mount: /srv/a: not looked at yet | ${real}`]);
+  });
+
   it('a fixed port says who holds it, and for how long if it is let go of', () => {
     const world = fresh(a({ ports: [TCP] }));
     const held = (who: string, until = ''): string[] => [
@@ -68,6 +76,8 @@ describe('what is told before a container is made', () => {
     expect(toldBy(world)).to.deep.equal(held('container foreign'));
     world.containers = [foreign({ state: 'exited', finishedAt: world.now - 1_000 })];
     expect(toldBy(world)).to.deep.equal(held('container foreign', ' (until 2 s)'));
+    world.containers = [foreign({ state: 'exited' })];
+    expect(toldBy(world), 'nobody knows since when').to.deep.equal(held('container foreign'));
   });
 
   it('a name says who holds it: somebody else, or another service of ours', () => {
@@ -272,5 +282,8 @@ describe('what is told of a container that is not ready', () => {
     ]);
     world.update('a', { finishedAt: world.now - 1_000 });
     expect(stepsBy(world).join()).to.match(/^start-container a/);
+    world.engineKind = 'docker';
+    world.update('a', { finishedAt: world.now - 400 });
+    expect(stepsBy(world).join(), 'Docker').to.match(/^start-container a/);
   });
 });

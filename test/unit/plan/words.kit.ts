@@ -1,19 +1,29 @@
+import type { Facts } from '../../../src/plan/facts.ts';
 import { makePlan } from '../../../src/plan/plan.ts';
-import type { PlanSettings } from '../../../src/plan/types.ts';
+import type { PlanSettings, Waiting } from '../../../src/plan/types.ts';
 import type { World } from '../../support/world.ts';
 
 /** What a plan tells, as people read it: refused, then waiting, with what to do, and with its times from now on. */
-export function toldBy(world: World, settings: Partial<PlanSettings> = {}): string[] {
+export function toldBy(
+  world: World,
+  settings: Partial<PlanSettings> = {},
+  observed: Partial<Facts['observed']> = {},
+): string[] {
   const facts = world.facts();
-  const { refused, waiting } = makePlan({ ...facts, settings: { ...facts.settings, ...settings } });
-  const hinted = (hint: string | undefined): string => (hint === undefined ? '' : ` | ${hint}`);
-  const at = (what: string, time: number | undefined): string =>
-    time === undefined ? '' : ` (${what} ${(time - world.now) / 1000} s)`;
+  const { refused, waiting } = makePlan({
+    ...facts,
+    settings: { ...facts.settings, ...settings },
+    observed: { ...facts.observed, ...observed },
+  });
+  // What there is nothing to say of is absent.
+  const hinted = (entry: { readonly hint?: string }): string => ('hint' in entry ? ` | ${entry.hint}` : '');
+  const at = (entry: Waiting, what: 'since' | 'until'): string =>
+    what in entry ? ` (${what} ${((entry[what] ?? NaN) - world.now) / 1000} s)` : '';
   return [
-    ...refused.map(({ service, why, hint }) => `${service} refused: ${why}${hinted(hint)}`),
+    ...refused.map((entry) => `${entry.service} refused: ${entry.why}${hinted(entry)}`),
     ...waiting.map(
-      ({ service, for: what, why, hint, since, until }) =>
-        `${service} ${what}: ${why}${hinted(hint)}${at('since', since)}${at('until', until)}`,
+      (entry) =>
+        `${entry.service} ${entry.for}: ${entry.why}${hinted(entry)}${at(entry, 'since')}${at(entry, 'until')}`,
     ),
   ];
 }
