@@ -67,8 +67,9 @@ interface InForce {
   /** As the node's file has it. */
   readonly mode?: 'observe';
   readonly windows: PlanSettings['windows'];
-  /** Of this node, for its records; from the node's file. */
+  /** From the node's file: its addresses, for its records, and the keys of defaults that it sets. */
   readonly addresses: readonly string[];
+  readonly nodeDefaults: readonly string[];
 }
 
 /** What outlives a pass in memory: only what can be had again from git and the registry. */
@@ -166,7 +167,7 @@ function occasionOf(facts: Facts, triggers: ReadonlySet<string>): Occasion {
 /** What was promised and what is there. A registry that was made anew first takes up what the node shows (L34). */
 async function look(
   house: House,
-  { desired, hostnameSuffix, windows, mode, addresses }: InForce,
+  { desired, hostnameSuffix, windows, mode, addresses, nodeDefaults }: InForce,
   busy: readonly Busy[],
 ): Promise<Facts> {
   const { registry, node, clock, log } = house;
@@ -177,6 +178,7 @@ async function look(
       hostnameSuffix,
       windows,
       ...(addresses.length === 0 ? {} : { addresses }),
+      ...(nodeDefaults.length === 0 ? {} : { nodeDefaults }),
       removable: removableServices(desired, promised.named),
       ...(mode === undefined ? {} : { mode }),
     };
@@ -338,9 +340,8 @@ async function resolveCommit(
   const node = resolution.nodes.get(house.planSettings.node);
   const { hostnameSuffix } = (node ?? house.definitions).defaults;
   const mode = node?.mode === undefined ? {} : { mode: node.mode };
-  const addresses = node?.addresses ?? [];
-  const windows = node?.windows ?? [];
-  return ok({ commit, desired, values, hostnameSuffix, windows, addresses, ...mode });
+  const [addresses, windows, nodeDefaults] = [node?.addresses ?? [], node?.windows ?? [], node?.own ?? []];
+  return ok({ commit, desired, values, hostnameSuffix, windows, addresses, nodeDefaults, ...mode });
 }
 
 /** All commits of accepted..new: any of them may name what goes, a merge hides its own behind it (L31). */

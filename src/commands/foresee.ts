@@ -101,7 +101,7 @@ function askedFor(name: string, facts: Facts): Because | undefined {
   const wanted = facts.desired.services.find(({ service }) => service.name === name);
   if (wanted === undefined) return { summary: goneText(name) };
   const otherwise = 'what it is made with changed outside of its own file';
-  return becauseOf(wanted, appliedOf(facts, name), undefined, otherwise);
+  return becauseOf(facts, wanted, appliedOf(facts, name), {}, otherwise);
 }
 
 /** The node counts its services when it refuses, and not after those that the change brings. */
@@ -135,7 +135,7 @@ function movesOf(before: ReadonlyMap<string, string>, after: ReadonlyMap<string,
 export function factsOf(
   state: Standing,
   desired: Desired,
-  { nodes }: Resolution,
+  { nodes, nodeFile }: Pick<Resolution, 'nodes' | 'nodeFile'>,
   { commits = [], now: today = 0 }: About = {},
 ): { readonly facts: Facts; readonly assumptions: readonly string[] } {
   const moments = [
@@ -153,13 +153,18 @@ export function factsOf(
     assumptions,
     facts: {
       desired,
-      promised: { ...promised, ...(named.length === 0 ? {} : { named }) },
+      promised: {
+        ...promised,
+        ...(named.length === 0 ? {} : { named }),
+        ...(nodeFile === undefined ? {} : { nodeFile }),
+      },
       observed,
       settings: {
         ...state.settings,
         hostnameSuffix: node?.defaults.hostnameSuffix ?? state.settings.hostnameSuffix,
         windows: node?.windows ?? [],
         ...(node === undefined || node.addresses.length === 0 ? {} : { addresses: node.addresses }),
+        ...(node?.own === undefined ? {} : { nodeDefaults: node.own }),
         removable: removableServices(desired, named),
       },
       now,

@@ -2,6 +2,7 @@
 /** @jsxImportSource preact */
 import type { VNode } from 'preact';
 import { render } from 'preact-render-to-string';
+import { causer } from '../base/causer.ts';
 import type { HistoryEntry, View } from '../report/types.ts';
 import { Patch, Steps, toneOf } from './journal.tsx';
 import { Time } from './parts.tsx';
@@ -68,7 +69,7 @@ function Entry({
   readonly now: number;
   readonly open: boolean;
 }): VNode {
-  const { pass, at, trigger, commit, author, message, file, why, patch, steps, tookMs, result } = entry;
+  const { pass, at, trigger, commit, by, author, message, file, why, patch, steps, tookMs, result } = entry;
   return (
     <details class="pass" open={open}>
       <summary>
@@ -78,6 +79,7 @@ function Entry({
         <span class="quiet">{tookMs === undefined ? '' : `took ${duration(tookMs)}`}</span>
       </summary>
       <p class="quiet">
+        {by !== undefined && `${causer(by)}; in force: `}
         commit <code title={commit}>{short(commit)}</code>
         {message !== undefined && (
           <>

@@ -1,7 +1,7 @@
 /** @jsxRuntime automatic */
 /** @jsxImportSource preact */
 import type { VNode } from 'preact';
-import type { View } from '../report/types.ts';
+import type { HistoryEntry, View } from '../report/types.ts';
 import { Time } from './parts.tsx';
 import { duration, short } from './words.ts';
 
@@ -86,7 +86,7 @@ function StepLine({ step }: { readonly step: Step }): VNode {
 }
 
 /** `wait` names something outside that is looked at again by itself, for example a build that was begun: no fault. */
-export function toneOf(result: Step['result']): 'fine' | 'soon' | 'off' {
+export function toneOf(result: HistoryEntry['result'] | undefined): 'fine' | 'soon' | 'off' {
   if (result === 'ok') return 'fine';
   return result === undefined || result === 'wait' || result === 'begun' ? 'soon' : 'off';
 }

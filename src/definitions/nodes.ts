@@ -106,6 +106,8 @@ function nodeOf(
   defaults: Defaults,
 ): NodeDefinition {
   const user = shape.defaults.user ?? defaults.user;
+  const set = { ...shape.defaults, hostname_suffix: shape.hostname_suffix };
+  const own = Object.entries(set).flatMap(([key, value]) => (value === undefined ? [] : [key]));
   return {
     name,
     addresses: shape.addresses,
@@ -116,6 +118,7 @@ function nodeOf(
       restart: shape.defaults.restart ?? defaults.restart,
       hostnameSuffix: shape.hostname_suffix?.toLowerCase() ?? defaults.hostnameSuffix,
     },
+    ...(own.length === 0 ? {} : { own }),
     ...(shape.mode === 'observe' ? { mode: 'observe' } : {}),
     ...(windows.length === 0 ? {} : { windows }),
   };

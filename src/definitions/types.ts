@@ -286,6 +286,8 @@ export interface NodeDefinition {
   /** Ports on which the proxy listens, where the file tells them. */
   readonly listeners?: readonly number[];
   readonly defaults: Defaults;
+  /** Keys of those defaults that its file sets, as it names them; absent: none. */
+  readonly own?: readonly string[];
   /** `observe`: plan and show, touch nothing. Absent: `converge`. */
   readonly mode?: 'observe';
   /** Changes of any service of this node happen in one of these only; absent: at any time. */

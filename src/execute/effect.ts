@@ -88,6 +88,8 @@ function afterOf(step: Step): unknown {
         mode,
         backend,
       }));
+    case 'record-trial':
+      return { phase: step.trial.phase, commit: step.trial.commit };
     case 'record-applied': {
       const { state, digest, commit } = step.applied;
       return { state, digest, commit };

@@ -3,6 +3,8 @@ import { COVERED, withoutSecrets } from '../base/covered.ts';
 import { canonicalJson } from '../base/json.ts';
 import type { DesiredService, Service } from '../definitions/types.ts';
 import type { Applied, Because, PatchOperation } from '../registry/types.ts';
+import type { Facts } from './facts.ts';
+import type { Found } from './found.ts';
 
 const MAX_NAMED = 3;
 
@@ -10,24 +12,52 @@ const MAX_NAMED = 3;
 export const REPAIRED = 'repaired: the node differed from what was recorded';
 
 /**
- * Why the containers of a service change: its definition is new, was changed (with the patch), something drifted, or its
- * file moved; `otherwise` where it is none of these.
+ * Why the containers of a service change: its definition is new, was changed (with the patch), something drifted, its
+ * file moved, or a default changed that is not in its file: then the commit is not its own; `otherwise` where it is none of these.
  */
 export function becauseOf(
+  facts: Pick<Facts, 'promised' | 'settings'>,
   desired: DesiredService,
   applied: Applied | undefined,
-  drift: string | undefined,
-  otherwise: string,
+  { drift, outdated }: Found = {},
+  otherwise = REPAIRED,
 ): Because {
   const from = { commit: desired.commit, file: desired.file };
   if (applied === undefined) return { summary: `new service ${desired.service.name}`, ...from };
+  const isMoved = applied.file !== desired.file;
   if (applied.digest === desired.digest) {
-    const moved =
-      applied.file === desired.file ? otherwise : `its file moved from ${applied.file} to ${desired.file}`;
-    return { summary: drift ?? moved, ...from };
+    if (drift !== undefined) return { summary: drift, ...from };
+    if (isMoved) return { summary: `its file moved from ${applied.file} to ${desired.file}`, ...from };
+    return outdated === undefined
+      ? { summary: otherwise, ...from }
+      : { summary: outdated.what, by: outdated.by };
   }
   const patch = differences(applied.service, desired.service);
-  return { summary: summarise(patch), ...from, patch };
+  const summary = summarise(patch);
+  if (isMoved || applied.oid !== desired.oid) return { summary, ...from, patch };
+  return { ...defaultOf(facts, patch, summary), patch };
+}
+
+/** The service's own file is the same: what changed is a default, of the node's file where that sets it, else of the settings. */
+function defaultOf(
+  { promised: { nodeFile }, settings: { nodeDefaults = [] } }: Pick<Facts, 'promised' | 'settings'>,
+  patch: readonly PatchOperation[],
+  summary: string,
+): Because {
+  const isOfNode = patch.some(({ path }) => nodeDefaults.includes(defaultAt(path)));
+  if (nodeFile === undefined || !isOfNode)
+    return { summary: `${summary}: a default of this agent and its settings`, by: 'settings' };
+  return {
+    summary: `${summary}: a default of ${nodeFile.file}`,
+    commit: nodeFile.commit,
+    file: nodeFile.file,
+  };
+}
+
+/** The key of a node's file that a part of a definition has its default from. */
+function defaultAt(path: string): string {
+  const key = path.split('/').at(-1) ?? '';
+  return key === 'hostname' ? 'hostname_suffix' : key;
 }
 
 /** The JSON Patch from one definition to the other; lists are keyed by name first, so that an insertion is one operation. */

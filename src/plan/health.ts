@@ -1,6 +1,5 @@
 import type { Component } from '../definitions/types.ts';
 import type { ObservedContainer, ProbeState } from '../node/types.ts';
-import type { Because } from '../registry/types.ts';
 import { deployOf, type Facts } from './facts.ts';
 import type { Step, Waiting } from './types.ts';
 
@@ -19,7 +18,6 @@ export function treat(
   component: Component,
   container: ObservedContainer,
   probe: Unwell,
-  because: Because,
 ): { steps: Step[]; waiting: Waiting[] } {
   const why = `${container.name} is unwell: ${probe.last}`;
   const waiting: Waiting = { service, component: component.name, for: 'health', why, since: probe.since };
@@ -34,7 +32,11 @@ export function treat(
     const hint = `It was restarted ${probe.times - 1} times for it, and is restarted again then.`;
     return { steps: [], waiting: [{ ...waiting, hint, until }] };
   }
-  const head = { service, subject: container.name, because: { ...because, summary: `restarted: ${why}` } };
+  const head = {
+    service,
+    subject: container.name,
+    because: { summary: `restarted: ${why}`, by: 'agent' as const },
+  };
   return {
     steps: [
       {

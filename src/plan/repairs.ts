@@ -60,8 +60,9 @@ export function withRepairs(
   const isFlapping = waiting.some((entry) => entry.for === 'flapping');
   if (isFlapping || desired.insteadOf !== undefined || !isSettled(facts, desired))
     return { steps, waiting, refused };
-  const isMade = ({ kind }: Step): boolean => kind === 'create-container' || kind === 'start-container';
-  return { steps: steps.map((step) => (isMade(step) ? { ...step, repairs: {} } : step)), waiting, refused };
+  const isRepair = ({ kind, because }: Step): boolean =>
+    because.by === undefined && (kind === 'create-container' || kind === 'start-container');
+  return { steps: steps.map((step) => (isRepair(step) ? { ...step, repairs: {} } : step)), waiting, refused };
 }
 
 /** What is planned of it is what is applied. Of an edge nothing ever is. */

@@ -1,7 +1,8 @@
 import type { DesiredService } from '../definitions/types.ts';
 import type { Because } from '../registry/types.ts';
-import { becauseOf, REPAIRED } from './because.ts';
+import { becauseOf } from './because.ts';
 import { appliedOf, trialOf, type Facts, type ServicePlan } from './facts.ts';
+import { foundIn } from './found.ts';
 import { putOff, type Hold } from './holds.ts';
 import { keepPredecessors } from './keep.ts';
 import { leasesFor, withLeases } from './leases.ts';
@@ -57,7 +58,7 @@ export function planRunning(given: Facts, desired: DesiredService, holds: readon
   // From here on the leases count as given: their step goes first, and the spec of the containers has their numbers.
   const leased = withLeases(facts, leases.missing);
   const standings = service.components.map((component) => standingOf(leased, desired, component));
-  const because = reasonOf(facts, desired, standings);
+  const because = reasonOf(leased, desired, standings);
   const lease: Step[] =
     leases.missing.length === 0
       ? []
@@ -141,7 +142,7 @@ function untilStaged(
 
 function reasonOf(facts: Facts, desired: DesiredService, standings: readonly Standing[]): Because {
   const applied = appliedOf(facts, desired.service.name);
-  const because = becauseOf(desired, applied, driftOf(standings), REPAIRED);
+  const because = becauseOf(facts, desired, applied, foundIn(facts, desired, standings));
   if (desired.insteadOf === undefined) return because;
   const trial = currentTrial(facts, desired);
   if (trial?.phase === 'returning') {
@@ -151,17 +152,4 @@ function reasonOf(facts: Facts, desired: DesiredService, standings: readonly Sta
   return trial === undefined || trial.phase === 'trying'
     ? { ...because, summary: `${because.summary}; kept as it was applied while its successor cannot be made` }
     : because;
-}
-
-function driftOf(standings: readonly Standing[]): string | undefined {
-  const words = standings.flatMap(({ component, current, outdated, drift = [] }) => {
-    if (outdated !== undefined && drift.length > 0)
-      return [
-        `container ${component.container} was changed by hand: ${drift.map(({ what }) => what).join(', ')}`,
-      ];
-    if (outdated !== undefined) return [`container ${component.container} is not as it was made`];
-    if (current === undefined) return [`container ${component.container} is missing`];
-    return current.state === 'running' ? [] : [`container ${component.container} is ${current.state}`];
-  });
-  return words.length === 0 ? undefined : words.join(', ');
 }

@@ -48,7 +48,7 @@ export function settle(
       });
       readySince = undefined;
     } else if (state.kind === 'waiting' && state.unwell !== undefined) {
-      const treated = treat(facts, service, component, current, state.unwell, because);
+      const treated = treat(facts, service, component, current, state.unwell);
       starts.push(...treated.steps);
       waiting.push(...treated.waiting);
       readySince = undefined;

@@ -15,7 +15,7 @@ import { closedWindow } from './window.ts';
 export function planStopped(facts: Facts, desired: DesiredService): ServicePlan {
   const { service } = desired;
   const applied = appliedOf(facts, service.name);
-  const because = becauseOf(desired, applied, undefined, `${service.name} is inactive, but ran`);
+  const because = becauseOf(facts, desired, applied, {}, `${service.name} is inactive, but ran`);
   const isStopped = applied?.state === 'stopped' && isSettled(facts, desired);
   const routes = routesGone(facts, service.name, because, isStopped ? { repairs: {} } : {});
   if (routes.waiting.length > 0) return { steps: [], waiting: routes.waiting, refused: [] };

@@ -205,6 +205,8 @@ export interface PlanSettings {
   readonly node: string;
   /** `<node>/<instance>`. */
   readonly owner: string;
+  /** Keys of defaults that the node's file sets, as it names them; absent: none. */
+  readonly nodeDefaults?: readonly string[];
   readonly portRange: readonly [number, number];
   readonly publishIp: string;
   readonly logMaxSize: string;

@@ -208,6 +208,8 @@ export interface StepRecord {
 /** Why a step is taken: one sentence, the commit and file it comes from, and what changed as a JSON Patch (RFC 6902). */
 export interface Because {
   readonly summary: string;
+  /** No commit is behind it, but the settings (or another version) of the agent, or the agent itself. */
+  readonly by?: 'settings' | 'agent';
   readonly commit?: string;
   readonly file?: string;
   readonly patch?: readonly PatchOperation[];

@@ -1,3 +1,4 @@
+import { causer } from '../base/causer.ts';
 import type { PassRecord, StepRecord } from '../registry/types.ts';
 import { passShown, visible, visibleAll } from './shown.ts';
 import type { HistoryEntry } from './types.ts';
@@ -18,7 +19,33 @@ const WORST: readonly HistoryEntry['result'][] = [
 
 /** What was done, newest first: one entry a pass and service, with the whole reason and what each step found and left. */
 export function historyOf(passes: readonly PassRecord[]): HistoryEntry[] {
-  return visibleAll(passes.map(passShown).flatMap(entriesOf));
+  return visibleAll(withOutcomes(passes.map(passShown).flatMap(entriesOf)));
+}
+
+/** A version that gave way later is told where it came, too: that its steps went well is not that it stayed (L32). */
+function withOutcomes(entries: readonly HistoryEntry[]): HistoryEntry[] {
+  const next = new Map<string, Verdict>();
+  return entries.map((entry) => {
+    const verdict = verdictOf(entry.steps);
+    const after = next.get(entry.service);
+    if (verdict !== undefined) next.set(entry.service, verdict);
+    const isOver =
+      verdict?.phase === 'trying' && after?.phase !== 'trying' && after?.commit === verdict.commit;
+    return isOver && entry.result === 'ok' ? { ...entry, result: 'gave way' } : entry;
+  });
+}
+
+interface Verdict {
+  readonly phase: string;
+  readonly commit: string;
+}
+
+/** What was recorded of the trial of a version. */
+function verdictOf(steps: readonly StepRecord[]): Verdict | undefined {
+  const after = steps.findLast(({ kind, result }) => kind === 'record-trial' && result === 'ok')?.after;
+  if (after === null || typeof after !== 'object') return undefined;
+  if (!('phase' in after) || !('commit' in after)) return undefined;
+  return { phase: String(after.phase), commit: String(after.commit) };
 }
 
 function entriesOf(pass: PassRecord): HistoryEntry[] {
@@ -29,16 +56,19 @@ function entriesOf(pass: PassRecord): HistoryEntry[] {
 function entryOf(pass: PassRecord, service: string): HistoryEntry {
   const steps = pass.steps.filter((step) => step.service === service);
   const main = steps.find((step) => !CLEARING.includes(step.kind)) ?? steps[0];
-  const { commit = pass.commit, file, patch, summary = '' } = main?.because ?? {};
+  const { commit = pass.commit, file, patch, summary = '', by } = main?.because ?? {};
   const ends = steps.flatMap((step) => (step.endedAt === undefined ? [] : [step.endedAt]));
   const startedAt = Math.min(...steps.map((step) => step.startedAt));
-  const { author, message } = main?.about ?? (commit === pass.commit ? pass : {});
+  // The commit in force has nothing to do with it.
+  const isOfCommit = by === undefined && commit === pass.commit;
+  const { author, message } = main?.about ?? (isOfCommit ? pass : {});
   return {
     pass: pass.id,
     service,
     at: startedAt,
     trigger: pass.trigger,
     commit,
+    ...(by === undefined ? {} : { by }),
     ...(author === undefined ? {} : { author }),
     ...(message === undefined ? {} : { message }),
     ...(file === undefined ? {} : { file }),
@@ -52,7 +82,19 @@ function entryOf(pass: PassRecord, service: string): HistoryEntry {
 
 function resultOf(steps: readonly StepRecord[]): HistoryEntry['result'] {
   const results = steps.map((step): HistoryEntry['result'] => step.result ?? 'under way');
-  return results.reduce((a, b) => (WORST.indexOf(b) > WORST.indexOf(a) ? b : a), 'ok');
+  const worst = results.reduce((a, b) => (WORST.indexOf(b) > WORST.indexOf(a) ? b : a), 'ok');
+  if (worst !== 'ok') return worst;
+  switch (verdictOf(steps)?.phase) {
+    case 'returning':
+      // Its verdict comes alone; what follows puts the version before back.
+      return steps.length === 1 ? 'gave way' : 'returned';
+    case 'held back':
+      return 'held back';
+    case 'outside':
+      return 'gave way';
+    default:
+      return worst;
+  }
 }
 
 /** `mc-gitops history`: for a terminal, newest first. */
@@ -63,13 +105,15 @@ export function formatHistory(entries: readonly HistoryEntry[]): string {
 }
 
 function linesOf(entry: HistoryEntry): string[] {
-  const { author, message, commit, tookMs } = entry;
+  const { author, message, commit, tookMs, by: cause } = entry;
   const by = [author, message === undefined ? undefined : `"${message}"`].filter(
     (part) => part !== undefined,
   );
   return [
     `${new Date(entry.at).toISOString().replace(/\.\d+Z$/, 'Z')}  ${entry.service}: ${entry.result}${tookMs === undefined ? '' : ` after ${tookMs} ms`} (pass ${entry.pass}, ${entry.trigger})`,
-    `  commit   ${commit.slice(0, 12)}${by.length === 0 ? '' : ` ${by.join(' ')}`}${entry.file === undefined ? '' : ` ${entry.file}`}`,
+    cause !== undefined
+      ? `  commit   none: ${causer(cause)} (in force ${commit.slice(0, 12)})`
+      : `  commit   ${commit.slice(0, 12)}${by.length === 0 ? '' : ` ${by.join(' ')}`}${entry.file === undefined ? '' : ` ${entry.file}`}`,
     `  because  ${entry.why}`,
     ...(entry.patch ?? []).map((operation) => `  changed  ${JSON.stringify(operation)}`),
     ...entry.steps.flatMap((step) => [

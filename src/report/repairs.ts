@@ -2,6 +2,7 @@ import { redact } from '../base/secret.ts';
 import type { StepResult } from '../execute/types.ts';
 import type { Step } from '../plan/types.ts';
 import type { Cause } from './causes.ts';
+import { withoutNumbers } from './told.ts';
 
 /**
  * What somebody or something else had changed, and was put right. The step itself says that it is one: its result may come passes later,
@@ -19,11 +20,16 @@ export function repaired(results: readonly StepResult[]): Cause[] {
     }
     // Whoever was told of a container has not heard of a route.
     const isRoute = step.kind === 'put-routes' || step.kind === 'remove-routes';
-    const key = `drift ${step.service}${isRoute ? ' routes' : ''}`;
+    const key = `drift ${step.service}${isRoute ? ' routes' : ''}: ${sameWords(step.because.summary)}`;
     if (!causes.has(key)) causes.set(key, { ...causeOf(key, step), service: step.service });
   }
   for (const [cause, steps] of common) causes.set(cause, ofAll(cause, steps));
   return [...causes.values()];
+}
+
+/** The same thing done again is the same cause, and another thing found is another one: of a container, its id is not what differs. */
+function sameWords(summary: string): string {
+  return withoutNumbers(redact(summary).replaceAll(/\([0-9a-f]{12}\)/g, '()'));
 }
 
 const MAX_NAMED = 8;

@@ -35,9 +35,10 @@ export function issueShown(issue: Issue): Issue {
 
 /** The reason of a step without what its patch says of environment variables but their names (GHSA-3v3m-wc6v-x4x3). */
 export function reasonOf(because: Because): Because {
-  const { summary, patch } = because;
+  const { summary, patch, by } = because;
   return {
     summary: redact(summary),
+    ...(by === undefined ? {} : { by }),
     ...(because.commit === undefined ? {} : { commit: because.commit }),
     ...(because.file === undefined ? {} : { file: because.file }),
     ...(patch === undefined ? {} : { patch: patch.map(withoutEnv) }),

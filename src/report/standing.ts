@@ -46,11 +46,22 @@ export function undecidedOf(seen: Seen | undefined): Undecided {
   return {
     services: new Set([
       ...plan.steps.map(({ service }) => service),
-      ...plan.waiting.flatMap((one) => (one.for === 'busy' ? [one.service] : [])),
+      ...workedOn(seen),
       ...asking.map(({ service }) => service.name),
     ]),
     isCaAsked: asking.length > 0 || plan.steps.some(({ kind }) => kind === 'issue-certificate'),
   };
+}
+
+/** Services with a step under way, and those that wait for one of these to come first. */
+export function workedOn({ desired, plan }: Pick<Seen, 'desired' | 'plan'>): ReadonlySet<string> {
+  const busy = plan.waiting.flatMap((one) => (one.for === 'busy' ? [one.service] : []));
+  const behind =
+    busy.length === 0
+      ? []
+      : desired.services.filter(({ service }) => service.after?.some((name) => busy.includes(name)));
+  const waiting = new Set(plan.waiting.flatMap((one) => (one.for === 'after' ? [one.service] : [])));
+  return new Set([...busy, ...behind.map(({ service }) => service.name).filter((name) => waiting.has(name))]);
 }
 
 function isTriedAgain(state: CertificateState | undefined): boolean {

@@ -232,7 +232,10 @@ export interface HistoryEntry {
   /** Milliseconds since the epoch. */
   readonly at: number;
   readonly trigger: string;
+  /** Whose change it is; with `by` only the one in force. */
   readonly commit: string;
+  /** No commit is behind it, but the settings (or another version) of the agent, or the agent itself. */
+  readonly by?: NonNullable<Because['by']>;
   readonly author?: string;
   /** First line of the commit's message. */
   readonly message?: string;
@@ -243,8 +246,11 @@ export interface HistoryEntry {
   readonly steps: readonly StepRecord[];
   /** From the first intent to the last result; absent while the first step is under way. */
   readonly tookMs?: number;
-  /** The worst of its steps. */
-  readonly result: NonNullable<StepRecord['result']> | 'under way';
+  /**
+   * The worst of its steps. Where all went well: `gave way` when the version that it brought, or judged, was not proved;
+   * `returned` when it put the last proved one back; `held back` when that was proved again.
+   */
+  readonly result: NonNullable<StepRecord['result']> | 'under way' | 'gave way' | 'returned' | 'held back';
 }
 
 /** The end of a container's log, or what the build of an image printed. */

@@ -5,7 +5,7 @@ import type { ImageFailure, ImageState } from '../node/images/state.ts';
 import type { Observed } from '../node/types.ts';
 import type { Waiting } from '../plan/types.ts';
 import { CERTIFICATES, type Cause, type CauseLimits, type Seen } from './causes.ts';
-import { isGoing, isInLine, orderAt } from './standing.ts';
+import { isGoing, isInLine, orderAt, workedOn } from './standing.ts';
 
 /** As long as an order may take by itself ([certs] acme_timeout_s). */
 const ORDER_AFTER_MS = 300_000;
@@ -26,9 +26,11 @@ export function waiting(seen: Seen, limits: CauseLimits): Cause[] {
   if (!seen.observed.engine.known) return [];
   const ofCa = waitsForCa(seen);
   const ofAll = wholeNode(seen.observed);
+  const ofUs = workedOn(seen);
   const causes = new Map<string, Cause>();
   for (const wait of seen.plan.waiting) {
-    if (ofCa.has(wait)) continue;
+    // A stop may rightly take minutes: what the agent is doing itself is no trouble, and each step has an end.
+    if (ofCa.has(wait) || ofUs.has(wait.service)) continue;
     const cause = ofAll.has(wait.why) ? causeOfAll(wait, seen, limits) : causeOf(wait, seen, limits);
     if (cause !== undefined) causes.set(cause.key, cause);
   }

@@ -209,6 +209,26 @@ describe('what a running agent tells, on real Docker', () => {
     expect(notice.text).to.contain('container silent is missing');
   });
 
+  it('L13 tells what is found next as well, each once: a limit set by hand, and a container that was renamed', async () => {
+    const engine = ['-H', `unix://${docker.socketPath}`];
+    const told = (what: string): Message[] =>
+      received.filter(({ kind, text }) => kind === 'drift repaired' && text.includes(what));
+    await run('docker', [...engine, 'update', '--memory', '64m', '--memory-swap', '64m', 'silent']);
+    await until(
+      'the limit',
+      () => told('container silent was changed by hand: memory limit was added')[0],
+      30_000,
+    );
+    await rig.state('silent', 'converged');
+    await run('docker', [...engine, 'rename', 'silent', 'other']);
+    const renamed = await until('the name', () => told('was renamed to other')[0], 30_000);
+    expect(renamed.text).to.match(/container silent \([0-9a-f]{12}\) was renamed to other/);
+    await rig.state('silent', 'converged');
+    const { stdout } = await run('docker', [...engine, 'ps', '-a', '--format', '{{.Names}}']);
+    expect(stdout.split('\n')).to.include('silent').and.not.include('other');
+    expect([told('memory limit').length, told('renamed').length]).to.deep.equal([1, 1]);
+  });
+
   it('G41 a container that exits again and again rests, and is told as flapping on page, command line and by a notice', async () => {
     await rig.push({
       'services/crash.toml': plainDefinition(

@@ -230,7 +230,9 @@ function unexplained({ facts, plan, results, rows }: Passed): string[] {
           // What could not be written down was not done either (G32).
           if (row === undefined && outcome.kind !== 'ok') return [];
           if (row === undefined) return [`G11: ${step.kind} ${step.subject} is not in the journal`];
-          const isWhole = row.because.summary !== '' && row.because.commit !== undefined;
+          const { summary, commit, by } = row.because;
+          // A commit is behind it, or it is said that none is: never both.
+          const isWhole = summary !== '' && (commit === undefined) === (by !== undefined);
           return isWhole ? [] : [`G11: ${step.kind} ${step.subject} has no reason in the journal`];
         });
   const silent = facts.desired.services

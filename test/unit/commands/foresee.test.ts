@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { digestOf } from '../../../src/base/json.ts';
 import { known, unknown } from '../../../src/base/outcome.ts';
 import { foreseeBetween, nothingRuns } from '../../../src/commands/between.ts';
 import type { Directory } from '../../../src/commands/directory.ts';
@@ -30,7 +31,7 @@ function text(
 function directory(files: Files): Directory {
   const all = Object.entries(files).map(([path, content]) => ({
     path,
-    oid: Buffer.from(`${path} ${content}`).toString('hex').slice(-40).padStart(40, '0'),
+    oid: digestOf(`${path} ${content}`).slice(0, 40),
     bytes: Buffer.from(content),
   }));
   return { files: all.sort((a, b) => (a.path < b.path ? -1 : 1)), refused: [] };

@@ -86,6 +86,7 @@ describe('definitions: what a file becomes', () => {
       addresses: ['192.0.2.1'],
       listeners: [8443],
       defaults: { network: 'other', user: '0:0', restart: 'no', hostnameSuffix: 'rift.example.net' },
+      own: ['network', 'user', 'restart', 'hostname_suffix'],
     });
   });
 

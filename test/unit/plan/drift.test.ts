@@ -164,6 +164,30 @@ describe('a container that was changed by hand and keeps our labels', () => {
     });
   }
 
+  it('L12 one that somebody renamed is told as renamed, gets its name back and goes on running', async () => {
+    const world = await started(service('web', [WEB]));
+    const before = world.container('web');
+    rename(world, 'web', 'wob');
+    const { plan } = await world.pass();
+    expect(plan.steps.map(({ kind, because }) => `${kind}: ${because.summary}`)).to.deep.equal([
+      `start-container: container web (${before?.id.slice(0, 12)}) was renamed to wob`,
+    ]);
+    await world.converge();
+    expect(world.containers).to.deep.equal([before]);
+  });
+
+  it('L12 one that was renamed and changed is told as both, and replaced', async () => {
+    const world = await started(service('web', [WEB]));
+    const before = world.container('web')?.id;
+    edit(world, { parts: () => ({ mounts: [] }) });
+    rename(world, 'web', 'web.old');
+    const { plan } = await world.pass();
+    const create = plan.steps.find((step) => step.kind === 'create-container');
+    expect(create?.because.summary).to.contain('was renamed to web.old, and is not as it was made');
+    await world.converge();
+    expect(world.containers.map(({ name, id }) => [name, id === before])).to.deep.equal([['web', false]]);
+  });
+
   it('is nothing when the engine fills in what is its own, or names an image in full', async () => {
     const world = await started(service('web', [WEB]));
     const { resources = {}, labels = {} } = world.container('web')?.parts ?? {};
@@ -208,6 +232,10 @@ describe('a container that was changed by hand and keeps our labels', () => {
     expect(world.containers).to.have.length(3);
   });
 });
+
+function rename(world: World, from: string, to: string): void {
+  world.containers = world.containers.map((one) => (one.name === from ? { ...one, name: to } : one));
+}
 
 function edit(world: World, { parts, container }: Pick<Edit, 'parts' | 'container'>): void {
   const before = world.container('web')?.parts;

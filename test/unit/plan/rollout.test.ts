@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { retry } from '../../../src/base/outcome.ts';
 import type { Component } from '../../../src/definitions/types.ts';
+import { makePlan } from '../../../src/plan/plan.ts';
 import { desiredOf } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
 import { one, versioned, worldOf } from './holds.kit.ts';
@@ -203,6 +204,34 @@ describe('changes that no file of its own caused', () => {
     expect(b?.why).to.contain('a failed: no space left');
     await world.converge();
     expect(world.plan().waiting).to.deep.equal([]);
+  });
+
+  it('name the commit of the node file where that sets the default, and none where the settings do', async () => {
+    const nodeFile = { file: 'nodes/n1.toml', oid: 'd'.repeat(40), commit: 'e'.repeat(40) };
+    for (const nodeDefaults of [['user', 'hostname_suffix'], ['network'], []]) {
+      const world = worldOf(one('a'));
+      await world.converge();
+      rolled(world, { user: '1000:1000' });
+      const facts = world.facts();
+      const { steps } = makePlan({
+        ...facts,
+        promised: { ...facts.promised, nodeFile },
+        settings: { ...facts.settings, nodeDefaults },
+      });
+      const { summary, commit, file, by } = steps[0]?.because ?? { summary: '' };
+      const what = 'components/a/user added → 1000:1000';
+      expect({ summary, commit, file, by }).to.deep.equal(
+        nodeDefaults.includes('user')
+          ? {
+              ...{ summary: `${what}: a default of nodes/n1.toml`, by: undefined },
+              ...{ commit: nodeFile.commit, file: nodeFile.file },
+            }
+          : {
+              ...{ summary: `${what}: a default of this agent and its settings`, by: 'settings' },
+              ...{ commit: undefined, file: undefined },
+            },
+      );
+    }
   });
 
   it('do not hold up healing', async () => {

@@ -23,6 +23,7 @@ const FOREIGN = 'id-of-a-foreign-one';
 const SETTINGS: { readonly [Key in keyof Required<PlanSettings>]: readonly PlanSettings[Key][] } = {
   node: ['other'],
   owner: ['n1/other'],
+  nodeDefaults: [[], ['network', 'user', 'restart', 'hostname_suffix'], undefined],
   portRange: [
     [1, 65_535],
     [10_000, 10_001],

@@ -4,6 +4,7 @@ import type { ImageState } from '../../../src/node/images/state.ts';
 import { makePlan } from '../../../src/plan/plan.ts';
 import type { Trial } from '../../../src/registry/types.ts';
 import { causesOf, type CauseInput } from '../../../src/report/causes.ts';
+import { undecidedOf } from '../../../src/report/standing.ts';
 import { component, desiredOf, service } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
 
@@ -47,6 +48,31 @@ describe('what there is a notice for', () => {
     expect(
       causesOf({ ...input(), results: changed.results, ...(seen === undefined ? {} : { seen }) }, LIMITS),
     ).to.deep.equal([]);
+  });
+
+  it("L40 nothing for a stop of the agent's own that takes long, nor for what waits for that service to come first", () => {
+    const because = (name: string): string => `${name} is being worked on, and comes first (after)`;
+    world.desired = desiredOf(
+      ['a', 'b', 'c', 'd'].map((name) =>
+        service(name, [component(name, { network: 'none' })], name === 'b' ? { after: ['a'] } : {}),
+      ),
+    );
+    world.applied = world.applied.map((one) => {
+      const now = world.desired.services.find(({ service: { name } }) => name === one.service.name);
+      return now === undefined ? one : { ...one, service: now.service, digest: now.digest, oid: now.oid };
+    });
+    const waiting = [
+      { service: 'a', for: 'busy', why: 'retire-container a is under way', since: 0 },
+      { service: 'a', for: 'ready', why: 'a: connection refused', since: 0 },
+      { service: 'b', for: 'after', why: because('a'), since: 0 },
+    ];
+    const seen = (all: typeof waiting): Partial<CauseInput> => ({
+      seen: { ...world.facts(), plan: { steps: [], waiting: all, refused: [] } },
+    });
+    expect(kinds(seen(waiting))).to.deep.equal([]);
+    expect(kinds(seen(waiting.slice(1)))).to.deep.equal(['degraded: a', 'degraded: b']);
+    const plan = seen(waiting).seen;
+    expect([...(undecidedOf(plan).services ?? [])].sort()).to.deep.equal(['a', 'b']);
   });
 
   it('what is tried again and not taken is one trouble over all of its tries (L15)', async () => {

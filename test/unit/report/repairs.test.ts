@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { known } from '../../../src/base/outcome.ts';
+import type { Health } from '../../../src/definitions/types.ts';
 import type { Facts } from '../../../src/plan/facts.ts';
 import type { StepResult } from '../../../src/execute/types.ts';
 import type { ProxyFacts } from '../../../src/node/types.ts';
@@ -18,7 +19,7 @@ function told(world: World, results: readonly StepResult[]): string[] {
   const seen = { ...world.facts(), plan: world.plan() };
   return causesOf({ seen, results, source: { reachable: true } }, LIMITS)
     .filter(({ kind }) => kind === 'drift repaired')
-    .map(({ key, text }) => `${key} | ${text}`);
+    .map(({ key, text }) => `${key.replace(/^(drift (?!proxy:)[^:]*):.*$/, '$1')} | ${text}`);
 }
 
 async function pass(world: World): Promise<readonly StepResult[]> {
@@ -71,8 +72,8 @@ describe('what there is a notice for as drift that was repaired', () => {
     world.kill('a');
     const container = await pass(world);
     const words = [
-      'drift a | a was repaired: container a is exited (start-container a)',
       `drift a routes | a was repaired: route ${HOST}:443 is missing (put-routes ${HOST})`,
+      'drift a | a was repaired: container a is exited (start-container a)',
     ];
     expect(told(world, [...container, ...route])).to.deep.equal(words);
     world.desired = desiredOf([service('a', [component('a', { network: 'none' })])]);
@@ -140,7 +141,67 @@ describe('what there is a notice for as drift that was repaired', () => {
       world.now += 2_000;
     }
     expect(all.map(({ step }) => step.kind)).to.include('put-routes');
-    expect(told(world, all).filter((line) => line.includes('put-routes'))).to.deep.equal([]);
+    expect(told(world, all)).to.deep.equal([]);
+    const [made] = all.filter(({ step }) => step.kind === 'create-container');
+    expect(made?.step.because.summary).to.equal(
+      `container a gets another port: ${lease.port} is not free any more`,
+    );
+    expect(made?.step.because.commit, 'no commit asked for it').to.equal(undefined);
+  });
+
+  it('no container that is made anew because of the settings alone: no commit is named for it', async () => {
+    const world = await convergedWith('a');
+    world.logMaxSize = '20m';
+    const results = await pass(world);
+    expect(results.map(({ step }) => step.kind)).to.include.members(['create-container', 'start-container']);
+    expect(told(world, results)).to.deep.equal([]);
+    for (const { step } of results)
+      expect(step.because, step.kind).to.deep.equal({
+        summary: 'container a is not as this agent makes it with its settings now',
+        by: 'settings',
+      });
+  });
+
+  it('another cause for another thing that is found, and the same one for the same thing, whatever the container', async () => {
+    const world = await convergedWith('a');
+    const keys = async (happens: () => void): Promise<string[]> => {
+      happens();
+      const seen = { ...world.facts(), plan: world.plan() };
+      const causes = causesOf({ seen, results: await pass(world), source: { reachable: true } }, LIMITS);
+      await world.converge();
+      return causes.map(({ key }) => key);
+    };
+    const rename = (): void => {
+      world.containers = world.containers.map((one) => ({ ...one, name: 'b' }));
+    };
+    const limits = await keys(() => world.edit('a', { resources: { memoryBytes: 64 } }));
+    const renamed = await keys(rename);
+    expect(limits).to.deep.equal(['drift a: container a was changed by hand: memory limit was added']);
+    expect(renamed).to.deep.equal(['drift a: container a () was renamed to b']);
+    expect(await keys(() => world.edit('a', { resources: { memoryBytes: 65 } }))).to.deep.equal(limits);
+    expect(await keys(rename)).to.deep.equal(renamed);
+  });
+
+  it('no restart of a container that was unwell', async () => {
+    const world = await convergedWith();
+    const health: Health = {
+      type: 'exec',
+      command: ['check'],
+      ...{ intervalMs: 10_000, timeoutMs: 5_000, retries: 3 },
+      startPeriodMs: 0,
+      onFailure: 'restart',
+    };
+    world.desired = desiredOf([service('a', [component('a', { health })])]);
+    world.present('mcr.example.net/a:v1.0.0');
+    await world.converge();
+    world.unwell.set('a', 1);
+    const results = await pass(world);
+    expect(results.map(({ step }) => step.kind)).to.deep.equal(['stop-container', 'start-container']);
+    expect(told(world, results)).to.deep.equal([]);
+    expect(results[0]?.step.because).to.deep.equal({
+      summary: 'restarted: a is unwell: status 503',
+      by: 'agent',
+    });
   });
 
   describe('of an edge', () => {
