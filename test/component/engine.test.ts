@@ -378,5 +378,18 @@ for (const { name: engineName, start } of allEngines) {
       expect(outcome).to.include({ kind: 'blocked' });
       expect('why' in outcome && outcome.why).to.include('/no/such/program');
     });
+
+    it('G10 names no word of entrypoint, command or check when it says that the engine cannot run it', async () => {
+      const words = ['entry-canary-4711', '--token=canary-0815'];
+      const spec = kit.spec('covered', { entrypoint: words.slice(0, 1), cmd: words.slice(1) });
+      await create(spec);
+      const outcome = await kit.engine.start(spec.name, spec.name);
+      expect(outcome, 'and it is judged all the same').to.include({ kind: 'blocked', cause: 'definition' });
+      const checked = await kit.engine.check(await run(kit.spec('unchecked')), words, 20_000);
+      const told = JSON.stringify([outcome, await kit.container(spec.name), checked]);
+      expect(told)
+        .to.contain('•••')
+        .and.not.match(/canary/);
+    });
   });
 }

@@ -15,6 +15,7 @@ import {
   unmarked,
   type Site,
 } from './lookup.ts';
+import { coveredError, covering, wordsIn } from './words.ts';
 
 /**
  * Gives the container its final name and starts it; resolves when the engine shows it running. One that somebody removes
@@ -34,7 +35,7 @@ export async function startContainer(
       const left = await inspect(site.api, seen.Id).catch(() => seen);
       throw left === undefined || isGoing(left)
         ? goneWhile(name)
-        : await withPortHolder(site.api, name, error);
+        : coveredError(await withPortHolder(site.api, name, error), wordsIn(seen.Config));
     }
   }
   const after = await inspect(site.api, seen.Id);
@@ -103,7 +104,11 @@ export async function takeOverContainer(
 export async function giveBackContainer(site: Site, id: string, renameTo: string): Promise<void> {
   const seen = await unmarked(site, id);
   if (seen === undefined) return;
-  if (!seen.State.Running) await site.api.call(`start ${renameTo}`, 'POST', `${containerPath(id)}/start`);
+  if (!seen.State.Running)
+    await covering(
+      wordsIn(seen.Config),
+      site.api.call(`start ${renameTo}`, 'POST', `${containerPath(id)}/start`),
+    );
   // Last: as long as it is called as it was set aside, whoever looks next gives it back (G13).
   if (nameOf(seen.Name) !== renameTo) await rename(site, id, renameTo);
   await readBack(site, id, { name: renameTo });

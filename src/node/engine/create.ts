@@ -2,11 +2,12 @@ import { blocked, retry } from '../../base/outcome.ts';
 import { LABELS, type ContainerSpec } from '../types.ts';
 import { imagePath } from './api.ts';
 import { differences } from './differences.ts';
-import { EngineError, Refusal, brief, isMissing } from './failure.ts';
+import { EngineError, Refusal, isMissing } from './failure.ts';
 import { imageIdOf, type Inspection } from './inspect.ts';
 import { containerPath, inspect, inspectByName, networkExists, refuseForeign, type Site } from './lookup.ts';
 import { engineReference } from './reference.ts';
 import { containerInput, dockerRequest, networksOf, podmanRequest, type ContainerInput } from './request.ts';
+import { coveredError, wordsOf } from './words.ts';
 
 /** Makes the container if it is not there yet, joined to all its networks and not started. */
 export async function createContainer(
@@ -122,7 +123,7 @@ async function create(site: Site, input: ContainerInput): Promise<string> {
       const holder = await inspectByName(api, input.name);
       if (holder !== undefined) refuseForeign(site, holder, `holds the name ${input.name}`);
     }
-    throw new EngineError(error.statusCode, withoutValues(error.message, input.env));
+    throw coveredError(error, wordsOf(spec, input.env));
   }
 }
 
@@ -146,14 +147,4 @@ async function joinFurtherNetworks(site: Site, input: ContainerInput, id: string
 async function inspectForReadBack(site: Site, id: string): Promise<Inspection> {
   const path = `${site.kind === 'podman' ? LIBPOD : ''}${containerPath(id)}/json`;
   return site.api.call<Inspection>(`read back container ${id.slice(0, 12)}`, 'GET', path);
-}
-
-/** Engines quote a request they do not like: no value of a variable may come back in a message. */
-function withoutValues(message: string, env: ReadonlyMap<string, string>): string {
-  let text = message;
-  for (const value of env.values()) {
-    if (value.length < 4) continue;
-    for (const form of [value, JSON.stringify(value).slice(1, -1)]) text = text.replaceAll(form, '•••');
-  }
-  return brief(text);
 }

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { retry } from '../../base/outcome.ts';
 import { Refusal, isMissing } from './failure.ts';
 import { containerPath, ours, type Site } from './lookup.ts';
+import { argumentsOf, covering } from './words.ts';
 
 const LOOK_MS = 50;
 
@@ -25,7 +26,7 @@ export function openChecks(site: Site): Checks {
   const left = new Map<string, string>();
   const look = (exec: string): Promise<ExecState> =>
     site.api.call<ExecState>('look at a check', 'GET', `/exec/${exec}/json`);
-  return {
+  const checks: Checks = {
     async run(id, command, timeoutMs) {
       const lingering = left.get(id);
       if (lingering !== undefined) {
@@ -55,6 +56,10 @@ export function openChecks(site: Site): Checks {
         await delay(LOOK_MS);
       }
     },
+  };
+  // An engine quotes the program that it cannot run, and its arguments.
+  return {
+    run: (id, command, timeoutMs) => covering(argumentsOf([], command), checks.run(id, command, timeoutMs)),
   };
 }
 

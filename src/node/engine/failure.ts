@@ -14,11 +14,23 @@ import { redact } from '../../base/secret.ts';
 /** An answer of the engine with a status of 400 or above. */
 export class EngineError extends Error {
   readonly statusCode: number;
+  readonly #said: string;
 
-  constructor(statusCode: number, message: string) {
+  constructor(statusCode: number, message: string, said = message) {
     super(message);
     this.name = 'EngineError';
     this.statusCode = statusCode;
+    this.#said = said;
+  }
+
+  /** The same error in words that may be told. */
+  told(message: string): EngineError {
+    return new EngineError(this.statusCode, message, this.#said);
+  }
+
+  /** Judged by what the engine said, whatever of it is told. */
+  says(pattern: RegExp): boolean {
+    return pattern.test(this.#said);
   }
 }
 
@@ -180,7 +192,7 @@ const RULES: readonly Rule[] = [
 
 function judged(what: string, error: EngineError): Failure {
   const why = `${what}: ${brief(error)}`;
-  const rule = RULES.find(({ pattern }) => pattern.test(error.message));
+  const rule = RULES.find(({ pattern }) => error.says(pattern));
   if (rule !== undefined) {
     const failure = rule.kind === 'retry' ? retry(why, rule.hint) : blocked(why, rule.hint);
     return rule.cause === undefined ? failure : { ...failure, cause: rule.cause };

@@ -1,5 +1,6 @@
 import { LABEL_PREFIX, LABELS, type Identity, type ObservedContainer, type PublishedPort } from '../types.ts';
 import { brief } from './failure.ts';
+import { withoutWords, wordsIn } from './words.ts';
 
 /** The part of `GET /containers/{id}/json` that is used; the engines leave out or null what they do not know. */
 export interface Inspection {
@@ -98,7 +99,8 @@ export function observedFromInspection(seen: Inspection): ObservedContainer {
   const state = stateOf(seen.State.Status);
   const startedAt = Date.parse(seen.State.StartedAt ?? '');
   const finishedAt = Date.parse(seen.State.FinishedAt ?? '');
-  const startError = brief(seen.State.Error ?? '');
+  const { Error: said = '' } = seen.State;
+  const startError = said === '' ? '' : brief(withoutWords(said, wordsIn(seen.Config)));
   const pid = seen.State.Pid ?? 0;
   const ended = state === 'exited' || state === 'dead' || state === 'restarting';
   return {
