@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringifyToml } from '../../src/base/toml.ts';
 import { makeRepository } from '../../src/demo/repository.ts';
-import type { Node } from '../../src/node/node.ts';
 import { parseSettings, type Settings } from '../../src/settings.ts';
 import { World } from '../support/world.ts';
+import { nodeOf } from '../support/worldnode.ts';
 import { timed, type Bench } from './bench.ts';
 import { askChild, residentMiB } from './child.ts';
 import { passRows } from './fleet.ts';
@@ -154,29 +154,4 @@ function settingsIn(dir: string, repository: string): Settings {
   const parsed = parseSettings(text, 'bench settings', {});
   if (parsed.kind !== 'ok') throw new Error(parsed.why);
   return parsed.value;
-}
-
-/** The world as a node: it is looked at and written to like a real one, and every container is ready at once. */
-function nodeOf(world: World): Node {
-  const writer = world.node();
-  const node = {
-    observe: async (_sight: unknown, targetsOf: Parameters<Node['observe']>[1]) => {
-      world.now = Date.now();
-      const seen = world.observed();
-      const probes = Object.fromEntries(
-        targetsOf(seen).map((target) => [
-          target.containerId,
-          { kind: 'ready' as const, since: target.startedAt },
-        ]),
-      );
-      return { ...seen, probes };
-    },
-    engine: async () => ({ kind: 'ok', value: writer.engine }),
-    images: () => writer.images,
-    proxy: writer.proxy,
-    certificates: writer.certificates,
-    stop: async () => undefined,
-  };
-  // The world has the writing half of a node, and looks for itself: that is all that a pass asks for.
-  return node as unknown as Node;
 }

@@ -5,7 +5,6 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { makeLog } from '../../../src/base/log.ts';
 import { keyedHash } from '../../../src/base/secret.ts';
 import { makeRepository, type Repository } from '../../../src/demo/repository.ts';
-import type { Node } from '../../../src/node/node.ts';
 import { runPass, type House, type Memory } from '../../../src/pass.ts';
 import { openKey } from '../../../src/registry/key.ts';
 import { openRegistry, type Registry } from '../../../src/registry/registry.ts';
@@ -13,6 +12,7 @@ import { parseSettings } from '../../../src/settings.ts';
 import { openSource } from '../../../src/source/source.ts';
 import { definitionOptions, planSettings, sourceSettings } from '../../../src/wiring.ts';
 import { World } from '../../support/world.ts';
+import { nodeOf } from '../../support/worldnode.ts';
 
 export const MAX_FILES = 3;
 
@@ -93,31 +93,4 @@ export async function headOf(house: House, accepted: string): Promise<string> {
 
 export function definition(name: string): string {
   return `name = "${name}"\nnode = "n1"\n\n[[components]]\nname = "${name}"\nimage = "mcr.example.net/web:v1.0.0"\n`;
-}
-
-function nodeOf(world: World): Node {
-  const writer = world.node();
-  const node = {
-    observe: async (_sight: unknown, targetsOf: Parameters<Node['observe']>[1]) => {
-      world.now = Date.now();
-      const seen = world.observed();
-      const ready = (startedAt: number): { kind: 'ready'; since: number } => ({
-        kind: 'ready',
-        since: startedAt,
-      });
-      return {
-        ...seen,
-        probes: Object.fromEntries(
-          targetsOf(seen).map((target) => [target.containerId, ready(target.startedAt)]),
-        ),
-      };
-    },
-    engine: async () => ({ kind: 'ok', value: writer.engine }),
-    images: () => writer.images,
-    proxy: writer.proxy,
-    certificates: writer.certificates,
-    stop: async () => undefined,
-  };
-  // The world has the writing half of a node, and looks for itself: that is all that a pass asks for.
-  return node as unknown as Node;
 }
