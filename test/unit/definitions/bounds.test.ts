@@ -77,6 +77,78 @@ describe('what a component may say, up to its bounds', () => {
     expect(told(many(51))).to.deep.equal(['7:1 component/labels: there are 51 labels']);
   });
 
+  it('fixed ports from 1 to 65535, with an address of either kind in its short form', () => {
+    expect(
+      componentOf('ports = ["1:65535", "65535:1/udp", "[2001:DB8:0::1]:2:2", "192.0.2.1:3:3/tcp"]\n').ports,
+    ).to.deep.equal([
+      { host: 1, container: 65_535, protocol: 'tcp' },
+      { host: 65_535, container: 1, protocol: 'udp' },
+      { ip: '2001:db8::1', host: 2, container: 2, protocol: 'tcp' },
+      { ip: '192.0.2.1', host: 3, container: 3, protocol: 'tcp' },
+    ]);
+    for (const port of [
+      'x53:53',
+      '::1:53:53',
+      '[192.0.2.1]:53:53',
+      '[::1:53:53',
+      '53:53/tcpx',
+      '65536:1',
+      '1:0',
+    ])
+      expect(told(`ports = ["${port}"]`), port).to.have.length(1);
+  });
+
+  it('a variable: any name that only begins like one of ours, and a value with everything behind the first =', () => {
+    for (const name of ['PORTAL', 'XPORT_A', 'PEERS', '_', 'a1'])
+      expect(told(`env = ["${name}=x"]`)).to.deep.equal([]);
+    for (const name of ['A-B', 'A.', '1A', '']) expect(told(`env = ["${name}=x"]`), name).to.have.length(1);
+    expect(told(`env = ["A=${'x'.repeat(4094)}"]`)).to.deep.equal([]);
+    const { values } = resolved({ 'services/a.toml': serviceText('a', 'env = ["A=b=c", "B="]') });
+    expect([...(values.get('a/web') ?? [])]).to.deep.equal([
+      ['A', 'b=c'],
+      ['B', ''],
+    ]);
+  });
+
+  it('an empty argument is one; an empty program is none where it has to be a file', () => {
+    expect(componentOf('cmd = [""]\n').cmd).to.deep.equal(['']);
+    expect(componentOf('entrypoint = ["a", ""]\n').entrypoint).to.deep.equal(['a', '']);
+    expect(told('entrypoint = [""]')).to.deep.equal(['7:15 component/entrypoint: the program is empty']);
+  });
+
+  it('limits of which only one is said, and a health check with its route or its port', () => {
+    const resources = (text: string): unknown => componentOf(`[components.resources]\n${text}\n`).resources;
+    expect(resources('memory = "6m"')).to.deep.equal({ memoryBytes: 6_291_456 });
+    expect(resources('shm = "64k"')).to.deep.equal({ shmBytes: 65_536 });
+    expect(resources('cpus = 2')).to.deep.equal({ cpus: 2 });
+    expect(resources('pids = 9')).to.deep.equal({ pids: 9 });
+    const health = (text: string, before = ''): unknown =>
+      componentOf(`${before}[components.health]\n${text}\n${L4}name = "x"\n`).health;
+    expect(health('type = "tls"\nroute = "x"'))
+      .to.include({ type: 'tls', route: 'x' })
+      .and.not.have.any.keys('port', 'path');
+    expect(health('type = "http"\nport = 81', 'ports = ["80:81"]\n'))
+      .to.include({ port: 81 })
+      .and.not.have.property('route');
+    for (const [expected, range] of [
+      ['200', [200, 200]],
+      ['200-200', [200, 200]],
+      ['204-399', [204, 399]],
+    ] as const)
+      expect(health(`type = "http"\nexpect = "${expected}"`)).to.deep.include({ expect: range });
+    const path = `/${'x'.repeat(1023)}`;
+    expect(health(`type = "http"\npath = "${path}"`)).to.include({ path });
+    for (const bad of [`${path}x`, 'a/b', '/a b', ''])
+      expect(told(`[components.health]\ntype = "http"\npath = "${bad}"\n${L4}`), bad).to.have.length(1);
+    const published = (ports: string): string[] =>
+      told(`ports = ["${ports}"]\n[components.health]\ntype = "http"\nport = 81`);
+    expect([published('80:81'), published('80:81/udp').length, published('81:80').length]).to.deep.equal([
+      [],
+      1,
+      1,
+    ]);
+  });
+
   it('more than there may be of a kind is counted', () => {
     const list = (count: number, made: (at: number) => string): string =>
       `[${Array.from({ length: count }, (_, at) => JSON.stringify(made(at))).join(', ')}]`;
@@ -112,11 +184,14 @@ describe('words of a definition, read by themselves', () => {
   it('a host name: 253 characters, labels of 63, in lower case, and no number at its end', () => {
     const label = 'a'.repeat(63);
     const longest = `${label}.${label}.${label}.${'a'.repeat(61)}`;
-    for (const name of [longest, '1.a', 'a-1.b2', 'xn--bcher-kva.example', '1.2.3.4.a'])
+    for (const name of [longest, '1.a', 'a-1.b2', 'xn--bcher-kva.example', '1.2.3.4.a', 'a.1b'])
       expect(readHostname(name), name).to.deep.equal({ ok: true, hostname: name });
     expect(readHostname('Docs.Example.NET')).to.deep.equal({ ok: true, hostname: 'docs.example.net' });
-    for (const name of [`${longest}a`, `a${label}.b`, 'a..b', 'a-.b', 'a.b-', '.a.b', 'a_b.c', 'a.1', '::1'])
+    for (const name of [`${longest}a`, `a${label}.b`, 'a..b', 'a-.b', 'a.b-', '.a.b', 'a_b.c', 'a.12', '::1'])
       expect(readHostname(name).ok, name).to.equal(false);
+    expect(readHostname(`${longest}a`))
+      .to.have.property('why')
+      .that.matches(/ is longer than 253 characters$/);
   });
 
   it('a host name lies inside a domain label by label, whatever the case and the dot before it', () => {
