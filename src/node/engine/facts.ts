@@ -245,24 +245,42 @@ export class FactsReader {
   }
 }
 
-/** Which engine this is. Podman's `info` draws a new id for each call: there the storage root is the identity (L05). */
+/** What `/info` says of an engine; Docker's own is without `BuildahVersion`. */
+interface About {
+  readonly ID?: string;
+  readonly DockerRootDir?: string;
+  readonly BuildahVersion?: string;
+  readonly ServerVersion?: string;
+  readonly Architecture?: string;
+}
+
+/**
+ * Which engine this is. Podman's `info` draws a new id for each call: there the storage root is the identity (L05). It is asked for
+ * nothing else: on Debian, Podman starts about six processes of the package manager for each `/info`, and as many for each `/version`.
+ */
 export async function readIdentity(api: Api): Promise<EngineIdentity> {
-  const [version, info] = await Promise.all([
-    api.call<{ Version?: string; Arch?: string; Components?: { Name?: string }[] }>(
-      'ask version',
-      'GET',
-      '/version',
-    ),
-    api.call<{ ID?: string; DockerRootDir?: string }>('ask info', 'GET', '/info'),
-  ]);
-  const kind = version.Components?.some(({ Name }) => Name?.startsWith('Podman')) ? 'podman' : 'docker';
+  const info = await api.call<About>('ask info', 'GET', '/info');
   const storageRoot = info.DockerRootDir ?? '';
+  if (info.BuildahVersion !== undefined)
+    return identityOf(
+      { kind: 'podman', id: `podman:${storageRoot}`, storageRoot },
+      info.ServerVersion,
+      info.Architecture,
+    );
+  // Its `info` has the machine's own word for the processor, `x86_64`.
+  const version = await api.call<{ Version?: string; Arch?: string }>('ask version', 'GET', '/version');
+  return identityOf({ kind: 'docker', id: info.ID ?? '', storageRoot }, version.Version, version.Arch);
+}
+
+function identityOf(
+  engine: Pick<EngineIdentity, 'kind' | 'id' | 'storageRoot'>,
+  version: string | undefined,
+  architecture: string | undefined,
+): EngineIdentity {
   return {
-    kind,
-    version: version.Version ?? 'unknown',
-    id: kind === 'podman' ? `podman:${storageRoot}` : (info.ID ?? ''),
-    storageRoot,
-    ...(version.Arch === undefined ? {} : { architecture: version.Arch }),
+    ...engine,
+    version: version ?? 'unknown',
+    ...(architecture === undefined ? {} : { architecture }),
   };
 }
 
