@@ -3,7 +3,7 @@
 // With arguments they are mocha's own: npm test -- test/unit/plan/plan.test.ts
 // The counts of each run are in the folder that TEST_COUNTS_DIR names, or in one of its own.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,15 +12,11 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const own = process.env.TEST_COUNTS_DIR === undefined;
 const counts = own ? mkdtempSync(join(tmpdir(), 'mc-gitops-tests-')) : process.env.TEST_COUNTS_DIR;
 const given = process.argv.slice(2);
-// It is there for as long as components are tested. What may take any time beside them (the lives of the simulation) ends with it.
-const beside = join(counts, 'beside');
 const NAMESPACE = ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
 const runs =
   given.length > 0
     ? [mocha('tests', ['--config', '.config/mocharc.given.json', ...given], 'inherit')]
-    : besideComponents(() =>
-        mocha('unit', ['--config', '.config/mocharc.own.json'], 'pipe', [], { TESTS_BESIDE: beside }),
-      );
+    : [...componentRuns(), mocha('unit', ['--config', '.config/mocharc.own.json'], 'pipe')];
 
 const codes = await Promise.all(runs);
 let passed = 0;
@@ -62,14 +58,6 @@ function tell(lines) {
   }
 }
 
-/** What needs no component, while those that do are tested. */
-function besideComponents(others) {
-  writeFileSync(beside, '');
-  const components = componentRuns();
-  void Promise.all(components).then(() => rmSync(beside, { force: true }));
-  return [...components, others()];
-}
-
 /** Beside each other where a namespace may be made, else one after the other. */
 function componentRuns() {
   const together = ['--config', '.config/mocharc.components.json'];
@@ -82,7 +70,7 @@ function componentRuns() {
 }
 
 /** One run of mocha. What it says is shown at once, or as a whole when it has ended: two at once would be read by nobody. */
-function mocha(name, args, output, within = [], env = {}) {
+function mocha(name, args, output, within = []) {
   const [program, ...rest] = [
     ...within,
     process.execPath,
@@ -90,7 +78,7 @@ function mocha(name, args, output, within = [], env = {}) {
   ];
   const child = spawn(program, rest, {
     cwd: root,
-    env: { ...process.env, ...env, TEST_COUNTS_FILE: join(counts, `${name}.json`) },
+    env: { ...process.env, TEST_COUNTS_FILE: join(counts, `${name}.json`) },
     stdio: ['ignore', output, output === 'pipe' ? 'pipe' : 'inherit'],
   });
   const said = [];

@@ -18,7 +18,7 @@ import {
   type Weather,
 } from './faults.ts';
 import { HUNTING } from './life.ts';
-import type { Asked, Told } from './livesworker.ts';
+import type { Told } from './livesworker.ts';
 import type { Report } from './run.ts';
 
 /** More seeds for a meeting of fault and step that did not come about. */
@@ -34,7 +34,7 @@ export function keptSeeds(): readonly { readonly seed: number; readonly found: s
 const THREADS = 2;
 
 interface Thread {
-  live(seed: Asked): Promise<Report>;
+  live(seed: number): Promise<Report>;
   end(): Promise<unknown>;
 }
 
@@ -51,7 +51,7 @@ function startThread(): Thread {
     resourceLimits: { maxYoungGenerationSizeMb: 64 },
   });
   return {
-    live: (asked) =>
+    live: (seed) =>
       new Promise((resolve, reject) => {
         const settle = (then: () => void): void => {
           worker.removeAllListeners('message').removeAllListeners('error').removeAllListeners('exit');
@@ -62,9 +62,9 @@ function startThread(): Thread {
         );
         worker.on('error', (error) => settle(() => reject(error)));
         worker.on('exit', (code) =>
-          settle(() => reject(new Error(`seed ${asked.seed}: its thread ended with ${code}`))),
+          settle(() => reject(new Error(`seed ${seed}: its thread ended with ${code}`))),
         );
-        worker.postMessage(asked);
+        worker.postMessage(seed);
       }),
     end: () => worker.terminate(),
   };
@@ -79,33 +79,20 @@ export interface Lives {
   readonly ms: number;
 }
 
-/**
- * The seeds; then `more` seeds for as long as there is `time`; then, where it is wished, as many as it takes to bring about what did
- * not happen yet.
- */
-export async function live(
-  seeds: readonly number[],
-  {
-    hunt,
-    more = [],
-    time = () => true,
-  }: { readonly hunt: boolean; readonly more?: readonly number[]; readonly time?: () => boolean },
-): Promise<Lives> {
+/** The seeds, and then, where it is wished, as many more as it takes to bring about what did not happen yet. */
+export async function live(seeds: readonly number[], { hunt }: { readonly hunt: boolean }): Promise<Lives> {
   const begun = performance.now();
   const fired = new Fired();
   const reports: Report[] = [];
   const cells = possibleCells();
   const isEmpty = ({ fault, kind }: (typeof cells)[number]): boolean => fired.count(fault, kind) === 0;
   const threads = Array.from({ length: Math.min(THREADS, availableParallelism()) }, startThread);
-  const all = async (some: readonly number[], isSpare = false): Promise<void> => {
+  const all = async (some: readonly number[]): Promise<void> => {
     const left = [...some];
     const told = new Map<number, Report>();
     const work = async (thread: Thread): Promise<void> => {
-      while (!isSpare || time()) {
-        const seed = left.shift();
-        if (seed === undefined) return;
-        told.set(seed, await thread.live({ seed, isSpare }));
-      }
+      for (let seed = left.shift(); seed !== undefined; seed = left.shift())
+        told.set(seed, await thread.live(seed));
     };
     await Promise.all(threads.map(work));
     // In the order of their seeds, whichever thread was quicker.
@@ -118,10 +105,9 @@ export async function live(
   };
   try {
     await all(seeds);
-    await all(more, true);
-    for (let round = 0; hunt && round < HUNT && cells.some(isEmpty); round += 1)
+    for (let more = 0; hunt && more < HUNT && cells.some(isEmpty); more += 1)
       await all(
-        cells.flatMap((cell, index) => (isEmpty(cell) ? [(HUNTING + round) * cells.length + index] : [])),
+        cells.flatMap((cell, index) => (isEmpty(cell) ? [(HUNTING + more) * cells.length + index] : [])),
       );
   } finally {
     await Promise.all(threads.map((thread) => thread.end()));
