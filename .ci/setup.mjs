@@ -156,7 +156,12 @@ async function program(mode) {
   say('building dist/ from src/');
   // Types are for `npm run check`: a program whose types are wrong runs all the same, and a third of the time is enough.
   const compiler = at('node_modules', 'typescript', 'bin', 'tsc');
-  await step('compiling', process.execPath, [compiler, '-p', at('.config', 'tsconfig.build.json'), '--noCheck']);
+  await step('compiling', process.execPath, [
+    compiler,
+    '-p',
+    at('.config', 'tsconfig.build.json'),
+    '--noCheck',
+  ]);
   await step('linking npx mc-gitops', process.execPath, [at('.ci', 'link-bin.mjs')]);
 }
 

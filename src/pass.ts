@@ -1,4 +1,4 @@
-import { onSteadyClock, type Clock } from './base/clock.ts';
+import type { Clock } from './base/clock.ts';
 import type { Log } from './base/log.ts';
 import { blocked, messageOf, ok, type Failure, type Outcome } from './base/outcome.ts';
 import type { Desired, EnvValues } from './definitions/types.ts';
@@ -7,15 +7,14 @@ import { execute, type Occasion } from './execute/execute.ts';
 import { openLanes, type Lanes } from './execute/lanes.ts';
 import type { StepResult } from './execute/types.ts';
 import { writerOf } from './execute/writer.ts';
+import { look } from './look.ts';
 import type { PassReport } from './loop.ts';
 import type { Node } from './node/node.ts';
 import type { Observed } from './node/types.ts';
-import { namedServices, removableServices } from './plan/guard.ts';
-import type { Busy, Facts } from './plan/facts.ts';
+import { namedServices } from './plan/guard.ts';
+import type { Facts } from './plan/facts.ts';
 import { acceptedFiles } from './plan/accepted.ts';
-import { probeTargets, wanted } from './plan/look.ts';
 import { makePlan } from './plan/plan.ts';
-import { rebuild } from './plan/rebuild.ts';
 import { inTurn } from './plan/turn.ts';
 import type { AppliedFrom, Plan, PlanSettings } from './plan/types.ts';
 import type { Registry } from './registry/registry.ts';
@@ -58,7 +57,7 @@ interface PassSeen {
 }
 
 /** Definitions as they are in force. */
-interface InForce {
+export interface InForce {
   readonly commit: string;
   readonly desired: Desired;
   readonly values: EnvValues;
@@ -79,6 +78,8 @@ export interface Memory {
   /** The newest commit that was polled; the accepted one until then. */
   head?: string;
   seen?: PassSeen;
+  /** When the engine was seen last, as the clock stood then. */
+  lookedAt?: number;
   /** Why nothing new is taken from git. */
   idle?: Failure;
   /** Why the last poll brought no commit. */
@@ -108,7 +109,8 @@ export async function runPass(
   const { desired, values } = inForce;
 
   const lanes = (memory.lanes ??= openLanes(() => house.onNews('steps')));
-  const facts = await look(house, inForce, lanes.busy());
+  const facts = await look(house, inForce, memory.lookedAt, lanes.busy());
+  if (facts.observed.engine.known) memory.lookedAt = facts.now;
   if (signal.aborted) return { again: false };
   const plan = makePlan(facts);
   const { promised, observed } = facts;
@@ -162,51 +164,6 @@ function occasionOf(facts: Facts, triggers: ReadonlySet<string>): Occasion {
     inputs: facts,
     version: VERSION,
   };
-}
-
-/** What was promised and what is there. A registry that was made anew first takes up what the node shows (L34). */
-async function look(
-  house: House,
-  { desired, hostnameSuffix, windows, mode, addresses, nodeDefaults }: InForce,
-  busy: readonly Busy[],
-): Promise<Facts> {
-  const { registry, node, clock, log } = house;
-  const once = async (): Promise<Facts> => {
-    const promised = registry.promised();
-    const settings: PlanSettings = {
-      ...house.planSettings,
-      hostnameSuffix,
-      windows,
-      ...(addresses.length === 0 ? {} : { addresses }),
-      ...(nodeDefaults.length === 0 ? {} : { nodeDefaults }),
-      removable: removableServices(desired, promised.named),
-      ...(mode === undefined ? {} : { mode }),
-    };
-    const facts = { desired, promised, settings, now: clock.now(), ...(busy.length === 0 ? {} : { busy }) };
-    // A version that was not proved has given way to the one before it: that one is looked at.
-    const turned = inTurn(desired, promised, facts.now);
-    const observed = await node.observe(wanted(turned, settings, promised), (seen) =>
-      probeTargets({ ...facts, observed: seen }),
-    );
-    return { ...facts, observed };
-  };
-  const facts = await onSteadyClock(clock, once);
-  const rebuilt = rebuild(facts);
-  if (rebuilt === undefined) return facts;
-  const written = registry.rebuild(rebuilt);
-  if (written.kind !== 'ok') {
-    log.error({ why: written.why, hint: written.hint }, 'the registry could not be rebuilt');
-    return facts;
-  }
-  if (rebuilt.applied.length > 0 || rebuilt.lostAt !== undefined)
-    log.warn(
-      { services: rebuilt.applied.length, leases: rebuilt.leases.length, lost: rebuilt.lostAt !== undefined },
-      rebuilt.lostAt === undefined
-        ? 'the registry was rebuilt from the labels of the containers, the file beside it, and git'
-        : 'the registry was rebuilt from the labels of the containers and git; the file beside it is lost too: until the next commit only what is missing is made',
-    );
-  // Readiness is asked for by leases, and they are known only now.
-  return onSteadyClock(clock, once);
 }
 
 function notWritten(house: House, failure: Failure): PassReport {

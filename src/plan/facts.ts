@@ -22,6 +22,8 @@ export interface Facts {
   readonly settings: PlanSettings;
   /** Milliseconds since the epoch. */
   readonly now: number;
+  /** When the engine was seen last before, by the same agent. Absent: not yet. */
+  readonly lookedAt?: number;
   /** `<service>/<component>` of those that have the ports of slot b; absent: all are in slot a. */
   readonly slotB?: ReadonlySet<string>;
   /** Fixed ports that services before this one get in the same plan; absent: none. */

@@ -79,7 +79,8 @@ export function lateVerdict(
   standings: readonly Standing[],
 ): { readonly why: string; readonly isOutside: boolean; readonly wasMissed: boolean } | undefined {
   if (currentTrial(facts, desired)?.phase !== 'trying' || staysHere(desired)) return undefined;
-  const lateMs = facts.now - (deadlineOf(facts, desired) ?? Infinity);
+  const deadline = deadlineOf(facts, desired) ?? Infinity;
+  const lateMs = facts.now - deadline;
   const isLate = lateMs >= 0;
   const failure = failureOf(facts, desired.service.name, desired.digest);
   const isCertain = failure?.cause === 'definition';
@@ -92,7 +93,10 @@ export function lateVerdict(
     failure?.cause === 'outside' || unready.isMissing || (!isCertain && isShownWrong(facts, desired));
   const seconds = Math.round(timeoutOf(facts, desired) / 1000);
   const why = isCertain ? failure.why : `not proved within ${seconds} s: ${failure?.why ?? unready.why}`;
-  return { why, isOutside, wasMissed: !isOutside && failure === undefined && lateMs > MISSED_MS };
+  // One that was ready when its time ended, and is not any more, was looked at: it might go on so for ever.
+  const wasSeen = facts.lookedAt !== undefined && facts.lookedAt >= deadline;
+  const wasMissed = !isOutside && failure === undefined && lateMs > MISSED_MS && !wasSeen;
+  return { why, isOutside, wasMissed };
 }
 
 /** An agent that was just started has asked nobody yet: what runs is not called late before it failed to answer once. */

@@ -123,14 +123,16 @@ describe('the agent and what was there before it, on real Docker', () => {
       await rig.push({ 'services/aa.toml': plainDefinition('aa', IMAGE, more, deploy) });
     });
     afterEach(() => front.cut());
-    const kinds = async (): Promise<string[]> =>
-      (await rig.view()).passes.flatMap((pass) => pass.steps).map((step) => step.kind);
+    const givenBack = async (): Promise<string[]> =>
+      (await rig.view()).passes
+        .flatMap((pass) => pass.steps)
+        .flatMap(({ kind, because }) => (kind === 'give-back-container' ? [because.summary] : []));
 
     it('L27 no room to start its successor: the old one serves again; when there is room, the place is taken without a commit', async () => {
       const isStart = new RegExp(`^POST .*/containers/(?!${old})[^/]+/start\\b`);
       front.refuse(isStart, 'write /var/lib/docker/x: no space left on device');
       await rig.start({ engine: { socket: front.socketPath } });
-      await until('the old one to be back', async () => (await kinds()).includes('give-back-container'));
+      await until('the old one to be back', async () => (await givenBack()).length > 0);
       await until('the old one to answer', () => up(port));
       expect(await answers([port])).to.deep.equal([false]);
       const late = await rig.state('aa', 'degraded');
@@ -153,6 +155,8 @@ describe('the agent and what was there before it, on real Docker', () => {
           aa.observed.some(({ name, state }) => name === 'aa' && state === 'running')
         );
       });
+      // On a busy machine its first start may have been given up for an outside cause, and tried again.
+      const before = await givenBack();
       await front.cut();
       await cli('kill', 'aa');
       const isAway = async (): Promise<boolean> => 'why' in (await rig.view()).engine;
@@ -166,7 +170,7 @@ describe('the agent and what was there before it, on real Docker', () => {
       await rig.state('aa', 'converged', 90_000);
       await until('the new one to answer', () => up(port));
       expect(await answers([port])).to.deep.equal([true]);
-      expect(await kinds()).to.not.include('give-back-container');
+      expect(await givenBack()).to.deep.equal(before);
     });
   });
 

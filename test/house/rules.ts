@@ -25,6 +25,7 @@ const TOP = [
   'agent.ts',
   'loop.ts',
   'pass.ts',
+  'look.ts',
   'origins.ts',
   'reading.ts',
   'readingworker.ts',

@@ -34,6 +34,8 @@ export class World extends Ledger {
   /** Two worlds of other names are two nodes. */
   nodeName = 'n1';
   now = Date.UTC(2026, 0, 1);
+  /** When its agent saw the engine last. */
+  lookedAt: number | undefined;
   containers: ObservedContainer[] = [];
   networks: string[] = [];
   images: Record<string, ImageState> = {};
@@ -152,6 +154,7 @@ export class World extends Ledger {
       observed: this.observed(),
       settings: this.settings(),
       now: this.now,
+      ...(this.lookedAt === undefined ? {} : { lookedAt: this.lookedAt }),
     };
     if (!facts.observed.engine.known) return facts;
     const probes = Object.fromEntries(
@@ -221,6 +224,7 @@ export class World extends Ledger {
     this.accept();
     this.takeUp();
     const plan = this.plan();
+    if (this.engineUp) this.lookedAt = this.now;
     this.engine = plan.engine ?? this.engine;
     const turned = inTurn(this.desired, this.promised(), this.now);
     const all = [...turned.services, ...(turned.edges ?? [])];

@@ -159,6 +159,19 @@ describe('why a version gives way, and what becomes of its routes and siblings',
     expect(world.container('web')).to.include({ image: ref('v1'), state: 'running' });
   });
 
+  it('one that was ready when its time ended, and fails before it was ready for long enough, gives way: it was looked at', async () => {
+    const world = await started(web('v1'));
+    push(world, { ...web('v2'), deploy: { stableForMs: 600_000 } });
+    for (let i = 0; i < 10; i += 1) {
+      await world.pass();
+      world.now += 10_000;
+    }
+    expect(world.trials[0]).to.include({ phase: 'trying' });
+    world.unready.add('web');
+    await world.pass();
+    expect(world.trials[0]).to.include({ phase: 'returning' });
+  });
+
   it('L20 proves a version whatever the name server says: it gives nothing up, and holds nothing back', async () => {
     for (const trouble of ['down', 'foreign', 'refuses']) {
       const world = await started(web('v1'));
