@@ -31,8 +31,20 @@ function driftIn(standing: Standing): string[] {
     return drift.length === 0
       ? []
       : [`container ${name} was changed by hand: ${drift.map(({ what }) => what).join(', ')}`];
+  if (isGoingOn(standing)) return [];
   if (current === undefined) return [renamed(standing) ?? `container ${name} is missing`];
   return current.state === 'running' ? [] : [`container ${name} is ${current.state}`];
+}
+
+/** Set aside by this agent, with its successor made: a stop that took long, or a crash, lies between the passes. */
+function isGoingOn({ component, current, outdated, staged, predecessors }: Standing): boolean {
+  return (
+    current === undefined &&
+    outdated === undefined &&
+    staged !== undefined &&
+    [staged, ...predecessors].every((one) => isNameOfOurs(component.container, one)) &&
+    predecessors.length > 0
+  );
 }
 
 /** Something else has them by now, and others were leased instead. */
@@ -58,9 +70,14 @@ function isNameOfOurs(name: string, container: ObservedContainer): boolean {
 function outdatedIn(
   facts: Facts,
   { service }: DesiredService,
-  { component, outdated }: Standing,
+  standing: Standing,
 ): NonNullable<Found['outdated']>[] {
+  const { component, outdated } = standing;
   const { engine } = facts.observed;
+  if (isGoingOn(standing))
+    return [
+      { what: `container ${component.container} was set aside, and its successor follows`, by: 'agent' },
+    ];
   if (outdated === undefined || !engine.known) return [];
   const spec = specOf(facts, service, component);
   const lost = lostPorts(outdated, spec.leases);

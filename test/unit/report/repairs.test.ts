@@ -182,6 +182,32 @@ describe('what there is a notice for as drift that was repaired', () => {
     expect(await keys(rename)).to.deep.equal(renamed);
   });
 
+  it('not once more what was told, when its container took long to stop and is replaced with the next pass', async () => {
+    const world = await convergedWith('a');
+    world.edit('a', { resources: { memoryBytes: 64 } });
+    world.failing.set('start', { kind: 'retry', why: 'the agent had no time for it' });
+    await pass(world);
+    world.failing.clear();
+    world.now += 10_000;
+    expect(world.containers.map(({ name }) => name.replace(/-.*/, '')).sort()).to.deep.equal([
+      'a.next',
+      'a.prev',
+    ]);
+    const results = await pass(world);
+    expect(results.map(({ step }) => step.kind)).to.include('start-container');
+    expect(told(world, results)).to.deep.equal([]);
+    const [{ step } = { step: undefined }] = results;
+    expect(step?.because.summary).to.equal('container a was set aside, and its successor follows');
+  });
+
+  it('a container that is missing beside a predecessor that is still kept', async () => {
+    const world = await convergedWith('a');
+    world.edit('a', { resources: { memoryBytes: 64 } });
+    await pass(world);
+    world.containers = world.containers.filter(({ name }) => name !== 'a');
+    expect(told(world, await pass(world)).join()).to.contain('container a is missing');
+  });
+
   it('no restart of a container that was unwell', async () => {
     const world = await convergedWith();
     const health: Health = {
