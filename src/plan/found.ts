@@ -88,6 +88,6 @@ function outdatedIn(
     ];
   const told = driftOf(spec, outdated, engine.value.kind).map(({ what }) => what);
   const differences = told.length === 0 ? '' : `: ${told.join(', ')}`;
-  const what = `container ${name} is not as this agent makes it with its settings now${differences}`;
+  const what = `container ${name} is not as this agent makes it now${differences}`;
   return [{ what, by: 'settings' }];
 }

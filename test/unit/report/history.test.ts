@@ -58,7 +58,7 @@ describe('the result that the history of a service tells', () => {
   });
 
   it('names no commit for what the settings or the agent itself caused', () => {
-    const because = { summary: 'container web is not as this agent makes it with its settings now' };
+    const because = { summary: 'container web is not as this agent makes it now' };
     const step: StepRecord = {
       ...{
         id: 1,
@@ -79,7 +79,7 @@ describe('the result that the history of a service tells', () => {
     expect(entry).to.include({ by: 'settings' }).and.not.have.any.keys('author', 'message', 'file');
     const text = formatHistory(entry === undefined ? [] : [entry]);
     expect(text).to.contain(
-      'commit   none: by the settings of this agent, or another version of it (in force cccccccccccc)\n',
+      'commit   none: by the settings of this agent, another version of it, or a registry that was put back (in force cccccccccccc)\n',
     );
     expect(text).to.not.contain('Ada');
   });

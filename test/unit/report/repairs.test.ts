@@ -157,7 +157,7 @@ describe('what there is a notice for as drift that was repaired', () => {
     expect(told(world, results)).to.deep.equal([]);
     for (const { step } of results)
       expect(step.because, step.kind).to.deep.equal({
-        summary: 'container a is not as this agent makes it with its settings now',
+        summary: 'container a is not as this agent makes it now',
         by: 'settings',
       });
   });
