@@ -48,7 +48,8 @@ export function terminatedRoutes(table: RouteTable): TerminatedRoute[] {
 /**
  * Reads every certificate that the table uses. One that is missing, does not fit its key or does not name its host is never
  * served: it would only fail later and in the client (L10). It is the fault of its own route alone: that goes on with
- * the certificate `before` served it with, or it is left out. An expired one is served: its date is in the status. Never rejects.
+ * the certificate `before` served it with, or it is left out. An expired one is served where nothing better was: its date is in the
+ * status. Never rejects.
  */
 export async function serveable(table: RouteTable, before: Served): Promise<Served> {
   const byDigest = new Map([...before.certificates.values()].map((one) => [one.digest, one]));
@@ -65,10 +66,10 @@ export async function serveable(table: RouteTable, before: Served): Promise<Serv
   const faults: RouteFault[] = [];
   const served = (addr: string, route: Route): Route[] => {
     if (route.mode === 'l4') return [route];
-    const found = read.get(route);
+    const { hostname } = route;
+    const kept = earlier(addr, hostname);
+    const found = better(read.get(route), kept, route);
     if (found === undefined || 'why' in found) {
-      const { hostname } = route;
-      const kept = earlier(addr, hostname);
       // One that is to be verified does not go on with whom it was verified by before, or not at all.
       const goesOn = kept !== undefined && kept.route.backendCa === route.backendCa;
       const so = goesOn ? 'it goes on with the certificate of before' : 'it is not served';
@@ -93,6 +94,23 @@ export async function serveable(table: RouteTable, before: Served): Promise<Serv
     routes: listener.routes.flatMap((route) => served(listener.addr, route)),
   }));
   return { table: { ...table, listeners }, certificates, faults };
+}
+
+/** Whoever puts an expired certificate in the place of a good one has made a mistake, and clients need not see it. */
+function better(
+  found: Certificate | { readonly why: string } | undefined,
+  kept: Earlier | undefined,
+  { hostname, tlsCert }: TerminatedRoute,
+): typeof found {
+  if (found === undefined || 'why' in found || kept === undefined) return found;
+  if (!isOver(found) || isOver(kept.certificate)) return found;
+  return {
+    why: `route ${hostname}: the certificate ${tlsCert} expired at ${found.leaf.validTo}`,
+  };
+}
+
+function isOver({ leaf }: Certificate): boolean {
+  return Date.parse(leaf.validTo) <= Date.now();
 }
 
 /** By the route objects that are served; a route with `backendCa` that is not here trusts nobody. */

@@ -212,7 +212,12 @@ export type Handshake =
       /** The names that it is for, when the host name is none of them: clients refuse it. */
       readonly otherNames?: string;
     }
-  | { readonly kind: 'failed'; readonly why: string };
+  | {
+      readonly kind: 'failed';
+      readonly why: string;
+      /** Of an edge: this node's own proxy is not to blame, but what is behind it. */
+      readonly isHome?: true;
+    };
 
 /** What one name server has for a host name. */
 export interface ServerRecord {

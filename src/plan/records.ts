@@ -61,14 +61,16 @@ export function planRecords(facts: Facts, desired: Fronted, because: Because): S
           {
             service: service.name,
             subject: put.map((record) => record.hostname).join(', '),
-            because: because.summary === REPAIRED ? { ...because, summary: foundIn(facts, put) } : because,
+            because: isWithoutReason(facts, desired, put, because)
+              ? { ...because, summary: foundIn(facts, put) }
+              : because,
             kind: 'put-records' as const,
             records: put,
           },
         ]),
     ...gone.steps.map((entry) => ({
       ...entry,
-      because: { ...because, summary: 'the definition no longer has these names' },
+      because: { ...because, summary: whyGone(facts, entry.records) },
     })),
   ];
   return { steps, waiting: [...waiting, ...gone.waiting], refused };
@@ -85,6 +87,28 @@ export function isPublished(facts: Facts, { service }: Fronted, hostname: string
     servers.length > 0 &&
     judge(facts, hostname, { ...seen, servers }, addresses, service.name).kind === 'good'
   );
+}
+
+/** Why there is an edge is no reason for what is done to a record that it had. */
+function isWithoutReason(
+  { promised }: Facts,
+  { home }: Fronted,
+  put: readonly DnsRecord[],
+  { summary }: Because,
+): boolean {
+  const recorded = recordsByHostname(promised.records ?? []);
+  return summary === REPAIRED || (home !== undefined && put.some(({ hostname }) => recorded.has(hostname)));
+}
+
+/** A definition may have a name still, and have handed it to its edge nodes. */
+function whyGone({ desired }: Facts, gone: readonly DnsRecord[]): string {
+  const { handed } = wantedNames(desired);
+  const names = gone.map(({ hostname }) => hostname);
+  const given = names.filter((name) => handed.has(name));
+  if (given.length === 0) return 'the definition no longer has these names';
+  const nodes = [...new Set(given.flatMap((name) => handed.get(name) ?? []))].sort().join(', ');
+  const rest = names.length > given.length ? '; the definition no longer has the others' : '';
+  return `the name${given.length === 1 ? '' : 's'} ${given.join(', ')} lead${given.length === 1 ? 's' : ''} to the edge now (${nodes})${rest}`;
 }
 
 /** What became of records that were in line before; one that was never made has not become anything. */

@@ -169,7 +169,7 @@ function notShown(facts: Facts, service: string, wanted: readonly ObservedRoute[
       ...(hint === undefined ? {} : { hint }),
     });
     if (shown === undefined) return wait(`a TLS handshake with ${name} through the proxy is under way`);
-    if (shown.kind === 'failed') return wait(shown.why, 'The route stands in the proxy; it is tried again.');
+    if (shown.kind === 'failed') return wait(shown.why, hintTo(shown, service));
     const certificate = certificates[route.hostname];
     if (
       route.mode === 'l7' &&
@@ -183,6 +183,16 @@ function notShown(facts: Facts, service: string, wanted: readonly ObservedRoute[
     }
   }
   return undefined;
+}
+
+function hintTo({ isHome }: { readonly isHome?: true }, service: string): string {
+  return isHome === true
+    ? `Look at the proxy of ${homeOf(service)}, and at what it shows for this name; it is tried again every few seconds.`
+    : 'The route stands in the proxy; it is tried again.';
+}
+
+function homeOf(edge: string): string {
+  return edge.split('@')[1] ?? edge;
 }
 
 /**

@@ -37,7 +37,8 @@ export function serviceView(
     name,
     ...(file === undefined ? {} : { file }),
     state: edge === undefined ? stateOf(name, seen, wanted, applied, trial) : edgeState(edge, seen, owner),
-    ...(edge === undefined ? {} : { edgeOf: edge.home, desired: edgeDesired(edge) }),
+    ...homeOf(name),
+    ...(edge === undefined ? {} : { desired: edgeDesired(edge) }),
     ...(wanted === undefined ? {} : { desired: desiredOf(wanted) }),
     ...(applied === undefined ? {} : { applied: appliedOf(applied) }),
     observed: containersOf(name, owner, observed).map((container) => containerView(container, observed)),
@@ -169,6 +170,12 @@ function edgeState(
   }
   if (heldBack) return 'held back';
   return active ? 'converged' : 'stopped';
+}
+
+/** Also of an edge that git no longer has, and that is still here. */
+function homeOf(name: string): Pick<ServiceView, 'edgeOf'> {
+  const [, home] = name.split('@');
+  return home === undefined ? {} : { edgeOf: home };
 }
 
 function edgeDesired({ active, commit, digest, heldBack }: EdgeService): NonNullable<ServiceView['desired']> {

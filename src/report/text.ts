@@ -78,7 +78,7 @@ function serviceLines(service: ServiceView, at = 0): string[] {
     `${service.name}: ${service.state}`,
     ...(isEdge
       ? [
-          `  edge      of ${edgeOf}, which runs it; here only its routes are (${desired === undefined ? '' : `commit ${short(desired.commit)}`})`,
+          `  edge      of ${edgeOf}, which runs it; here only its routes are (${desired === undefined ? 'gone from git' : `commit ${short(desired.commit)}`})`,
         ]
       : []),
     ...(isEdge ? [] : columnsOf(service)),

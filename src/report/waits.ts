@@ -26,15 +26,16 @@ export function waiting(seen: Seen, limits: CauseLimits): Cause[] {
   if (!seen.observed.engine.known) return [];
   const ofCa = waitsForCa(seen);
   const ofAll = wholeNode(seen.observed);
+  const ofHome = waitsForHome(seen);
   const ofUs = workedOn(seen);
   const causes = new Map<string, Cause>();
   for (const wait of seen.plan.waiting) {
     // A stop may rightly take minutes: what the agent is doing itself is no trouble, and each step has an end.
-    if (ofCa.has(wait) || ofUs.has(wait.service)) continue;
+    if (ofCa.has(wait) || ofHome.has(wait) || ofUs.has(wait.service)) continue;
     const cause = ofAll.has(wait.why) ? causeOfAll(wait, seen, limits) : causeOf(wait, seen, limits);
     if (cause !== undefined) causes.set(cause.key, cause);
   }
-  return [...causes.values(), ...causeOfCa(ofCa, seen, limits)];
+  return [...causes.values(), ...causesOfHomes(ofHome, limits), ...causeOfCa(ofCa, seen, limits)];
 }
 
 function causeOf(
@@ -115,6 +116,55 @@ function waitsForCa({ desired, observed, plan }: Seen): ReadonlyMap<Waiting, str
     }
   }
   return found;
+}
+
+/**
+ * Waits of edges for a home node of which no route is reached, and its name: it is down, and not one of its services. Of a node with one
+ * route nobody can tell which.
+ */
+function waitsForHome({ desired, promised, observed, plan }: Seen): ReadonlyMap<Waiting, string> {
+  const found = new Map<Waiting, string>();
+  const homes = new Set((desired.edges ?? []).map(({ home }) => home));
+  for (const home of homes) {
+    const edges = (desired.edges ?? [])
+      .filter((edge) => edge.home === home && edge.active)
+      .map(({ service }) => service)
+      .filter(({ name }) => isInLine(name, desired, promised));
+    const unreached = edges.map(({ name, components }) => {
+      const routes = components.flatMap((component) => component.routes);
+      const why = routes.flatMap(({ hostname, port }) => {
+        const shown = observed.handshakes?.[`${hostname}:${port}`];
+        return shown?.kind === 'failed' && shown.isHome === true ? [shown.why] : [];
+      });
+      const isWhole = why.length === routes.length;
+      return isWhole
+        ? plan.waiting.find((wait) => wait.service === name && why.includes(wait.why))
+        : undefined;
+    });
+    const waits = unreached.flatMap((wait) => wait ?? []);
+    if (edges.length > 1 && waits.length === edges.length) for (const wait of waits) found.set(wait, home);
+  }
+  return found;
+}
+
+function causesOfHomes(ofHome: ReadonlyMap<Waiting, string>, { degradedAfterMs }: CauseLimits): Cause[] {
+  return [...new Set(ofHome.values())].flatMap((home): Cause[] => {
+    const waits = [...ofHome].flatMap(([wait, name]) => (name === home ? [wait] : []));
+    const [first] = waits;
+    if (first === undefined) return [];
+    const { why, hint } = first;
+    return [
+      {
+        ...{
+          key: `degraded home ${home}`,
+          kind: 'degraded',
+          afterMs: degradedAfterMs,
+        },
+        text: `node ${home} is not reached: ${redact(why)}: ${namedOf(waits.map(({ service }) => service))}`,
+        ...(hint === undefined ? {} : { hint: redact(hint) }),
+      },
+    ];
+  });
 }
 
 /** What is down for all services at once is one cause, however many there are. */

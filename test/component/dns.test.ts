@@ -249,6 +249,12 @@ function dnsBy(startServer: (options?: ServerOptions) => Promise<NameServer>): v
     expect(await knot.dig(NAME, 'A')).to.deep.equal([FOUR]);
     const seen = await inside(both);
     expect(seen.servers.map((server) => server.seen.known)).to.deep.equal([true, false]);
+    // In the same words whether it is the machine that says so or nobody: else it is told anew with each look.
+    const down = {
+      known: false,
+      why: `name server ${second.server} does not answer`,
+    };
+    expect(seen.servers[1]?.seen).to.deep.equal(down);
     expect(seen.failed?.retryAt).to.be.greaterThan(Date.now());
     await second.start();
     expect(await both.put('hello', [record])).to.have.property('kind', 'ok');

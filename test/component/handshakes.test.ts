@@ -3,9 +3,10 @@ import { X509Certificate } from 'node:crypto';
 import { createServer, type Server } from 'node:tls';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { openHandshakes, type Handshakes } from '../../src/node/proxy/handshakes.ts';
-import type { ObservedRoute } from '../../src/node/types.ts';
+import type { Handshake, ObservedRoute } from '../../src/node/types.ts';
 import { makeCa, type TestCertificate } from '../support/certs.ts';
 import { endWithConnections, listen } from '../support/mcproxy.ts';
+import { freePort } from '../support/ports.ts';
 import { until } from '../support/until.ts';
 
 const NAME = 'a.svc.test';
@@ -125,6 +126,45 @@ describe('handshakes through a proxy that takes up another certificate', () => {
     end();
     await until('the news', () => signals === 2);
     expect(look()).to.equal('failed');
+  });
+
+  it('a home that was away for long is seen as soon as it is back, and until then no look is called for', async () => {
+    renewedFrom = 30;
+    const options = {
+      listeners: [`127.0.0.1:${route.listenerPort}`],
+      clock,
+      failurePauseMs: 60_000,
+    };
+    const onSignal = (): void => void (signals += 1);
+    handshakes = openHandshakes({ ...options, edgePauseMs: 10, onSignal });
+    const home = { ...route, mark: 'n1/main/a@home/a/' };
+    const look = (): Handshake | undefined => handshakes.observe([home], { [NAME]: printOf(renewed) })[key()];
+    look();
+    const result = await until('the news that it is right', () => (signals === 2 ? look() : undefined));
+    expect(result).to.deep.include({
+      kind: 'ok',
+      fingerprint256: printOf(renewed),
+    });
+  });
+
+  it('an l4 route whose home answers nothing blames the home node, and not the own proxy (L20)', async () => {
+    const options = {
+      listeners: [`127.0.0.1:${route.listenerPort}`],
+      clock,
+      edgePauseMs: 20,
+    };
+    handshakes = openHandshakes({ ...options, onSignal: () => undefined });
+    end();
+    const nobody = `127.0.0.1:${await freePort()}`;
+    const home = {
+      ...route,
+      mode: 'l4',
+      backend: nobody,
+      mark: 'n1/main/a@home/a/',
+    } as const;
+    const result = await until('the failure', () => handshakes.observe([home], {})[key()]);
+    expect(result).to.deep.include({ kind: 'failed', isHome: true });
+    expect(JSON.stringify(result)).to.include(`nothing answers on ${nobody} (the home node, SNI ${NAME})`);
   });
 
   it('a wrong one that stays is told, and tried again within seconds and not only after a minute', async () => {

@@ -161,6 +161,28 @@ describe('mc-proxy, a certificate at fault', () => {
     expect(await said(BAD)).to.match(UNKNOWN_NAME);
   });
 
+  it('an expired certificate in the place of a good one is told, and not shown; where nothing better was it is (L10)', async () => {
+    const route = await l7(BAD);
+    await rig.serve({ addr, routes: [route] });
+    const before = await fingerprint();
+    const over = await rig.ca.issue([BAD], {
+      notAfter: new Date(Date.now() - 1_000),
+    });
+    await writeFile(route.tlsKey, over.key);
+    await writeFileAtomic(route.tlsCert, over.cert);
+    const why = await until('the fault', async () =>
+      (await faults()).map((fault) => fault.why).find((text) => text.includes('expired')),
+    );
+    expect(why).to.match(
+      /expired at .* GMT; it goes on with the certificate of before until the files are good/,
+    );
+    expect(await fingerprint()).to.equal(before);
+    await rig.serve({ addr, routes: [] });
+    await rig.serve({ addr, routes: [route] });
+    expect(await said(BAD)).to.match(/certificate has expired/);
+    expect(await faults()).to.deep.equal([]);
+  });
+
   it('shows the files that a route is served from, when the table names others that are bad', async () => {
     const route = await l7(BAD);
     await rig.serve({ addr, routes: [route] });

@@ -102,7 +102,8 @@ export function queryFault(server: string, error: unknown): string {
   const { code } = error as NodeJS.ErrnoException;
   const words: Readonly<Record<string, string>> = {
     ETIMEOUT: 'does not answer',
-    ECONNREFUSED: 'refuses the connection',
+    // One and the same outage is told now so, now so: over UDP it hangs on which answer comes first.
+    ECONNREFUSED: 'does not answer',
     EREFUSED: 'refuses the query',
     ESERVFAIL: 'answers SERVFAIL',
     ENOTFOUND: 'does not know the zone',

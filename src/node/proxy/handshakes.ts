@@ -32,7 +32,7 @@ export interface HandshakeOptions {
   /** A handshake ended otherwise than before, or one that failed may be tried again: look again. */
   readonly onSignal: () => void;
   readonly failurePauseMs?: number;
-  /** A good one of an edge is tried again after this. */
+  /** One of an edge is tried again after this, whatever came of it. */
   readonly edgePauseMs?: number;
 }
 
@@ -71,8 +71,12 @@ export function openHandshakes(options: HandshakeOptions): Handshakes {
     const ip = addressOf(listeners, route.listenerPort);
     for (let tries = 1; ; tries += 1) {
       const result = await limit(() => handshake(ip, route));
-      if (isMeant(result, meant)) return (await limit(() => behind(route))) ?? result;
-      if (result.kind === 'failed' || tries === OLD_CERTIFICATE_TRIES) return result;
+      const isL4 = route.mode === 'l4';
+      // What the proxy only hands on fails with whoever is behind it.
+      if (isL4 ? isEdge(route) && result.kind === 'failed' : isMeant(result, meant))
+        return (await limit(() => behind(route))) ?? result;
+      if (isMeant(result, meant) || result.kind === 'failed' || tries === OLD_CERTIFICATE_TRIES)
+        return result;
       await clock.sleep(OLD_CERTIFICATE_PAUSE_MS);
     }
   };
@@ -86,18 +90,21 @@ export function openHandshakes(options: HandshakeOptions): Handshakes {
       const failures = isMeant(result, meant) ? 0 : (before?.stamp === stamp ? before.failures : 0) + 1;
       const entry = { stamp, at: clock.monotonic(), result, failures };
       done.set(key, entry);
-      // Nothing else may call for a look: the node behind an edge comes without a word.
       const pauseMs = Math.min(failurePauseMs * 2 ** (failures - 1), AGAIN_AFTER_MS);
-      if (failures > 0)
+      if (isEdge(route)) tryAgain(key, entry, route, meant);
+      else if (failures > 0)
+        // Nothing else may call for a look.
         setTimeout(() => {
           if (done.get(key) === entry) onSignal();
         }, pauseMs + TIMER_SLACK_MS).unref();
-      else if (isEdge(route)) tryAgain(key, entry, route, meant);
       if (before?.stamp !== stamp || JSON.stringify(before.result) !== JSON.stringify(result)) onSignal();
     });
   };
 
-  /** As long as nothing has changed for it; only what comes of it calls for a look. */
+  /**
+   * As long as nothing has changed for it; only what comes of it calls for a look. Good or not, the pause is the same: a home that is
+   * back after an hour is served again as soon as one that was away for a moment.
+   */
   const tryAgain = (key: string, entry: Entry, route: ObservedRoute, meant: string | undefined): void => {
     const isDue = (): boolean => done.get(key) === entry && heldNow?.has(key) !== true;
     const pauseMs = Math.max(edgePauseMs, (edges * 1_000) / EDGES_A_SECOND);
@@ -143,21 +150,25 @@ function isMeant(result: Handshake, fingerprint256: string | undefined): boolean
   return result.kind === 'ok' && (fingerprint256 === undefined || result.fingerprint256 === fingerprint256);
 }
 
-/** The proxy ends TLS by itself, and whoever is behind it may not prove itself: the home node of an edge, which is asked as the proxy does. */
-async function behind({ backend, backendCa, hostname }: ObservedRoute): Promise<Handshake | undefined> {
-  if (backendCa === undefined) return undefined;
+/**
+ * The home node of an edge, which is asked as the proxy does. The proxy ends the TLS of an l7 route by itself, and whoever is behind it may not
+ * prove itself; of an l4 route it says no more than that nothing came.
+ */
+async function behind({ mode, backend, backendCa, hostname }: ObservedRoute): Promise<Handshake | undefined> {
+  if (mode === 'l7' && backendCa === undefined) return undefined;
   const { host, port } = parseAddress(backend) ?? {};
   const endpoint = { ip: host ?? '127.0.0.1', port: port ?? 0, hostname };
-  const tried = `the home node, SNI ${hostname}, verified by ${backendCa} ([mcproxy] edge_ca)`;
+  const verified = backendCa === undefined ? '' : `, verified by ${backendCa} ([mcproxy] edge_ca)`;
+  const tried = `the home node, SNI ${hostname}${verified}`;
   try {
-    const roots = await readFile(backendCa, 'utf8');
+    const roots = backendCa === undefined ? undefined : await readFile(backendCa, 'utf8');
     const socket = await withDeadline(`the home node of ${hostname}`, TRY_TIMEOUT_MS, (signal) =>
       connectTls(endpoint, [], signal, roots),
     );
     closeGently(socket);
     return undefined;
   } catch (error) {
-    return { kind: 'failed', why: describe(error, endpoint, tried) };
+    return { kind: 'failed', why: describe(error, endpoint, tried), isHome: true };
   }
 }
 

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { EdgeService } from '../../../src/definitions/types.ts';
+import type { Handshake } from '../../../src/node/types.ts';
 import { simulate } from '../../../src/plan/simulate.ts';
 import { causesOf } from '../../../src/report/causes.ts';
 import { component, desiredOf, SUFFIX } from '../../support/definitions.ts';
@@ -53,6 +54,63 @@ describe('a route that another node serves too (edge)', () => {
       'degraded web@n1',
     ]);
     expect(edge.names[NAME]?.addresses, 'its record stays').to.deep.equal([EDGE_IP]);
+  });
+
+  it('a home node of which nothing is reached is told once, with what to look at; one of its routes for itself (L15)', async () => {
+    const { edge } = await running();
+    const names = ['web', 'api', 'shop'];
+    edge.desired = {
+      ...desiredOf([]),
+      node: 'n2',
+      edges: names.map((name) => edgeOf(named(name))),
+    };
+    await edge.converge();
+    const failed = (name: string, isHome: boolean): Handshake => ({
+      ...{ kind: 'failed', why: `nothing answers for ${name}` },
+      ...(isHome ? { isHome: true as const } : {}),
+    });
+    const causes = (isHome: (name: string) => boolean): string[][] => {
+      edge.handshakes = Object.fromEntries(
+        names.map((name) => [`${name}.${SUFFIX}:443`, failed(name, isHome(name))]),
+      );
+      const input = {
+        seen: { ...edge.facts(), plan: edge.plan() },
+        results: [],
+        source: { reachable: true },
+      };
+      return causesOf(input, { sourceAfterMs: 1, degradedAfterMs: 1 }).map(({ key, text, hint = '' }) => [
+        ...[key, text, hint],
+      ]);
+    };
+    const hint =
+      'Look at the proxy of n1, and at what it shows for this name; it is tried again every few seconds.';
+    expect(causes(() => true)).to.deep.equal([
+      [
+        'degraded home n1',
+        'node n1 is not reached: nothing answers for web: api@n1, shop@n1, web@n1 wait for it',
+        hint,
+      ],
+    ]);
+    expect(
+      causes((name) => name === 'web').map(([key, , told]) => [key, told === hint]),
+    ).to.have.deep.members([
+      ['degraded web@n1', true],
+      ['degraded api@n1', false],
+      ['degraded shop@n1', false],
+    ]);
+  });
+
+  it('what became of a record of the edge is the reason it is put right, and not that there is an edge', async () => {
+    const { edge } = await running();
+    const reasons = (): string[] =>
+      edge.plan().steps.map(({ kind, because }) => `${kind}: ${because.summary}`);
+    edge.names[NAME] = { ...edge.names[NAME], addresses: [] };
+    expect(reasons()).to.deep.equal([`put-records: the record of ${NAME} on name server ns is missing`]);
+    await edge.converge();
+    edge.addresses = ['10.0.0.9'];
+    expect(reasons()).to.deep.equal([
+      `put-records: the record of ${NAME} on name server ns has ${EDGE_IP} instead of 10.0.0.9`,
+    ]);
   });
 
   it('l4: bytes are handed on as they are, without a certificate of the edge', async () => {
@@ -159,6 +217,9 @@ describe('a route that another node serves too (edge)', () => {
     edge.desired = atEdge(web());
     await edge.converge();
     expect(home.names[NAME]?.addresses).to.deep.equal([HOME_IP, EDGE_IP]);
+    expect(home.plan().steps.map(({ kind, because }) => `${kind}: ${because.summary}`)).to.deep.equal([
+      `remove-records: the name ${NAME} leads to the edge now (n2)`,
+    ]);
     await home.converge();
     expect(home.names[NAME]?.addresses).to.deep.equal([EDGE_IP]);
     expect([home.plan().steps, edge.plan().steps, home.plan().waiting], 'G2').to.deep.equal([[], [], []]);

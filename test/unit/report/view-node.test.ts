@@ -182,6 +182,15 @@ describe('the view of the node as a whole', () => {
     ]);
   });
 
+  it('an edge that git no longer has, and that may not go yet, is still told as an edge', () => {
+    const refused = [{ service: 'web@rift', why: 'over the budget', hint: '' }];
+    const view = seeing({ plan: { ...at.input.seen.plan, refused } });
+    expect(view.services.find(({ name }) => name === 'web@rift')).to.have.property('edgeOf', 'rift');
+    const text = formatStatus(view, 'web@rift');
+    expect(text).to.include('edge      of rift, which runs it; here only its routes are (gone from git)');
+    expect(text).to.not.match(/applied|observed/);
+  });
+
   it('tells how many of its routes the proxy serves, when it is not all (L09)', () => {
     const { proxy } = at.input.seen.observed;
     if (!proxy.known || !proxy.value.live.known) throw new Error('no proxy');

@@ -170,7 +170,7 @@ function failureOf(error: unknown, { problem }: AcmeCall, { directory }: AcmeOpt
         cause: 'outside',
       };
     return {
-      ...retry(why, 'It is tried again by itself; the certificate in place is used until it ends.'),
+      ...retry(why, 'It is tried again by itself; one that is in place is used until it ends.'),
       ...(problem.retryAfterMs === undefined ? {} : { afterMs: problem.retryAfterMs }),
       cause: 'outside',
     };
