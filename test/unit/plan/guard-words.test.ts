@@ -139,6 +139,39 @@ describe('what is told of services that may not go', () => {
     expect(refused.map(({ service: name }) => name)).to.deep.equal(['aa', 'dd']);
   });
 
+  it('what is named to be stopped spends nothing; what only the registry knows to run does', async () => {
+    const world = await running();
+    const off = { active: false };
+    push(world, [one('aa'), one('bb'), one('cc', off), one('dd', off)]);
+    world.removable = ['cc'];
+    expect(judge(world.facts())).to.deep.include({ kept: [], refused: [] });
+    world.removable = [];
+    world.containers = [];
+    expect(judge(world.facts()).kept, 'a list that hides them').to.deep.equal(['cc', 'dd']);
+    world.desired = desiredOf(NAMES.map((name) => one(name)));
+    await world.converge();
+    const [first] = world.containers;
+    if (first === undefined) throw new Error('nothing runs');
+    const left = { ...first, id: 'left', name: `${first.name}.prev-1`, state: 'exited' } as const;
+    world.containers = [left, ...world.containers];
+    world.applied = [];
+    push(world, [one('aa', off), one('bb', off), one('cc'), one('dd')]);
+    expect(judge(world.facts()).kept, 'one that ended beside one that runs').to.deep.equal(['aa', 'bb']);
+  });
+
+  it('what was never here goes beside one that was, and a service that git has is no orphan', async () => {
+    const world = await running();
+    world.files.push({ service: 'new', file: 'services/new.toml', oid: 'o', commit: 'c' });
+    push(world, [one('aa'), one('bb'), one('cc')]);
+    expect(judge(world.facts())).to.deep.include({ refused: [], removed: ['dd', 'new'] });
+    Object.assign(world, { applied: [], files: [], leases: [] });
+    push(
+      world,
+      NAMES.map((name) => one(name)),
+    );
+    expect(judge(world.facts())).to.deep.include({ orphans: [], removed: [] });
+  });
+
   it('[policy] protect: whether it is removed or stopped, and the way out', async () => {
     const world = await running();
     world.protect = ['dd'];
