@@ -175,10 +175,16 @@ describe('a handshake that shows something else', () => {
     expect(isWrong(undefined)).to.equal(false);
     expect(isWrong({})).to.equal(false);
     expect(isWrong({ [`${NAME}:443`]: failed })).to.equal(true);
+    expect(isWrong({ [`${NAME}:443`]: failed }, false), 'whatever the certificate').to.equal(true);
     expect(isWrong({ [`${NAME}:8443`]: failed }), "the container's own").to.equal(false);
     expect(isWrong({ [`${NAME}:443`]: ok('another') })).to.equal(true);
     expect(isWrong({ [`${NAME}:443`]: ok('another') }, false), 'there is none to compare').to.equal(false);
     expect(isWrong({ [`${NAME}:443`]: ok(certificate.fingerprint256) })).to.equal(false);
+    world.handshakes = {
+      [`${NAME}:443`]: ok(certificate.fingerprint256),
+      [`${NAME}:8443`]: ok("the container's own"),
+    };
+    expect(toldBy(world), 'behind l4 any certificate is right').to.deep.equal([]);
   });
 });
 

@@ -1,5 +1,7 @@
 import { expect } from 'chai';
 import type { Component, Service } from '../../../src/definitions/types.ts';
+import { makePlan } from '../../../src/plan/plan.ts';
+import type { PlanSettings } from '../../../src/plan/types.ts';
 import { component, desiredOf, service, SUFFIX } from '../../support/definitions.ts';
 import { World } from '../../support/world.ts';
 import { atEdge, running as pair, web } from './edge.kit.ts';
@@ -142,6 +144,22 @@ describe('what is told at an edge', () => {
     expect(told(gone())).to.deep.equal([
       'web@n1 refused: the registry was lost, and the file beside it too: no edge is taken away under this commit | It goes on with the next commit.',
     ]);
+  });
+
+  it('the way home: to the address of its node in the spelling of its kind, verified with the roots of the settings', () => {
+    const put = (address: string, mode: 'l4' | 'l7', more: Partial<PlanSettings> = {}): unknown => {
+      edge.desired = atEdge(web({ mode }), { address });
+      const facts = edge.facts();
+      const { steps } = makePlan({ ...facts, settings: { ...facts.settings, ...more } });
+      return steps.flatMap((step) => (step.kind === 'put-routes' ? step.routes : []))[0];
+    };
+    const roots = '/etc/ssl/certs/ca-certificates.crt';
+    expect(put('10.0.0.9', 'l7')).to.include({ backend: '10.0.0.9:443', backendTls: true, backendCa: roots });
+    expect(put('2001:db8::9', 'l7', { edgeCa: '/ca.pem' })).to.include({
+      ...{ backend: '[2001:db8::9]:443', backendTls: true, backendCa: '/ca.pem' },
+    });
+    expect(put('10.0.0.9', 'l4')).to.include({ backend: '10.0.0.9:443', backendTls: false });
+    expect(put('10.0.0.9', 'l4')).to.not.have.property('backendCa');
   });
 
   it('L08 of what stands and is in no registry: it is recorded anew', () => {
