@@ -94,10 +94,13 @@ async function passed(world: World): Promise<Plan> {
     ...world.routes.map((r) => r.service),
   ]);
   const before = world.containers;
-  // What was only read, and never had anything here, is forgotten, and that removes nothing.
+  // What was only read, and never had anything here, is forgotten, and that removes nothing; another node's service may have its name.
   const had = new Set([
     ...[...world.applied.map(({ service }) => service.name), ...world.leases.map(({ service }) => service)],
-    ...[...world.routes.map(({ service }) => service), ...before.flatMap((c) => c.identity?.service ?? [])],
+    ...[
+      ...world.routes.map(({ service }) => service),
+      ...before.flatMap(({ identity }) => (identity?.owner === 'n1/main' ? [identity.service] : [])),
+    ],
   ]);
   const facts = world.facts();
   const { plan, results } = await world.pass();
